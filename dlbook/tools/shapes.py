@@ -1,0 +1,163 @@
+"""Checks of what comes in, in words: which array, the shape it has, the shape expected.
+
+Axes are named by one letter, as in the chapters: ``"n p"`` is a matrix with n rows and p columns.
+One `Axes` object serves one call, so that an axis which two arrays share must have one size.
+"""
+
+import numbers
+
+import numpy as np
+
+__all__ = ["Axes", "choice", "count", "generator", "number"]
+
+
+def _letters(axes):
+    return f"({', '.join(axes)}{',' if len(axes) == 1 else ''})"
+
+
+class Axes:
+    """The sizes of the named axes that the arrays of one call share.
+
+    Examples
+    --------
+    >>> axes = Axes()
+    >>> X = axes.floats("X", [[1, 2, 3], [4, 5, 6]], "n p")
+    >>> y = axes.floats("y", [1.0, 2.0, 3.0], "n")
+    Traceback (most recent call last):
+    ValueError: y has shape (3,), expected (n,) with n = 2 as in X
+    """
+
+    def __init__(self, **sizes):
+        self.sizes = {axis: (size, None) for axis, size in sizes.items()}
+
+    def __getitem__(self, axis):
+        return self.sizes[axis][0]
+
+    def _shape(self, name, x, axes, empty):
+        """Hold one array against the axes known so far, then learn from it."""
+        axes = axes.split()
+        known = [(a, *self.sizes[a]) for a in axes if a in self.sizes]
+        where = ", ".join(f"{a} = {size}" + (f" as in {source}" if source else "") for a, size, source in known)
+        expected = f"{name} has shape {x.shape}, expected {_letters(axes)}" + (f" with {where}" if where else "")
+        if x.ndim != len(axes) or any(x.shape[axes.index(a)] != size for a, size, _ in known):
+            raise ValueError(expected)
+        if not empty and x.size == 0:
+            raise ValueError(f"{name} is empty: it has shape {x.shape}, expected {_letters(axes)}, each at least 1")
+        for axis, size in zip(axes, x.shape, strict=True):
+            self.sizes.setdefault(axis, (size, name))
+
+    def floats(self, name, x, axes, *, finite=True, empty=False):
+        """Return `x` as a contiguous floating-point array with the named axes.
+
+        Parameters
+        ----------
+        name : str
+            What the caller calls it.
+        x : array_like
+            float32 and float64 are kept, integers and booleans become float64.
+        axes : str
+            One letter per axis, separated by blanks; "" for a scalar.
+        finite : bool
+            Refuse NaN and infinities.
+        empty : bool
+            Accept an axis of size 0.
+
+        Raises
+        ------
+        TypeError
+            For strings, objects, complex and half-precision numbers.
+        ValueError
+            For a wrong shape, an empty array, NaN or infinity.
+        """
+        x = _array(name, x)
+        if x.dtype.kind in "biu":
+            x = x.astype(np.float64)
+        if x.dtype not in (np.float32, np.float64):
+            raise TypeError(f"{name} has dtype {x.dtype}, expected float64 or float32")
+        self._shape(name, x, axes, empty)
+        if finite and not np.isfinite(x).all():
+            at = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
+            raise ValueError(f"{name} holds {x[at]} at index {at}; only finite numbers can be used here")
+        return np.ascontiguousarray(x).reshape(x.shape)
+
+    def labels(self, name, y, axes, classes=None, *, values=None):
+        """Return `y` as int64 labels 0 … classes−1, or as one of the given values.
+
+        Raises
+        ------
+        TypeError
+            Where labels are not whole numbers.
+        ValueError
+            For a wrong shape, an empty array or a label out of range.
+        """
+        y = _array(name, y)
+        if y.dtype.kind == "f" and y.size and np.isfinite(y).all() and (y == np.floor(y)).all():
+            raise TypeError(f"{name} has dtype {y.dtype}; labels are integers, use {name}.astype(int)")
+        if y.dtype.kind not in "iu":
+            raise TypeError(f"{name} has dtype {y.dtype}; labels are integers")
+        self._shape(name, y, axes, empty=False)
+        wrong = ~np.isin(y, values) if values is not None else (y < 0) | ((y >= classes) if classes else False)
+        if wrong.any():
+            at = tuple(int(i) for i in np.argwhere(wrong)[0])
+            allowed = f"one of {tuple(values)}" if values is not None else f"0 … {classes - 1}" if classes else "0 or more"
+            raise ValueError(f"{name} holds the label {y[at]} at index {at}, expected {allowed}")
+        return np.ascontiguousarray(y, dtype=np.int64)
+
+
+def _array(name, x):
+    """Return an array, or say that the rows of a list have different lengths."""
+    try:
+        return np.asarray(x)
+    except ValueError:
+        raise ValueError(f"{name} is a list whose rows have different lengths") from None
+
+
+def number(name, value, *, above=None, least=None, below=None, most=None):
+    """Return `value` as a float within the bounds given.
+
+    Raises
+    ------
+    TypeError
+        Where it is not a real number.
+    ValueError
+        Where it is NaN, infinite or out of bounds.
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} is {value!r}, expected a number")
+    bounds = [(sign, bound) for sign, bound in ((">", above), ("≥", least), ("<", below), ("≤", most)) if bound is not None]
+    holds = {">": value.__gt__, "≥": value.__ge__, "<": value.__lt__, "≤": value.__le__}
+    if not np.isfinite(value) or not all(holds[sign](bound) for sign, bound in bounds):
+        wanted = " and ".join(f"{sign} {bound}" for sign, bound in bounds)
+        raise ValueError(f"{name} is {value}, expected a finite number {wanted}".rstrip())
+    return float(value)
+
+
+def count(name, value, *, least=1, most=2**31 - 1):
+    """Return `value` as an int from `least` to `most`.
+
+    Raises
+    ------
+    TypeError
+        Where it is not a whole number.
+    ValueError
+        Where it is out of range; the largest count also keeps products of two of them in 64 bits.
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} is {value!r}, expected a whole number")
+    if not least <= value <= most:
+        raise ValueError(f"{name} is {value}, expected a whole number from {least} to {most}")
+    return int(value)
+
+
+def choice(name, value, allowed):
+    """Return `value` if it is one of the allowed words."""
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, allowed))}")
+    return value
+
+
+def generator(name, rng):
+    """Return `rng` if it is a numpy Generator; say how to make one otherwise."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"{name} is {rng!r}, expected a generator: numpy.random.default_rng(seed)")
+    return rng

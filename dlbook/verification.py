@@ -1,0 +1,377 @@
+"""Verification: how every later page is checked.
+
+Page: ``book/verification.md``. Builds on nothing.
+
+Sources: Squire & Trapp, SIAM Review 40 (1998) for the complex step; Claerbout, *Earth Soundings
+Analysis* (1992) for the dot-product test.
+
+Axes: the functions here take arrays of any shape. Names: x the point, f the function, eps the
+step, u and v random directions, se a standard error.
+"""
+
+import os
+import sys
+from html import escape
+from typing import NamedTuple
+
+import numpy as np
+
+from dlbook.tools import shapes
+
+__all__ = [
+    "Estimate", "Record", "VerificationError", "adjoint_gap", "best_step", "central_differences",
+    "central_error", "check_gradient", "claim", "compare", "complex_step", "forward_differences",
+    "monte_carlo", "refute", "relative_error", "verify",
+]
+
+MIME = "application/vnd.dlbook.verification+json"
+_failed = []
+
+
+# Oracles: derivatives without differentiating
+
+def _each_entry(f, x, difference):
+    """Fill an array of shape (shape of f) + (shape of x), one entry of x at a time."""
+    columns = [difference(f, x, at) for at in np.ndindex(x.shape)]
+    return np.moveaxis(np.array(columns), 0, -1).reshape(np.shape(columns[0]) + x.shape)
+
+
+def _nudged(x, at, step):
+    """Return a copy of x with one entry moved."""
+    moved = x.astype(np.result_type(x, type(step)))
+    moved[at] += step
+    return moved
+
+
+def forward_differences(f, x, eps=1e-8):
+    """(verification-forward)  ∂f/∂x_i ≈ (f(x + ε e_i) − f(x)) / ε   (shape) -> (shape of f, shape)
+
+    Parameters
+    ----------
+    f : callable
+        Takes an array of the shape of `x`, returns a number or an array.
+    x : ndarray of float64
+        The point.
+    eps : float
+        The step ε.
+    """
+    fx = f(x)
+    return _each_entry(f, x, lambda f, x, at: (f(_nudged(x, at, eps)) - fx) / eps)
+
+
+def central_differences(f, x, eps=1e-5):
+    """(verification-central)  ∂f/∂x_i ≈ (f(x + ε e_i) − f(x − ε e_i)) / 2ε   (shape) -> (shape of f, shape)
+
+    Parameters
+    ----------
+    f : callable
+        Takes an array of the shape of `x`, returns a number or an array.
+    x : ndarray of float64
+        The point.
+    eps : float
+        The step ε. Its best value lies near (3u)^(1/3) ≈ 7e-6 for functions of order one.
+    """
+    return _each_entry(f, x, lambda f, x, at: (f(_nudged(x, at, eps)) - f(_nudged(x, at, -eps))) / (2 * eps))
+
+
+def complex_step(f, x, eps=1e-30):
+    """(verification-complex-step)  ∂f/∂x_i ≈ Im f(x + iε e_i) / ε   (shape) -> (shape of f, shape)
+
+    Exact to rounding for an analytic f: there is no difference, so nothing cancels.
+
+    Parameters
+    ----------
+    f : callable
+        Takes a complex array of the shape of `x`. It must be analytic: no ``abs``, ``max``,
+        conjugate or comparison on its way from `x` to the result.
+    x : ndarray of float64
+        The point.
+    eps : float
+        The step ε, as small as you like.
+
+    Raises
+    ------
+    TypeError
+        If f returns real numbers, because the imaginary part was lost on the way.
+    """
+    def difference(f, x, at):
+        value = np.asarray(f(_nudged(x, at, eps * 1j)))
+        if value.dtype.kind != "c":
+            raise TypeError("f returned real numbers for a complex x: it drops the imaginary part, so a complex step cannot see it")
+        return value.imag / eps
+
+    return _each_entry(f, x, difference)
+
+
+def central_error(eps, f, f3, u=2.0**-53):
+    """(verification-central-error)  error ≲ ε²|f‴|/6 + u|f|/ε   for a step ε at a point"""
+    return eps**2 * np.abs(f3) / 6 + u * np.abs(f) / eps
+
+
+def best_step(f, f3, u=2.0**-53):
+    """(verification-best-step)  ε* = (3u|f| / |f‴|)^(1/3), where the bound is smallest"""
+    return (3 * u * np.abs(f) / np.abs(f3)) ** (1 / 3)
+
+
+def adjoint_gap(forward, adjoint, x, y):
+    """(verification-adjoint)  |⟨A x, y⟩ − ⟨x, Aᵀ y⟩| / (‖A x‖ ‖y‖)   (x shape), (y shape) -> ()
+
+    Parameters
+    ----------
+    forward, adjoint : callable
+        The linear map x ↦ A x and the map y ↦ Aᵀ y that claims to be its adjoint.
+    x, y : ndarray
+        Random arrays in the domain and in the range.
+    """
+    image, back = forward(x), adjoint(y)
+    return abs(np.vdot(image, y) - np.vdot(x, back)) / (np.linalg.norm(image) * np.linalg.norm(y))
+
+
+class Estimate(NamedTuple):
+    """A Monte Carlo estimate with its standard error."""
+
+    mean: np.ndarray   # average over the draws
+    se: np.ndarray     # standard error of that average
+    n: int             # number of draws
+
+
+def monte_carlo(draws):
+    """(verification-monte-carlo)  mean = Σ_r z_r / R,  se = √(Σ_r (z_r − mean)² / (R (R−1)))   (r …) -> (…)
+
+    Parameters
+    ----------
+    draws : ndarray, shape (r, …)
+        Independent draws of the quantity whose expectation is wanted, one per row.
+    """
+    draws = np.asarray(draws, dtype=np.float64)
+    if draws.ndim == 0 or len(draws) < 2:
+        raise ValueError(f"draws has shape {draws.shape}, expected at least 2 rows: one draw has no standard error")
+    return Estimate(draws.mean(axis=0), draws.std(axis=0, ddof=1) / np.sqrt(len(draws)), len(draws))
+
+
+def relative_error(actual, expected, scale=None):
+    """(verification-error)  max |a_i − e_i| / max |e_i|   (shape), (shape) -> ()
+
+    `scale` replaces max |e_i| where the expected value is zero.
+    """
+    largest = np.max(np.abs(expected)) if scale is None else scale
+    return float(np.max(np.abs(actual - expected)) / (largest or 1.0))
+
+
+# Records: what a check found
+
+class VerificationError(AssertionError):
+    """A check of the book does not hold."""
+
+
+class Record(dict):
+    """The result of one check. Jupyter shows it as one line; the book turns it into a mark."""
+
+    def __or__(self, other):
+        return Record({**self, **other})
+
+    def __str__(self):
+        tick = "✓" if self["passed"] else "✗"
+        if self["kind"] == "claim":
+            return f"{tick} {self['label']}: {self['evidence']}"
+        return f"{tick} {self['label']}: {self['detail']}, {self['count']} numbers against {self['oracle']}"
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return {MIME: dict(self), "text/html": f"<p>{escape(str(self))}</p>", "text/plain": str(self)}
+
+
+def compare(label, actual, expected, by, rtol=1e-12, *, relation="==", scale=None, se=None, name=None):
+    """Return the `Record` of one comparison, without raising.
+
+    Takes the arguments of `verify`.
+    """
+    a, e = np.asarray(actual), np.asarray(expected)
+    record = Record(kind="equation", label=label, oracle=by, name=name, count=int(a.size), error=None, elementwise=None,
+                    tolerance=float(rtol), unit="relative", passed=False, float32=a.dtype == np.float32)
+    if a.dtype.kind not in "biufc" or e.dtype.kind not in "biufc":
+        return record | {"detail": f"not numbers: dtypes {a.dtype} and {e.dtype}"}
+    if a.shape != e.shape:
+        return record | {"detail": f"shapes {a.shape} and {e.shape} differ"}
+    if a.size == 0:
+        return record | {"detail": "nothing to compare"}
+    a, e = np.atleast_1d(a * 1.0), np.atleast_1d(e * 1.0)
+    if not (np.isfinite(a).all() and np.isfinite(e).all()):
+        at = tuple(int(i) for i in np.argwhere(~np.isfinite(a) | ~np.isfinite(e))[0])
+        return record | {"detail": f"not finite at {at}: got {a[at]}, {by} gives {e[at]}"}
+    gap = {"==": np.abs(a - e), "<=": np.maximum(a - e, 0), ">=": np.maximum(e - a, 0)}[relation]
+    size = np.max(np.abs(e)) if scale is None else float(scale)
+    if se is not None:
+        spread, unit = np.broadcast_to(np.asarray(se, dtype=float), a.shape), "standard errors"
+        if not (np.isfinite(spread).all() and (spread > 0).all()):
+            return record | {"detail": "a standard error is not a positive number"}
+    else:
+        spread, unit = np.full(a.shape, size or 1.0), "relative"
+    score = gap / spread
+    error = float(score.max())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        elementwise = float(np.nanmax(np.where(gap == 0, 0.0, gap / np.abs(e))))
+    at = np.unravel_index(np.argmax(score), a.shape)
+    passed = error <= rtol
+    if unit == "standard errors":
+        detail = f"at most {error:.1f} standard errors away"
+    elif relation != "==":
+        detail = "the bound holds everywhere" if error == 0 else f"the bound is passed by {error:.0e}"
+    else:
+        detail = f"largest error {error:.0e}" if error else "exactly equal"
+    if not passed:
+        detail += f" > {rtol:.0e} at {tuple(map(int, at))}: got {a[at]:.9g}, {by} gives {e[at]:.9g}"
+    return record | {"error": error, "elementwise": elementwise if np.isfinite(elementwise) else None, "unit": unit,
+                     "relation": relation, "passed": bool(passed), "detail": detail}
+
+
+def _cell_line():
+    """Return the line, within its cell, that asked for the check."""
+    frame = sys._getframe(2)
+    while frame and frame.f_globals.get("__name__") != "__main__":
+        frame = frame.f_back
+    return frame.f_lineno if frame else None
+
+
+def _publish(record):
+    """Show the record first and raise afterwards, so that the failing line can be read."""
+    record["cell_line"] = _cell_line()
+    try:
+        from IPython import get_ipython
+        from IPython.display import display
+        shell = get_ipython()
+    except ImportError:
+        shell = None
+    if shell:
+        display(record)
+    else:
+        print(record)
+    if not record["passed"]:
+        _failed.append(record)
+        if os.environ.get("DLBOOK_VERIFY") != "collect":    # the build of the book goes on to the next check
+            raise VerificationError(str(record))
+
+
+def verify(label, actual, expected, by, rtol=1e-12, *, relation="==", scale=None, se=None, reject=None, name=None):
+    """Check a numbered equation against an independent oracle and show the measured error.
+
+    The error is max|actual − expected| / max|expected|: one number against one tolerance.
+
+    Parameters
+    ----------
+    label : str
+        Label of the equation, "<chapter>-<slug>".
+    actual, expected : array_like of one shape
+        What the kernel gives, and what the oracle gives.
+    by : str
+        The oracle in words, as a reader will see it: "central differences".
+    rtol : float
+        Largest error accepted; with `se`, the number of standard errors.
+    relation : {"==", "<=", ">="}
+        "<=" checks a bound, actual ≤ expected.
+    scale : float, optional
+        Natural size of the numbers, where the expected value is zero.
+    se : array_like, optional
+        Standard errors of a Monte Carlo estimate; then `reject` must be given.
+    reject : array_like, optional
+        The value of a wrong form, which the same test must refuse.
+    name : str, optional
+        What is compared, if one label has several checks: "weights", "biases".
+
+    Raises
+    ------
+    VerificationError
+        If the check fails. While the book is built it is raised at the end of the page.
+    """
+    record = compare(label, actual, expected, by, rtol, relation=relation, scale=scale, se=se, name=name)
+    if se is not None and record["passed"]:
+        if reject is None:
+            raise ValueError(f"{label}: a Monte Carlo check needs reject=, a wrong form that it must refuse")
+        wrong = compare(label, reject, expected, by, rtol, se=se)
+        if wrong["error"] is None or wrong["passed"]:
+            record.update(passed=False, detail=f"{record['detail']}, but the wrong form is accepted too: {wrong['detail']}")
+        else:
+            record["detail"] += f"; a wrong form lies {wrong['error']:.0f} away"
+    _publish(record)
+
+
+def claim(label, holds, evidence):
+    """Check a sentence of the prose by an experiment.
+
+    Parameters
+    ----------
+    label : str
+        Label of the claim, "<chapter>-<slug>".
+    holds : bool
+        The comparison that decides.
+    evidence : str
+        What was measured, in words and numbers.
+    """
+    _publish(Record(kind="claim", label=label, passed=bool(holds), evidence=str(evidence)))
+
+
+def refute(label, wrong, expected, by, rtol=1e-7, *, form):
+    """Show that a form which is often printed fails the check which the right form passes.
+
+    Parameters
+    ----------
+    label : str
+        Label of the equation whose wrong form this is.
+    wrong, expected : array_like
+        What the wrong form gives, and what the oracle gives.
+    by, rtol
+        As in `verify`.
+    form : str
+        The wrong form in words.
+    """
+    found = compare(label, wrong, expected, by, rtol)
+    _publish(found | {"kind": "pitfall", "form": form, "passed": not found["passed"],
+                             "detail": f"fails as it should, {found['detail']}" if not found["passed"]
+                             else f"the wrong form passes: {found['detail']}"})
+
+
+def check_gradient(f, gradient, x, rtol=1e-7, eps=1e-5):
+    """Compare a gradient with central differences and return the largest error.
+
+    Parameters
+    ----------
+    f : callable
+        The function; takes an array, returns a number.
+    gradient : callable or ndarray
+        Its gradient at `x`, or the function that computes it.
+    x : array_like
+        The point; converted to float64.
+    rtol : float
+        Largest relative error accepted.
+    eps : float
+        Step of the central differences.
+
+    Returns
+    -------
+    float
+        max|gradient − differences| / max|differences|.
+
+    Raises
+    ------
+    VerificationError
+        If the error is above `rtol`; the message names the worst entry.
+
+    Examples
+    --------
+    >>> x = np.array([1.0, 2.0])
+    >>> check_gradient(lambda x: (x**3).sum(), lambda x: 3 * x**2, x) < 1e-9
+    True
+    """
+    shapes.number("rtol", rtol, above=0)
+    shapes.number("eps", eps, above=0)
+    x = np.asarray(x, dtype=np.float64)
+    given = gradient(x) if callable(gradient) else gradient
+    record = compare("gradient", given, central_differences(f, x, eps), "central differences", rtol)
+    if not record["passed"]:
+        raise VerificationError(str(record))
+    return record["error"]
+
+
+def finish():
+    """Raise once for all failed checks of a page; the build runs it after the last cell."""
+    if _failed:
+        raise VerificationError(f"{len(_failed)} failed: " + "; ".join(record["label"] for record in _failed))
