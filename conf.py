@@ -9,22 +9,37 @@ BUILD = ROOT / "_build"
 sys.path[:0] = [str(ROOT), str(ROOT / "book" / "_ext")]
 
 # What the kernels of the pages inherit
-os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-os.environ["DLBOOK_VERIFY"] = "collect"         # a failed check lets the page go on and fails it at its end
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+os.environ["DLBOOK_VERIFY"] = (
+    "collect"  # a failed check lets the page go on and fails it at its end
+)
 os.environ.setdefault("DLBOOK_CACHE_DIR", str(BUILD / "kernels"))
 for pool in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(pool, "1")            # two pages are built side by side
+    os.environ.setdefault(pool, "1")  # two pages are built side by side
 os.environ["IPYTHONDIR"] = str(BUILD / "ipython")
 profile = BUILD / "ipython" / "profile_default"
 profile.mkdir(parents=True, exist_ok=True)
-(profile / "ipython_kernel_config.py").write_text("c = get_config()\nc.IPKernelApp.log_level = 40\n")   # no start-up warning
+(profile / "ipython_kernel_config.py").write_text(
+    "c = get_config()\nc.IPKernelApp.log_level = 40\n"
+)  # no start-up warning
 
 project = "Deep Learning, Equation by Equation"
 author = "the dlbook authors"
 copyright = "the dlbook authors. Text CC BY 4.0, code BSD-3-Clause"
 extensions = [
-    "myst_nb", "dependencies", "parts", "verified", "maths", "downloads",
-    "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinxcontrib.bibtex", "sphinx_copybutton",
+    "myst_nb",
+    "dependencies",
+    "parts",
+    "verified",
+    "maths",
+    "downloads",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinxcontrib.bibtex",
+    "sphinx_copybutton",
 ]
 exclude_patterns = ["_*", "**.ipynb_checkpoints"]
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist", "attrs_inline", "smartquotes"]
@@ -40,15 +55,18 @@ nb_execution_cache_path = str(BUILD / "executed")
 nb_execution_timeout = 120
 nb_execution_show_tb = True
 nb_merge_streams = True
-nb_ipywidgets_js = {}                           # the default loads scripts from other hosts
+nb_ipywidgets_js = {}  # the default loads scripts from other hosts
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 napoleon_google_docstring = False
-napoleon_use_param = False                      # types are words ("shape (n, p)"), not names to link
+napoleon_use_param = False  # types are words ("shape (n, p)"), not names to link
 napoleon_use_rtype = False
 # Exceptions and library names stand in docstrings; their documentation is on other hosts.
-nitpick_ignore_regex = [(r"py:(exc|class)", r"\w+Error|\w+Warning|Exception"), (r"py:.*", r"(numpy|numba|matplotlib|NamedTuple|tuple|dict)\b.*")]
+nitpick_ignore_regex = [
+    (r"py:(exc|class)", r"\w+Error|\w+Warning|Exception"),
+    (r"py:.*", r"(numpy|numba|matplotlib|NamedTuple|tuple|dict)\b.*"),
+]
 
 html_theme = "furo"
 html_title = "Deep Learning, Equation by Equation"
@@ -57,15 +75,67 @@ html_css_files = ["book.css"]
 html_js_files = [("book.js", {"defer": "defer"})]
 html_favicon = "book/_static/favicon.svg"
 html_math_renderer = "katex"
-katex_macros = {r"\T": r"^{\mathsf T}", r"\E": r"\operatorname{E}", r"\Var": r"\operatorname{Var}", r"\Cov": r"\operatorname{Cov}",
-                r"\R": r"\mathbb{R}", r"\sign": r"\operatorname{sign}", r"\softmax": r"\operatorname{softmax}", r"\tr": r"\operatorname{tr}",
-                r"\diag": r"\operatorname{diag}", r"\rank": r"\operatorname{rank}", r"\argmin": r"\operatorname*{arg\,min}", r"\argmax": r"\operatorname*{arg\,max}"}
-html_copy_source = False                        # the downloads extension offers the pages
+katex_macros = {
+    r"\T": r"^{\mathsf T}",
+    r"\E": r"\operatorname{E}",
+    r"\Var": r"\operatorname{Var}",
+    r"\Cov": r"\operatorname{Cov}",
+    r"\R": r"\mathbb{R}",
+    r"\sign": r"\operatorname{sign}",
+    r"\softmax": r"\operatorname{softmax}",
+    r"\tr": r"\operatorname{tr}",
+    r"\diag": r"\operatorname{diag}",
+    r"\rank": r"\operatorname{rank}",
+    r"\argmin": r"\operatorname*{arg\,min}",
+    r"\argmax": r"\operatorname*{arg\,max}",
+}
+html_copy_source = False  # the downloads extension offers the pages
 html_show_sphinx = False
 templates_path = ["book/_templates"]
-html_theme_options = {
-    "light_css_variables": {"color-brand-primary": "#0b5a8a", "color-brand-content": "#0b5a8a"},
-    "dark_css_variables": {"color-brand-primary": "#7cc4f0", "color-brand-content": "#7cc4f0"},
+LIGHT = {
+    "scheme": "light",
+    "color-brand-primary": "#0b5a8a",
+    "color-brand-content": "#0b5a8a",
+    "color-brand-visited": "#0b5a8a",
+    "color-foreground-primary": "#1b1b1f",
+    "color-foreground-secondary": "#4c4d54",
+    "color-foreground-muted": "#62636b",
+    "color-foreground-border": "#85868e",
+    "color-background-primary": "#fefefc",
+    "color-background-secondary": "#f6f6f2",
+    "color-background-hover": "#efefea",
+    "color-background-border": "#dededa",
+    "color-code-background": "#f5f5f1",
+    "color-inline-code-background": "#f3f3ee",
+    "color-link-underline": "#9fbdd0",
+    "failed": "#a4161a",
+    "figure-ink": "#1b1b1f",
+    "figure-grid": "#d3d3d6",
+    "figure-paper": "#fefefc",
 }
+DARK = {
+    "scheme": "dark",
+    "color-brand-primary": "#7cc4f0",
+    "color-brand-content": "#7cc4f0",
+    "color-brand-visited": "#7cc4f0",
+    "color-foreground-primary": "#dcdcd8",
+    "color-foreground-secondary": "#b4b5b8",
+    "color-foreground-muted": "#9b9ca2",
+    "color-foreground-border": "#74757b",
+    "color-background-primary": "#151619",
+    "color-background-secondary": "#1c1d21",
+    "color-background-hover": "#25262b",
+    "color-background-border": "#35363c",
+    "color-code-background": "#1e1f24",
+    "color-inline-code-background": "#232429",
+    "color-link-underline": "#42667c",
+    "failed": "#ff9a93",
+    "figure-ink": "#dcdcd8",
+    "figure-grid": "#3c3d43",
+    "figure-paper": "#151619",
+}
+html_theme_options = {"light_css_variables": LIGHT, "dark_css_variables": DARK}
+html_permalinks_icon = "#"
+html_show_sourcelink = False
 pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-high-contrast-dark"

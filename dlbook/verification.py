@@ -19,9 +19,22 @@ import numpy as np
 from dlbook.tools import shapes
 
 __all__ = [
-    "Estimate", "Record", "VerificationError", "adjoint_gap", "best_step", "central_differences",
-    "central_error", "check_gradient", "claim", "compare", "complex_step", "forward_differences",
-    "monte_carlo", "refute", "relative_error", "verify",
+    "Estimate",
+    "Record",
+    "VerificationError",
+    "adjoint_gap",
+    "best_step",
+    "central_differences",
+    "central_error",
+    "check_gradient",
+    "claim",
+    "compare",
+    "complex_step",
+    "forward_differences",
+    "monte_carlo",
+    "refute",
+    "relative_error",
+    "verify",
 ]
 
 MIME = "application/vnd.dlbook.verification+json"
@@ -30,21 +43,29 @@ _failed = []
 
 # Oracles: derivatives without differentiating
 
-def _each_entry(f, x, difference):
+
+def _point(x, eps):
+    """Return the point as a float64 array; a step must be positive."""
+    shapes.number("eps", eps, above=0)
+    return shapes.Axes().floats("x", x, None).astype(np.float64)
+
+
+def _each_entry(difference, x):
     """Fill an array of shape (shape of f) + (shape of x), one entry of x at a time."""
-    columns = [difference(f, x, at) for at in np.ndindex(x.shape)]
-    return np.moveaxis(np.array(columns), 0, -1).reshape(np.shape(columns[0]) + x.shape)
+    columns = [np.asarray(difference(at)) for at in np.ndindex(x.shape)]
+    return np.moveaxis(np.array(columns), 0, -1).reshape(columns[0].shape + x.shape)
 
 
 def _nudged(x, at, step):
     """Return a copy of x with one entry moved."""
-    moved = x.astype(np.result_type(x, type(step)))
+    moved = np.array(x, dtype=np.result_type(np.float64, type(step)))
     moved[at] += step
     return moved
 
 
 def forward_differences(f, x, eps=1e-8):
-    """(verification-forward)  ∂f/∂x_i ≈ (f(x + ε e_i) − f(x)) / ε   (shape) -> (shape of f, shape)
+    """(verification-forward)  ∂f/∂x_i ≈ (f(x + ε e_i) − f(x)) / ε
+    (shape) -> (shape of f, shape)
 
     Parameters
     ----------
@@ -55,12 +76,14 @@ def forward_differences(f, x, eps=1e-8):
     eps : float
         The step ε.
     """
+    x = _point(x, eps)
     fx = f(x)
-    return _each_entry(f, x, lambda f, x, at: (f(_nudged(x, at, eps)) - fx) / eps)
+    return _each_entry(lambda at: (f(_nudged(x, at, eps)) - fx) / eps, x)
 
 
 def central_differences(f, x, eps=1e-5):
-    """(verification-central)  ∂f/∂x_i ≈ (f(x + ε e_i) − f(x − ε e_i)) / 2ε   (shape) -> (shape of f, shape)
+    """(verification-central)  ∂f/∂x_i ≈ (f(x + ε e_i) − f(x − ε e_i)) / 2ε
+    (shape) -> (shape of f, shape)
 
     Parameters
     ----------
@@ -71,11 +94,14 @@ def central_differences(f, x, eps=1e-5):
     eps : float
         The step ε. Its best value lies near (3u)^(1/3) ≈ 7e-6 for functions of order one.
     """
-    return _each_entry(f, x, lambda f, x, at: (f(_nudged(x, at, eps)) - f(_nudged(x, at, -eps))) / (2 * eps))
+    x = _point(x, eps)
+    up, down = (lambda at, h=h: f(_nudged(x, at, h)) for h in (eps, -eps))
+    return _each_entry(lambda at: (up(at) - down(at)) / (2 * eps), x)
 
 
 def complex_step(f, x, eps=1e-30):
-    """(verification-complex-step)  ∂f/∂x_i ≈ Im f(x + iε e_i) / ε   (shape) -> (shape of f, shape)
+    """(verification-complex-step)  ∂f/∂x_i ≈ Im f(x + iε e_i) / ε
+    (shape) -> (shape of f, shape)
 
     Exact to rounding for an analytic f: there is no difference, so nothing cancels.
 
@@ -94,13 +120,19 @@ def complex_step(f, x, eps=1e-30):
     TypeError
         If f returns real numbers, because the imaginary part was lost on the way.
     """
-    def difference(f, x, at):
+
+    x = _point(x, eps)
+
+    def difference(at):
         value = np.asarray(f(_nudged(x, at, eps * 1j)))
         if value.dtype.kind != "c":
-            raise TypeError("f returned real numbers for a complex x: it drops the imaginary part, so a complex step cannot see it")
+            raise TypeError(
+                "f returned real numbers for a complex x: it drops the imaginary part, "
+                "so a complex step cannot see it"
+            )
         return value.imag / eps
 
-    return _each_entry(f, x, difference)
+    return _each_entry(difference, x)
 
 
 def central_error(eps, f, f3, u=2.0**-53):
@@ -114,7 +146,8 @@ def best_step(f, f3, u=2.0**-53):
 
 
 def adjoint_gap(forward, adjoint, x, y):
-    """(verification-adjoint)  |⟨A x, y⟩ − ⟨x, Aᵀ y⟩| / (‖A x‖ ‖y‖)   (x shape), (y shape) -> ()
+    """(verification-adjoint)  |⟨A x, y⟩ − ⟨x, Aᵀ y⟩| / (‖A x‖ ‖y‖)
+    (x shape), (y shape) -> ()
 
     Parameters
     ----------
@@ -130,13 +163,14 @@ def adjoint_gap(forward, adjoint, x, y):
 class Estimate(NamedTuple):
     """A Monte Carlo estimate with its standard error."""
 
-    mean: np.ndarray   # average over the draws
-    se: np.ndarray     # standard error of that average
-    n: int             # number of draws
+    mean: np.ndarray  # average over the draws
+    se: np.ndarray  # standard error of that average
+    n: int  # number of draws
 
 
 def monte_carlo(draws):
-    """(verification-monte-carlo)  mean = Σ_r z_r / R,  se = √(Σ_r (z_r − mean)² / (R (R−1)))   (r …) -> (…)
+    """(verification-monte-carlo)  mean = Σ_r z_r / R,  se = √(Σ_r (z_r − mean)² / (R (R−1)))
+    (r …) -> (…)
 
     Parameters
     ----------
@@ -145,20 +179,24 @@ def monte_carlo(draws):
     """
     draws = np.asarray(draws, dtype=np.float64)
     if draws.ndim == 0 or len(draws) < 2:
-        raise ValueError(f"draws has shape {draws.shape}, expected at least 2 rows: one draw has no standard error")
+        raise ValueError(
+            f"draws has shape {draws.shape}, expected at least 2 rows: one draw has no standard error"
+        )
     return Estimate(draws.mean(axis=0), draws.std(axis=0, ddof=1) / np.sqrt(len(draws)), len(draws))
 
 
 def relative_error(actual, expected, scale=None):
-    """(verification-error)  max |a_i − e_i| / max |e_i|   (shape), (shape) -> ()
+    """(verification-error)  max |a_i − e_i| / max |e_i|
+    (shape), (shape) -> ()
 
-    `scale` replaces max |e_i| where the expected value is zero.
+    `scale` replaces ``max |e_i|`` where the expected value is zero.
     """
     largest = np.max(np.abs(expected)) if scale is None else scale
     return float(np.max(np.abs(actual - expected)) / (largest or 1.0))
 
 
 # Records: what a check found
+
 
 class VerificationError(AssertionError):
     """A check of the book does not hold."""
@@ -177,51 +215,84 @@ class Record(dict):
         return f"{tick} {self['label']}: {self['detail']}, {self['count']} numbers against {self['oracle']}"
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        return {MIME: dict(self), "text/html": f"<p>{escape(str(self))}</p>", "text/plain": str(self)}
+        return {
+            MIME: dict(self),
+            "text/html": f"<p>{escape(str(self))}</p>",
+            "text/plain": str(self),
+        }
 
 
-def compare(label, actual, expected, by, rtol=1e-12, *, relation="==", scale=None, se=None, name=None):
+def _unusable(a, e, by, se, scale):
+    """Say why two arrays cannot be compared, or return None."""
+    if a.dtype.kind not in "biufc" or e.dtype.kind not in "biufc":
+        return f"not numbers: dtypes {a.dtype} and {e.dtype}"
+    if a.shape != e.shape:
+        return f"shapes {a.shape} and {e.shape} differ"
+    if a.size == 0:
+        return "nothing to compare"
+    if not (finite := np.isfinite(a) & np.isfinite(e)).all():
+        at = tuple(int(i) for i in np.argwhere(~finite)[0])
+        return f"not finite at {at}: got {a[at]}, {by} gives {e[at]}"
+    if se is not None and not (np.isfinite(se).all() and np.all(np.asarray(se) > 0)):
+        return "a standard error is not a positive number"
+    if se is None and scale is None and not np.any(e) and np.any(a):
+        return (
+            f"the expected value is zero and no scale is given; got up to {np.max(np.abs(a)):.1e}"
+        )
+    return None
+
+
+def compare(
+    label, actual, expected, by, rtol=1e-12, *, relation="==", scale=None, se=None, name=None
+):
     """Return the `Record` of one comparison, without raising.
 
     Takes the arguments of `verify`.
     """
     a, e = np.asarray(actual), np.asarray(expected)
-    record = Record(kind="equation", label=label, oracle=by, name=name, count=int(a.size), error=None, elementwise=None,
-                    tolerance=float(rtol), unit="relative", passed=False, float32=a.dtype == np.float32)
-    if a.dtype.kind not in "biufc" or e.dtype.kind not in "biufc":
-        return record | {"detail": f"not numbers: dtypes {a.dtype} and {e.dtype}"}
-    if a.shape != e.shape:
-        return record | {"detail": f"shapes {a.shape} and {e.shape} differ"}
-    if a.size == 0:
-        return record | {"detail": "nothing to compare"}
+    unit = "relative" if se is None else "standard errors"
+    record = Record(
+        kind="equation",
+        label=label,
+        oracle=by,
+        name=name,
+        count=int(a.size),
+        tolerance=float(rtol),
+        unit=unit,
+        relation=relation,
+        float32=a.dtype == np.float32,
+        error=None,
+        elementwise=None,
+        passed=False,
+    )
+    if problem := _unusable(a, e, by, se, scale):
+        return record | {"detail": problem}
     a, e = np.atleast_1d(a * 1.0), np.atleast_1d(e * 1.0)
-    if not (np.isfinite(a).all() and np.isfinite(e).all()):
-        at = tuple(int(i) for i in np.argwhere(~np.isfinite(a) | ~np.isfinite(e))[0])
-        return record | {"detail": f"not finite at {at}: got {a[at]}, {by} gives {e[at]}"}
     gap = {"==": np.abs(a - e), "<=": np.maximum(a - e, 0), ">=": np.maximum(e - a, 0)}[relation]
-    size = np.max(np.abs(e)) if scale is None else float(scale)
-    if se is not None:
-        spread, unit = np.broadcast_to(np.asarray(se, dtype=float), a.shape), "standard errors"
-        if not (np.isfinite(spread).all() and (spread > 0).all()):
-            return record | {"detail": "a standard error is not a positive number"}
-    else:
-        spread, unit = np.full(a.shape, size or 1.0), "relative"
-    score = gap / spread
-    error = float(score.max())
-    with np.errstate(divide="ignore", invalid="ignore"):
-        elementwise = float(np.nanmax(np.where(gap == 0, 0.0, gap / np.abs(e))))
+    size = np.max(np.abs(e)) if scale is None else scale
+    score = gap / (np.broadcast_to(se, a.shape) if se is not None else size or 1.0)
     at = np.unravel_index(np.argmax(score), a.shape)
-    passed = error <= rtol
+    error = float(score[at])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        elementwise = float(np.max(np.where(gap == 0, 0.0, gap / np.abs(e))))
+    detail = _in_words(error, unit, relation)
+    if error > rtol:
+        detail += f" > {rtol:g} at {tuple(map(int, at))}: got {a[at]:.9g}, {by} gives {e[at]:.9g}"
+    return record | {
+        "error": error,
+        "elementwise": elementwise if np.isfinite(elementwise) else None,
+        "passed": error <= rtol,
+        "detail": detail,
+    }
+
+
+def _in_words(error, unit, relation):
+    """Return the measured error as part of a sentence."""
     if unit == "standard errors":
-        detail = f"at most {error:.1f} standard errors away"
-    elif relation != "==":
-        detail = "the bound holds everywhere" if error == 0 else f"the bound is passed by {error:.0e}"
-    else:
-        detail = f"largest error {error:.0e}" if error else "exactly equal"
-    if not passed:
-        detail += f" > {rtol:.0e} at {tuple(map(int, at))}: got {a[at]:.9g}, {by} gives {e[at]:.9g}"
-    return record | {"error": error, "elementwise": elementwise if np.isfinite(elementwise) else None, "unit": unit,
-                     "relation": relation, "passed": bool(passed), "detail": detail}
+        return f"at most {error:.1f} standard errors away"
+    if relation != "==":
+        return f"the bound is passed by {error:.0e}" if error else "the bound holds everywhere"
+    return f"largest error {error:.0e}" if error else "exactly equal"
 
 
 def _cell_line():
@@ -238,6 +309,7 @@ def _publish(record):
     try:
         from IPython import get_ipython
         from IPython.display import display
+
         shell = get_ipython()
     except ImportError:
         shell = None
@@ -247,11 +319,25 @@ def _publish(record):
         print(record)
     if not record["passed"]:
         _failed.append(record)
-        if os.environ.get("DLBOOK_VERIFY") != "collect":    # the build of the book goes on to the next check
+        if (
+            os.environ.get("DLBOOK_VERIFY") != "collect"
+        ):  # the build of the book goes on to the next check
             raise VerificationError(str(record))
 
 
-def verify(label, actual, expected, by, rtol=1e-12, *, relation="==", scale=None, se=None, reject=None, name=None):
+def verify(
+    label,
+    actual,
+    expected,
+    by,
+    rtol=1e-12,
+    *,
+    relation="==",
+    scale=None,
+    se=None,
+    reject=None,
+    name=None,
+):
     """Check a numbered equation against an independent oracle and show the measured error.
 
     The error is max|actual − expected| / max|expected|: one number against one tolerance.
@@ -282,13 +368,20 @@ def verify(label, actual, expected, by, rtol=1e-12, *, relation="==", scale=None
     VerificationError
         If the check fails. While the book is built it is raised at the end of the page.
     """
-    record = compare(label, actual, expected, by, rtol, relation=relation, scale=scale, se=se, name=name)
+    record = compare(
+        label, actual, expected, by, rtol, relation=relation, scale=scale, se=se, name=name
+    )
     if se is not None and record["passed"]:
         if reject is None:
-            raise ValueError(f"{label}: a Monte Carlo check needs reject=, a wrong form that it must refuse")
+            raise ValueError(
+                f"{label}: a Monte Carlo check needs reject=, a wrong form that it must refuse"
+            )
         wrong = compare(label, reject, expected, by, rtol, se=se)
         if wrong["error"] is None or wrong["passed"]:
-            record.update(passed=False, detail=f"{record['detail']}, but the wrong form is accepted too: {wrong['detail']}")
+            record.update(
+                passed=False,
+                detail=f"{record['detail']}, but the wrong form is accepted too: {wrong['detail']}",
+            )
         else:
             record["detail"] += f"; a wrong form lies {wrong['error']:.0f} away"
     _publish(record)
@@ -324,9 +417,17 @@ def refute(label, wrong, expected, by, rtol=1e-7, *, form):
         The wrong form in words.
     """
     found = compare(label, wrong, expected, by, rtol)
-    _publish(found | {"kind": "pitfall", "form": form, "passed": not found["passed"],
-                             "detail": f"fails as it should, {found['detail']}" if not found["passed"]
-                             else f"the wrong form passes: {found['detail']}"})
+    _publish(
+        found
+        | {
+            "kind": "pitfall",
+            "form": form,
+            "passed": not found["passed"],
+            "detail": f"fails as it should, {found['detail']}"
+            if not found["passed"]
+            else f"the wrong form passes: {found['detail']}",
+        }
+    )
 
 
 def check_gradient(f, gradient, x, rtol=1e-7, eps=1e-5):
@@ -374,4 +475,6 @@ def check_gradient(f, gradient, x, rtol=1e-7, eps=1e-5):
 def finish():
     """Raise once for all failed checks of a page; the build runs it after the last cell."""
     if _failed:
-        raise VerificationError(f"{len(_failed)} failed: " + "; ".join(record["label"] for record in _failed))
+        raise VerificationError(
+            f"{len(_failed)} failed: " + "; ".join(record["label"] for record in _failed)
+        )

@@ -15,8 +15,22 @@ from myst_nb.core.read import read_myst_markdown_notebook
 
 from dlbook.tools.jit import PACKAGE, imported_names, package_files
 
-STACK = " ".join([f"python={platform.python_version()}"] + [
-    f"{name}={version(name)}" for name in ("numpy", "numba", "llvmlite", "scipy", "scikit-learn", "matplotlib", "ipykernel", "myst-nb")])
+STACK = " ".join(
+    [f"python={platform.python_version()}"]
+    + [
+        f"{name}={version(name)}"
+        for name in (
+            "numpy",
+            "numba",
+            "llvmlite",
+            "scipy",
+            "scikit-learn",
+            "matplotlib",
+            "ipykernel",
+            "myst-nb",
+        )
+    ]
+)
 ALWAYS = ("dlbook.verification",)
 LAST = "\n\n```{code-cell} ipython3\n:tags: [remove-cell]\n\n# %s\nimport dlbook.verification as _v\n_v.finish()\n```\n"
 KERNEL = re.compile(r"^(?:`{3,}|:{3,})\{kernel\} *(\w+(?:\.\w+)*)\.\w+ *$", re.M)
@@ -24,7 +38,7 @@ KERNEL = re.compile(r"^(?:`{3,}|:{3,})\{kernel\} *(\w+(?:\.\w+)*)\.\w+ *$", re.M
 
 def reached(text, config):
     """Return the files of the package that a page's cells and shown kernels reach."""
-    cells = read_myst_markdown_notebook(text, config).cells     # as myst-nb reads them
+    cells = read_myst_markdown_notebook(text, config).cells  # as myst-nb reads them
     names = [*ALWAYS, *(f"dlbook.{module}" for module in KERNEL.findall(text))]
     for cell in cells:
         if cell.cell_type == "code":
@@ -39,7 +53,7 @@ def source_read(app, docname, content):
         return
     try:
         files = reached(text, app.env.myst_config)
-    except SyntaxError:         # the cell itself will fail, with a better message
+    except SyntaxError:  # the cell itself will fail, with a better message
         files = sorted(PACKAGE.rglob("*.py"))
     digest = hashlib.sha256(app.config.dlbook_stack.encode())
     for file in files:
@@ -52,6 +66,8 @@ def setup(app):
     """Connect the hook."""
     app.add_config_value("dlbook_stack", STACK, "env")
     own = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
-    app.add_config_value("dlbook_ext", hashlib.sha256(own).hexdigest(), "env")      # pages are read again, not run again
+    app.add_config_value(
+        "dlbook_ext", hashlib.sha256(own).hexdigest(), "env"
+    )  # pages are read again, not run again
     app.connect("source-read", source_read)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

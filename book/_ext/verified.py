@@ -41,7 +41,7 @@ class CheckRenderer:
             return None
         cell = renderer.renderer.nb_client.notebook.cells[data.cell_index].source.splitlines()
         page = Path(renderer.source).read_text(encoding="utf-8").splitlines()
-        first = max(0, data.line - 3)       # myst-nb's line is only near the fence
+        first = max(0, data.line - 3)  # myst-nb's line is only near the fence
         start = next((i for i in range(first, len(page)) if page[i : i + len(cell)] == cell), first)
         record = dict(data.content, line=start + (data.content.get("cell_line") or 1))
         return [check("", "", classes=["check"], record=record)]
@@ -55,7 +55,16 @@ class Verified(Domain):
 
     def page(self, docname):
         return self.data["pages"].setdefault(
-            docname, {"equations": [], "checks": [], "kernels": {}, "names": {}, "lists": False, "stop": None})
+            docname,
+            {
+                "equations": [],
+                "checks": [],
+                "kernels": {},
+                "names": {},
+                "lists": False,
+                "stop": None,
+            },
+        )
 
     def clear_doc(self, docname):
         self.data["pages"].pop(docname, None)
@@ -66,7 +75,11 @@ class Verified(Domain):
     def process_doc(self, env, docname, document):
         """Collect from a page that was just read."""
         page = self.page(docname)
-        page["equations"] = [(n["label"], n["ids"][0], n.line) for n in document.findall(nodes.math_block) if n.get("label")]
+        page["equations"] = [
+            (n["label"], n["ids"][0], n.line)
+            for n in document.findall(nodes.math_block)
+            if n.get("label")
+        ]
         for k, node in enumerate(document.findall(check)):
             node["ids"] = [f"check-{k + 1}"]
             page["checks"].append(dict(node["record"], page=docname, anchor=node["ids"][0]))
@@ -80,22 +93,50 @@ class Verified(Domain):
     def row(self, docname, equation, checks, kernels):
         """Return what is known of one equation; of several checks the worst is shown."""
         label, anchor, line = equation
-        row = dict.fromkeys(("oracle", "count", "error", "tolerance", "unit", "passed", "detail", "check", "elementwise"))
+        row = dict.fromkeys(
+            (
+                "oracle",
+                "count",
+                "error",
+                "tolerance",
+                "unit",
+                "passed",
+                "detail",
+                "relation",
+                "check",
+                "elementwise",
+            )
+        )
         row["float32"] = False
         mine = [c for c in checks if c["kind"] == "equation" and c["label"] == label]
         stop = self.data["pages"][docname]["stop"]
         if mine:
-            worst = max(mine, key=lambda c: (not c["passed"], (c["error"] or 0) / (c["tolerance"] or 1)))
+            worst = max(
+                mine, key=lambda c: (not c["passed"], (c["error"] or 0) / (c["tolerance"] or 1))
+            )
             row.update({k: worst[k] for k in row if k in worst})
-            row.update(count=sum(c["count"] for c in mine), check=(worst["page"], worst["anchor"]), checks=len(mine))
+            row.update(
+                count=sum(c["count"] for c in mine),
+                check=(worst["page"], worst["anchor"]),
+                checks=len(mine),
+            )
         elif stop:
             row["detail"] = "not reached: the page stopped at line {} with {}".format(*stop)
         numbers = self.env.toc_fignumbers.get(docname, {}).get("displaymath", {})
         entry = self.env.domains.python_domain.objects.get(kernels.get(label))
-        return row | {"label": label, "page": docname, "line": line, "anchor": anchor, "function": kernels.get(label),
-                      "name": self.data["pages"][docname]["names"].get(label), "number": ".".join(map(str, numbers.get(anchor, ()))),
-                      "api": entry and (entry.docname, entry.node_id),
-                      "shown_in": sorted({docname, *(c["page"] for c in mine), *([entry.docname] if entry else [])})}
+        return row | {
+            "label": label,
+            "page": docname,
+            "line": line,
+            "anchor": anchor,
+            "function": kernels.get(label),
+            "name": self.data["pages"][docname]["names"].get(label),
+            "number": ".".join(map(str, numbers.get(anchor, ()))),
+            "api": entry and (entry.docname, entry.node_id),
+            "shown_in": sorted(
+                {docname, *(c["page"] for c in mine), *([entry.docname] if entry else [])}
+            ),
+        }
 
     def join(self):
         """Return equations and claims by label, pitfalls, and faults as (page, line, kind, text)."""
@@ -108,25 +149,65 @@ class Verified(Domain):
                 row = equations[equation[0]] = self.row(docname, equation, checks, kernels)
                 named = f"equation {row['label']} ({row['number']})"
                 if not row["passed"]:
-                    faults.append((docname, row["line"], "failed" if row["check"] else "unverified",
-                                   f"{named}: {row['detail'] or 'no check ran'}"))
+                    faults.append(
+                        (
+                            docname,
+                            row["line"],
+                            "failed" if row["check"] else "unverified",
+                            f"{named}: {row['detail'] or 'no check ran'}",
+                        )
+                    )
                 if not row["function"]:
-                    faults.append((docname, row["line"], "kernel", f"{named}: no documented function names it in its docstring"))
+                    faults.append(
+                        (
+                            docname,
+                            row["line"],
+                            "kernel",
+                            f"{named}: no documented function names it in its docstring",
+                        )
+                    )
                 if not row["name"]:
-                    faults.append((docname, row["line"], "table", f"{named} is missing in the page's table of equations"))
+                    faults.append(
+                        (
+                            docname,
+                            row["line"],
+                            "table",
+                            f"{named} is missing in the page's table of equations",
+                        )
+                    )
             if page["stop"]:
-                faults.append((docname, page["stop"][0], "stopped", f"the page stopped: {page['stop'][1]}"))
+                faults.append(
+                    (docname, page["stop"][0], "stopped", f"the page stopped: {page['stop'][1]}")
+                )
         for c in checks:
             if c["kind"] == "claim":
                 if c["label"] in claims:
-                    faults.append((c["page"], c["line"], "duplicate", f"claim {c['label']} is checked twice"))
+                    faults.append(
+                        (c["page"], c["line"], "duplicate", f"claim {c['label']} is checked twice")
+                    )
                 claims[c["label"]] = c
                 if not c["passed"]:
-                    faults.append((c["page"], c["line"], "failed", f"claim {c['label']}: {c['evidence']}"))
+                    faults.append(
+                        (c["page"], c["line"], "failed", f"claim {c['label']}: {c['evidence']}")
+                    )
             elif c["label"] not in equations:
-                faults.append((c["page"], c["line"], "unknown", f"a check names equation {c['label']}, which no page has"))
+                faults.append(
+                    (
+                        c["page"],
+                        c["line"],
+                        "unknown",
+                        f"a check names equation {c['label']}, which no page has",
+                    )
+                )
             elif c["kind"] == "pitfall" and not c["passed"]:
-                faults.append((c["page"], c["line"], "failed", f"{c['label']}, wrong form “{c['form']}”: {c['detail']}"))
+                faults.append(
+                    (
+                        c["page"],
+                        c["line"],
+                        "failed",
+                        f"{c['label']}, wrong form “{c['form']}”: {c['detail']}",
+                    )
+                )
         return equations, claims, [c for c in checks if c["kind"] == "pitfall"], faults
 
     def check_consistency(self):
@@ -142,7 +223,12 @@ class EquationTable(SphinxDirective):
 
     def run(self):
         names = dict(line.split(":", 1) for line in self.content if line.strip())
-        return [listing(kind="chapter", names_of={label.strip(): name.strip() for label, name in names.items()})]
+        return [
+            listing(
+                kind="chapter",
+                names_of={label.strip(): name.strip() for label, name in names.items()},
+            )
+        ]
 
 
 class EquationIndex(SphinxDirective):
@@ -176,8 +262,13 @@ def updated(app, env):
     domain = env.domains["verified"]
     equations, claims, pitfalls, faults = app.verified = domain.join()
     everything = [*equations.values(), claims, pitfalls]
-    shown = {docname: repr([r for r in equations.values() if docname in r["shown_in"]] + (everything if page["lists"] else []))
-             for docname, page in domain.data["pages"].items()}
+    shown = {
+        docname: repr(
+            [r for r in equations.values() if docname in r["shown_in"]]
+            + (everything if page["lists"] else [])
+        )
+        for docname, page in domain.data["pages"].items()
+    }
     stale = {d for d in shown if shown[d] != domain.data["shown"].get(d)}
     domain.data.update(shown=shown, bad={fault[0] for fault in faults})
     return stale
@@ -185,16 +276,24 @@ def updated(app, env):
 
 def docstring(app, what, name, obj, options, lines):
     """A docstring that begins with "(label)" names the equations its function computes."""
-    if found := LABELS.match(lines[0] if lines else ""):
-        labels = re.split(", *", found[1])
-        app.env.domains["verified"].page(app.env.docname)["kernels"].update(dict.fromkeys(labels, name))
-        formula, shapes = re.split(r"\s{3,}(?=\()", lines[0][found.end():], maxsplit=1) if re.search(r"\s{3,}\(", lines[0][found.end():]) else (lines[0][found.end():], "")
-        lines[0] = ", ".join(f":eq:`{label}`" for label in labels) + f"  ``{formula.strip()}``" + (f" :math:`\\;` ``{shapes}``" if shapes else "")
+    if not (found := LABELS.match(lines[0] if lines else "")):
+        return
+    labels = re.split(", *", found[1])
+    kernels = app.env.domains["verified"].page(app.env.docname)["kernels"]
+    kernels.update(dict.fromkeys(labels, name))
+    end = next((i for i, line in enumerate(lines) if not line.strip()), len(lines))
+    formula = [lines[0][found.end() :], *lines[1:end]]
+    lines[:end] = [", ".join(f":eq:`{label}`" for label in labels), ""]
+    lines[2:2] = ["::", "", *(f"    {line.strip()}" for line in formula), ""]
 
 
 def link(app, docname, target, text):
     """Return a link to (page, anchor), or the bare text."""
-    return make_refnode(app.builder, docname, *target, nodes.Text(text)) if target else nodes.Text(text)
+    return (
+        make_refnode(app.builder, docname, *target, nodes.Text(text))
+        if target
+        else nodes.Text(text)
+    )
 
 
 def magnitude(row):
@@ -203,19 +302,33 @@ def magnitude(row):
         return "–"
     if row["unit"] == "standard errors":
         return f"{row['error']:.1f} s.e."
-    return "exact" if row["error"] == 0 else "<1e-15" if row["error"] < 1e-15 else f"{row['error']:.0e}"
+    if row["relation"] != "==":
+        return "holds"
+    return (
+        "exact"
+        if row["error"] == 0
+        else "<1e-15"
+        if row["error"] < 1e-15
+        else f"{row['error']:.0e}"
+    )
 
 
 def story(row):
     """Return the whole result of an equation in a sentence."""
     times = f" in {row['checks']} checks" if row.get("checks", 1) > 1 else ""
-    tolerance = (f"{row['tolerance']:g} standard errors" if row["unit"] == "standard errors"
-                 else "no error at all" if row["tolerance"] == 0 else f"{row['tolerance']:.0e}")
-    return f"{row['count']} numbers against {row['oracle']}{times}: {row['detail']}; tolerance {tolerance}."
+    tolerance = (
+        f"{row['tolerance']:g} standard errors"
+        if row["unit"] == "standard errors"
+        else "no error at all"
+        if row["tolerance"] == 0
+        else f"{row['tolerance']:.0e}"
+    )
+    return f"{row['count']} number{'s' * (row['count'] != 1)} against {row['oracle']}{times}: {row['detail']}; tolerance {tolerance}."
 
 
 def table(heads, widths, rows):
     """Return a table node."""
+
     def line(cells):
         return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", *cell)) for cell in cells))
 
@@ -242,9 +355,16 @@ def in_order(rows):
 
 def equation_rows(app, docname, rows):
     for r in in_order(rows):
-        result = [link(app, docname, r["check"], f"{'✓' if r['passed'] else '✗'} {magnitude(r)}"), nodes.Text(f" · {r['oracle']}")]
-        yield [[link(app, docname, (r["page"], r["anchor"]), f"({r['number']})")], [nodes.Text(r["name"] or r["label"])],
-               [code(app, docname, r)], result]
+        result = [
+            link(app, docname, r["check"], f"{'✓' if r['passed'] else '✗'} {magnitude(r)}"),
+            nodes.Text(f" · {r['oracle']}"),
+        ]
+        yield [
+            [link(app, docname, (r["page"], r["anchor"]), f"({r['number']})")],
+            [nodes.Text(r["name"] or r["label"])],
+            [code(app, docname, r)],
+            result,
+        ]
 
 
 def listed(app, docname, node):
@@ -252,18 +372,53 @@ def listed(app, docname, node):
     equations, claims, pitfalls, _ = app.verified
     if node["kind"] == "chapter":
         rows = [equations[label] for label in node["names_of"] if label in equations]
-        return table(("Equation", "What it says", "Function", "Measured error"), (10, 34, 28, 28), equation_rows(app, docname, rows))
+        return table(
+            ("Equation", "What it says", "Function", "Measured error"),
+            (10, 34, 28, 28),
+            equation_rows(app, docname, rows),
+        )
     if node["kind"] == "index":
-        return table(("Equation", "What it says", "Function", "Measured error"), (10, 34, 28, 28), equation_rows(app, docname, equations.values()))
+        return table(
+            ("Equation", "What it says", "Function", "Measured error"),
+            (10, 34, 28, 28),
+            equation_rows(app, docname, equations.values()),
+        )
     titles = app.env.titles
     if node["kind"] == "claims":
         ordered = sorted(claims.values(), key=lambda c: (chapter_order(app, c["page"]), c["line"]))
-        return table(("Chapter", "Measured"), (22, 78), ([[link(app, docname, (c["page"], c["anchor"]), titles[c["page"]].astext())],
-                     [nodes.Text(f"{'✓' if c['passed'] else '✗'} {c['evidence']}")]] for c in ordered))
+        return table(
+            ("Chapter", "Measured"),
+            (22, 78),
+            (
+                [
+                    [link(app, docname, (c["page"], c["anchor"]), titles[c["page"]].astext())],
+                    [nodes.Text(f"{'✓' if c['passed'] else '✗'} {c['evidence']}")],
+                ]
+                for c in ordered
+            ),
+        )
     ordered = sorted(pitfalls, key=lambda c: (chapter_order(app, c["page"]), c["line"]))
-    return table(("Equation", "Wrong form", "How it fails"), (10, 50, 40), (
-        [[link(app, docname, (c["page"], c["anchor"]), f"({equations[c['label']]['number']})" if c["label"] in equations else c["label"])],
-         [nodes.Text(c["form"])], [nodes.Text(c["detail"])]] for c in ordered))
+    return table(
+        ("Equation", "Wrong form", "How it fails"),
+        (10, 50, 40),
+        (
+            [
+                [
+                    link(
+                        app,
+                        docname,
+                        (c["page"], c["anchor"]),
+                        f"({equations[c['label']]['number']})"
+                        if c["label"] in equations
+                        else c["label"],
+                    )
+                ],
+                [nodes.Text(c["form"])],
+                [nodes.Text(c["detail"])],
+            ]
+            for c in ordered
+        ),
+    )
 
 
 def chapter_order(app, docname):
@@ -275,11 +430,20 @@ def resolved(app, doctree, docname):
     equations = app.verified[0]
     for node in doctree.findall(nodes.math_block):
         if row := equations.get(node.get("label")):
-            node["mark"] = {"passed": bool(row["passed"]), "error": magnitude(row), "story": story(row) if row["check"] else row["detail"] or "no check ran",
-                            "function": short(row["function"]), "number": row["number"]}
+            node["mark"] = {
+                "passed": bool(row["passed"]),
+                "error": magnitude(row),
+                "story": story(row) if row["check"] else row["detail"] or "no check ran",
+                "function": short(row["function"]),
+                "number": row["number"],
+            }
             for key, target in (("check_uri", row["check"]), ("api_uri", row["api"])):
                 if target:
-                    page = "" if target[0] == docname else app.builder.get_relative_uri(docname, target[0])
+                    page = (
+                        ""
+                        if target[0] == docname
+                        else app.builder.get_relative_uri(docname, target[0])
+                    )
                     node["mark"][key] = f"{page}#{target[1]}"
     for node in doctree.findall(check):
         r, row = node["record"], equations.get(node["record"]["label"])
@@ -289,14 +453,25 @@ def resolved(app, doctree, docname):
             node["classes"].append("claim")
         else:
             node += nodes.Text(tick)
-            node += link(app, docname, row and (row["page"], row["anchor"]), f"({row['number']})" if row else r["label"])
-            what = f" {r['name']}" if r.get("name") else f" printed wrong: {r['form']}" if r["kind"] == "pitfall" else ""
+            node += link(
+                app,
+                docname,
+                row and (row["page"], row["anchor"]),
+                f"({row['number']})" if row else r["label"],
+            )
+            what = (
+                f" {r['name']}"
+                if r.get("name")
+                else f" printed wrong: {r['form']}"
+                if r["kind"] == "pitfall"
+                else ""
+            )
             node += nodes.Text(f"{what}: {story(dict(r, checks=1))}")
         node["classes"].append("passed" if r["passed"] else "failed")
     for node in list(doctree.findall(listing)):
         node.replace_self(listed(app, docname, node))
     for node in doctree.findall(nodes.literal_block):
-        if "kernel" in node["classes"]:             # a reader sees numbers, never labels
+        if "kernel" in node["classes"]:  # a reader sees numbers, never labels
             text = LABEL_IN_CODE.sub(lambda m: numbered(m, equations), node.rawsource)
             node.rawsource = text
             node.children[:] = [nodes.Text(text)]
@@ -307,7 +482,10 @@ LABEL_IN_CODE = re.compile(r'(?<=""")\(([a-z]\w*-[\w-]+(?:, *[a-z]\w*-[\w-]+)*)\
 
 def numbered(match, equations):
     """Return the numbers of the labels in a docstring."""
-    return ", ".join(f"({equations[label]['number']})" if label in equations else label for label in re.split(", *", match[1]))
+    return ", ".join(
+        f"({equations[label]['number']})" if label in equations else label
+        for label in re.split(", *", match[1])
+    )
 
 
 def finished(app, exception):
@@ -316,22 +494,36 @@ def finished(app, exception):
         return
     hidden = {"kind", "check", "api", "cell_line", "shown_in"}
     for name, rows in zip(("equations", "claims"), app.verified[:2], strict=True):
-        clean = {label: {k: v for k, v in sorted(rows[label].items()) if k not in hidden} for label in sorted(rows)}
-        Path(app.outdir, f"{name}.json").write_text(json.dumps(clean, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        clean = {
+            label: {k: v for k, v in sorted(rows[label].items()) if k not in hidden}
+            for label in sorted(rows)
+        }
+        Path(app.outdir, f"{name}.json").write_text(
+            json.dumps(clean, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
 
 
 def setup(app):
     """Register everything; an entry point for the plugin would reach other projects too."""
-    if CheckRenderer not in load_mime_renders():        # myst-nb keeps this list, so the addition stays
+    if CheckRenderer not in load_mime_renders():  # myst-nb keeps this list, so the addition stays
         load_mime_renders().append(CheckRenderer)
     app.setup_extension("sphinx.ext.autodoc")
     app.add_domain(Verified)
-    for name, directive in (("equations", EquationTable), ("equation-index", EquationIndex),
-                            ("claim-index", ClaimIndex), ("pitfall-index", PitfallIndex)):
+    for name, directive in (
+        ("equations", EquationTable),
+        ("equation-index", EquationIndex),
+        ("claim-index", ClaimIndex),
+        ("pitfall-index", PitfallIndex),
+    ):
         app.add_directive(name, directive)
     app.connect("autodoc-process-docstring", docstring)
     app.connect("env-get-outdated", outdated)
     app.connect("env-get-updated", updated, priority=900)
     app.connect("doctree-resolved", resolved, priority=900)
     app.connect("build-finished", finished)
-    return {"version": "1", "env_version": 3, "parallel_read_safe": True, "parallel_write_safe": True}
+    return {
+        "version": "1",
+        "env_version": 3,
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+    }

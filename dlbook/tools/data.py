@@ -31,12 +31,27 @@ import numpy as np
 
 from dlbook.tools import shapes
 
-__all__ = ["CREDITS", "KINDS", "DataError", "Labelled", "Split", "Table", "breast_cancer", "diabetes", "digits",
-           "photographs", "pydocs", "source", "stratified_split"]
+__all__ = [
+    "CREDITS",
+    "KINDS",
+    "DataError",
+    "Labelled",
+    "Split",
+    "Table",
+    "breast_cancer",
+    "diabetes",
+    "digits",
+    "photographs",
+    "pydocs",
+    "source",
+    "stratified_split",
+]
 
 SEED = 20_260_101
-CREDITS = {"china": "photograph china.jpg: Daniel Büchele (flickr: danielbuechele), CC BY 2.0",
-           "flower": "photograph flower.jpg: flickr user vultilion, CC BY 2.0"}
+CREDITS = {
+    "china": "photograph china.jpg: Daniel Büchele (flickr: danielbuechele), CC BY 2.0",
+    "flower": "photograph flower.jpg: flickr user vultilion, CC BY 2.0",
+}
 KINDS = ("blank", "name", "keyword", "number", "string", "comment", "operator")
 
 
@@ -47,28 +62,28 @@ class DataError(RuntimeError):
 class Split(NamedTuple):
     """A data set in three parts, for fitting, for choosing and for the one final measurement."""
 
-    x_train: np.ndarray   # (n, …)
-    y_train: np.ndarray   # (n,)
-    x_val: np.ndarray     # (m, …)
-    y_val: np.ndarray     # (m,)
-    x_test: np.ndarray    # (t, …)
-    y_test: np.ndarray    # (t,)
+    x_train: np.ndarray  # (n, …)
+    y_train: np.ndarray  # (n,)
+    x_val: np.ndarray  # (m, …)
+    y_val: np.ndarray  # (m,)
+    x_test: np.ndarray  # (t, …)
+    y_test: np.ndarray  # (t,)
 
 
 class Table(NamedTuple):
     """A table of measurements and what is to be predicted from them."""
 
-    x: np.ndarray            # (n, p)
-    y: np.ndarray            # (n,)
-    names: tuple[str, ...]   # p column names
+    x: np.ndarray  # (n, p)
+    y: np.ndarray  # (n,)
+    names: tuple[str, ...]  # p column names
 
 
 class Labelled(NamedTuple):
     """A text with a label for each character."""
 
-    file: str            # name of the source file
-    text: str            # n characters
-    kinds: np.ndarray    # (n,) index into `KINDS`, uint8
+    file: str  # name of the source file
+    text: str  # n characters
+    kinds: np.ndarray  # (n,) index into `KINDS`, uint8
 
 
 def _datasets():
@@ -76,7 +91,9 @@ def _datasets():
     try:
         return importlib.import_module("sklearn.datasets")
     except ImportError as error:
-        raise DataError("this data set comes with scikit-learn, which is not installed: pip install scikit-learn") from error
+        raise DataError(
+            "this data set comes with scikit-learn, which is not installed: pip install scikit-learn"
+        ) from error
 
 
 def stratified_split(y, fractions, seed=SEED):
@@ -181,7 +198,10 @@ def diabetes():
 def photographs():
     """Return the two photographs, {"china": …, "flower": …}, as uint8 (height, width, 3)."""
     images = _datasets().load_sample_images()
-    return {Path(name).stem: image.copy() for name, image in zip(images.filenames, images.images, strict=True)}
+    return {
+        Path(name).stem: image.copy()
+        for name, image in zip(images.filenames, images.images, strict=True)
+    }
 
 
 @cache
@@ -194,8 +214,12 @@ def pydocs():
     try:
         topics = importlib.import_module("pydoc_data.topics").topics
     except ImportError as error:
-        raise DataError("this Python comes without pydoc_data, which the full installation has") from error
-    seen = dict.fromkeys(p.rstrip() for name in sorted(topics) for p in topics[name].split("\n\n") if p.strip())
+        raise DataError(
+            "this Python comes without pydoc_data, which the full installation has"
+        ) from error
+    seen = dict.fromkeys(
+        p.rstrip() for name in sorted(topics) for p in topics[name].split("\n\n") if p.strip()
+    )
     return "\n\n".join(seen) + "\n"
 
 
@@ -203,9 +227,17 @@ def _kinds(text):
     """Label each character of Python source with the class of its token."""
     kinds = np.zeros(len(text), dtype=np.uint8)
     starts = np.cumsum([0, *map(len, text.splitlines(keepends=True))])
-    classes = {tokenize.NUMBER: "number", tokenize.STRING: "string", tokenize.COMMENT: "comment", tokenize.OP: "operator"}
-    classes |= {getattr(tokenize, name): "string" for name in ("FSTRING_START", "FSTRING_MIDDLE", "FSTRING_END")
-                if hasattr(tokenize, name)}
+    classes = {
+        tokenize.NUMBER: "number",
+        tokenize.STRING: "string",
+        tokenize.COMMENT: "comment",
+        tokenize.OP: "operator",
+    }
+    classes |= {
+        getattr(tokenize, name): "string"
+        for name in ("FSTRING_START", "FSTRING_MIDDLE", "FSTRING_END")
+        if hasattr(tokenize, name)
+    }
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         kind = classes.get(token.type)
         if token.type == tokenize.NAME:
@@ -242,4 +274,6 @@ def source(files=40, most=20_000):
             found.append(Labelled(path.name, text, _kinds(text)))
         if len(found) == files:
             return tuple(found)
-    raise DataError(f"only {len(found)} of {files} modules found; Python {sys.version.split()[0]} seems to come without its source")
+    raise DataError(
+        f"only {len(found)} of {files} modules found; Python {sys.version.split()[0]} seems to come without its source"
+    )

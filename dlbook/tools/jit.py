@@ -16,6 +16,7 @@ raises. Cache files are pickles, so they only ever live in a folder of the user'
 """
 
 import ast
+import contextlib
 import hashlib
 import os
 import shutil
@@ -30,8 +31,8 @@ from numba.core import caching, config
 __all__ = ["njit", "njit_fast", "cache_root", "package_files"]
 
 PACKAGE = Path(__file__).resolve().parents[1]
-FAST_FLAGS = frozenset({"reassoc", "contract", "nsz", "arcp"})
-KEPT_VERSIONS = 4       # folders of one module: other environments may share the cache
+FAST_FLAGS = {"reassoc", "contract", "nsz", "arcp"}
+KEPT_VERSIONS = 4  # folders of one module: other environments may share the cache
 
 
 def imported_names(code, package=""):
@@ -49,7 +50,9 @@ def imported_names(code, package=""):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             parents = package.split(".")[: len(package.split(".")) - node.level + 1]
-            base = ".".join((parents if node.level else []) + ([node.module] if node.module else []))
+            base = ".".join(
+                (parents if node.level else []) + ([node.module] if node.module else [])
+            )
             names = [f"{base}.{alias.name}" for alias in node.names]
         else:
             continue
@@ -90,7 +93,9 @@ def cache_root():
     except RuntimeError:
         return None
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "dlbook" / "cache"
+        return (
+            Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "dlbook" / "cache"
+        )
     if sys.platform == "darwin":
         return home / "Library" / "Caches" / "dlbook"
     return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "dlbook"
@@ -112,7 +117,7 @@ def _cache_folder(module, root):
             digest.update(file.read_bytes())
         folder = Path(root, module, digest.hexdigest()[:16])
         folder.mkdir(parents=True, exist_ok=True)
-        os.utime(folder)                    # pruning goes by last use
+        os.utime(folder)  # pruning goes by last use
         if not os.access(folder, os.W_OK):
             return None
         _prune(folder, KEPT_VERSIONS)
@@ -155,13 +160,15 @@ class _Cache(caching.FunctionCache):
     def load_overload(self, sig, target_context):
         try:
             return super().load_overload(sig, target_context)
-        except Exception:       # a damaged or vanished file: compile instead
+        except Exception:  # a damaged or vanished file: start afresh
+            with contextlib.suppress(OSError):
+                self.flush()
             return None
 
     def save_overload(self, sig, data):
         try:
             super().save_overload(sig, data)
-        except OSError:         # disk full, folder gone or turned read-only
+        except OSError:  # disk full, folder gone or turned read-only
             self.disable()
 
 

@@ -21,17 +21,41 @@ __all__ = ["GRID", "INK", "PAPER", "SERIES", "figure", "image_grid", "show", "sl
 MIME = "application/vnd.dlbook.figure+json"
 INK, GRID, PAPER = "#1b1b1f", "#c8c8cd", "#fefefc"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
-MANY = 1000             # points from which a collection is drawn as pixels
+MANY = 1000  # points from which a collection is drawn as pixels
 
 STYLE = {
-    "axes.edgecolor": INK, "axes.facecolor": "none", "axes.grid": True, "axes.labelcolor": INK,
-    "axes.linewidth": 0.8, "axes.prop_cycle": mpl.cycler(color=SERIES) + mpl.cycler(linestyle=["-", "--", "-.", ":"]),
-    "axes.spines.right": False, "axes.spines.top": False, "axes.titlecolor": INK, "axes.titlelocation": "left",
-    "axes.titlesize": 10.5, "axes.axisbelow": True, "figure.constrained_layout.use": True, "figure.facecolor": "none",
-    "font.family": "DejaVu Sans", "font.size": 9.5, "grid.color": GRID, "grid.linewidth": 0.5, "image.cmap": "gray_r",
-    "image.interpolation": "nearest", "legend.frameon": False, "legend.labelcolor": INK, "lines.linewidth": 1.8,
-    "lines.markersize": 5, "savefig.facecolor": "none", "svg.fonttype": "path", "svg.hashsalt": "dlbook",
-    "text.color": INK, "xtick.color": INK, "xtick.labelsize": 8.5, "ytick.color": INK, "ytick.labelsize": 8.5,
+    "axes.edgecolor": INK,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.prop_cycle": mpl.cycler(color=SERIES) + mpl.cycler(linestyle=["-", "--", "-.", ":"]),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10.5,
+    "axes.axisbelow": True,
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "grid.color": GRID,
+    "grid.linewidth": 0.5,
+    "image.cmap": "gray_r",
+    "image.interpolation": "nearest",
+    "legend.frameon": False,
+    "legend.labelcolor": INK,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5,
+    "savefig.facecolor": "none",
+    "svg.fonttype": "path",
+    "svg.hashsalt": "dlbook",
+    "text.color": INK,
+    "xtick.color": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.color": INK,
+    "ytick.labelsize": 8.5,
 }
 
 
@@ -77,7 +101,13 @@ def image_grid(images, columns, titles=None, size=0.9, **options):
     figure
     """
     rows = -(-len(images) // columns)
-    fig, axes = figure(size * columns, (size + (0.22 if titles is not None else 0)) * rows, rows, columns, squeeze=False)
+    fig, axes = figure(
+        size * columns,
+        (size + (0.22 if titles is not None else 0)) * rows,
+        rows,
+        columns,
+        squeeze=False,
+    )
     for k, ax in enumerate(axes.flat):
         ax.axis("off")
         if k < len(images):
@@ -97,10 +127,15 @@ def _svg(fig, prefix):
             line.set_rasterized(True)
     out = io.StringIO()
     with mpl.rc_context(STYLE):
-        fig.savefig(out, format="svg", dpi=160, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        fig.savefig(
+            out,
+            format="svg",
+            dpi=160,
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+        )
     plt.close(fig)
     svg = out.getvalue()
-    svg = svg[svg.index("<svg"):]
+    svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.S)
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
     svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", svg)
@@ -108,7 +143,7 @@ def _svg(fig, prefix):
     svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg, count=1)
     width = fig.get_figwidth()
-    return svg.replace("<svg", f'<svg style="width:{width * 16:.0f}px"', 1).replace("\n", " ")
+    return svg.replace("<svg", f'<svg style="width:{width * 112:.0f}px"', 1).replace("\n", " ")
 
 
 def _digest(text):
@@ -128,6 +163,7 @@ def _publish(record):
     try:
         from IPython import get_ipython
         from IPython.display import display
+
         shell = get_ipython()
     except ImportError:
         shell = None
@@ -137,8 +173,10 @@ def _publish(record):
         return
     plain = start["svg"].replace('style="width:', 'width="').replace('px"', '"', 1)
     data = base64.b64encode(plain.encode()).decode()
-    html = (f'<figure style="background:#fff;color:#000;margin:0"><img alt="{escape(start["alt"])}" src="data:image/svg+xml;base64,{data}">'
-            f'<figcaption>{escape(record["caption"])}</figcaption></figure>')
+    html = (
+        f'<figure style="background:#fff;color:#000;margin:0"><img alt="{escape(start["alt"])}" src="data:image/svg+xml;base64,{data}">'
+        f"<figcaption>{escape(record['caption'])}</figcaption></figure>"
+    )
     display({MIME: record, "text/html": html, "text/plain": start["alt"]}, raw=True)
 
 
@@ -163,7 +201,13 @@ def show(fig, *, alt, caption, name=None):
         Without alternative text or caption.
     """
     frame = {"label": "", "alt": _words("alternative text", alt)}
-    record = {"caption": _words("caption", caption), "name": name, "variable": None, "start": 0, "frames": [frame]}
+    record = {
+        "caption": _words("caption", caption),
+        "name": name,
+        "variable": None,
+        "start": 0,
+        "frames": [frame],
+    }
     frame["svg"] = _svg(fig, name or _digest(record["caption"]))
     _publish(record)
 
@@ -186,7 +230,20 @@ def slider(frames, *, variable, caption, start=0, name=None):
     """
     if not 0 <= start < len(frames):
         raise ValueError(f"start is {start}, expected the index of one of {len(frames)} frames")
-    rows = [{"label": _words("label", str(label)), "alt": _words("alternative text", alt),
-             "svg": _svg(fig, f"{name or 'slider'}-{k}")} for k, (label, fig, alt) in enumerate(frames)]
-    _publish({"caption": _words("caption", caption), "name": name, "variable": _words("variable", variable),
-              "start": int(start), "frames": rows})
+    rows = [
+        {
+            "label": _words("label", str(label)),
+            "alt": _words("alternative text", alt),
+            "svg": _svg(fig, f"{name or 'slider'}-{k}"),
+        }
+        for k, (label, fig, alt) in enumerate(frames)
+    ]
+    _publish(
+        {
+            "caption": _words("caption", caption),
+            "name": name,
+            "variable": _words("variable", variable),
+            "start": int(start),
+            "frames": rows,
+        }
+    )

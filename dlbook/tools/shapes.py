@@ -33,16 +33,18 @@ class Axes:
     def __getitem__(self, axis):
         return self.sizes[axis][0]
 
-    def _shape(self, name, x, axes, empty):
+    def _shape(self, name, x, axes):
         """Hold one array against the axes known so far, then learn from it."""
         axes = axes.split()
         known = [(a, *self.sizes[a]) for a in axes if a in self.sizes]
-        where = ", ".join(f"{a} = {size}" + (f" as in {source}" if source else "") for a, size, source in known)
-        expected = f"{name} has shape {x.shape}, expected {_letters(axes)}" + (f" with {where}" if where else "")
+        where = ", ".join(
+            f"{a} = {size}" + (f" as in {source}" if source else "") for a, size, source in known
+        )
+        expected = f"{name} has shape {x.shape}, expected {_letters(axes)}" + (
+            f" with {where}" if where else ""
+        )
         if x.ndim != len(axes) or any(x.shape[axes.index(a)] != size for a, size, _ in known):
             raise ValueError(expected)
-        if not empty and x.size == 0:
-            raise ValueError(f"{name} is empty: it has shape {x.shape}, expected {_letters(axes)}, each at least 1")
         for axis, size in zip(axes, x.shape, strict=True):
             self.sizes.setdefault(axis, (size, name))
 
@@ -56,7 +58,7 @@ class Axes:
         x : array_like
             float32 and float64 are kept, integers and booleans become float64.
         axes : str
-            One letter per axis, separated by blanks; "" for a scalar.
+            One letter per axis, separated by blanks; "" for a scalar, None for any shape.
         finite : bool
             Refuse NaN and infinities.
         empty : bool
@@ -74,11 +76,16 @@ class Axes:
             x = x.astype(np.float64)
         if x.dtype not in (np.float32, np.float64):
             raise TypeError(f"{name} has dtype {x.dtype}, expected float64 or float32")
-        self._shape(name, x, axes, empty)
+        if axes is not None:
+            self._shape(name, x, axes)
+        if not empty and x.size == 0:
+            raise ValueError(f"{name} is empty: it has shape {x.shape}")
         if finite and not np.isfinite(x).all():
             at = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
-            raise ValueError(f"{name} holds {x[at]} at index {at}; only finite numbers can be used here")
-        return np.ascontiguousarray(x).reshape(x.shape)
+            raise ValueError(
+                f"{name} holds {x[at]} at index {at}; only finite numbers can be used here"
+            )
+        return np.ascontiguousarray(x) if x.ndim else x
 
     def labels(self, name, y, axes, classes=None, *, values=None):
         """Return `y` as int64 labels 0 … classes−1, or as one of the given values.
@@ -92,14 +99,28 @@ class Axes:
         """
         y = _array(name, y)
         if y.dtype.kind == "f" and y.size and np.isfinite(y).all() and (y == np.floor(y)).all():
-            raise TypeError(f"{name} has dtype {y.dtype}; labels are integers, use {name}.astype(int)")
+            raise TypeError(
+                f"{name} has dtype {y.dtype}; labels are integers, use {name}.astype(int)"
+            )
         if y.dtype.kind not in "iu":
             raise TypeError(f"{name} has dtype {y.dtype}; labels are integers")
-        self._shape(name, y, axes, empty=False)
-        wrong = ~np.isin(y, values) if values is not None else (y < 0) | ((y >= classes) if classes else False)
+        self._shape(name, y, axes)
+        if y.size == 0:
+            raise ValueError(f"{name} is empty: it has shape {y.shape}")
+        wrong = (
+            ~np.isin(y, values)
+            if values is not None
+            else (y < 0) | ((y >= classes) if classes else False)
+        )
         if wrong.any():
             at = tuple(int(i) for i in np.argwhere(wrong)[0])
-            allowed = f"one of {tuple(values)}" if values is not None else f"0 … {classes - 1}" if classes else "0 or more"
+            allowed = (
+                f"one of {tuple(values)}"
+                if values is not None
+                else f"0 … {classes - 1}"
+                if classes
+                else "0 or more"
+            )
             raise ValueError(f"{name} holds the label {y[at]} at index {at}, expected {allowed}")
         return np.ascontiguousarray(y, dtype=np.int64)
 
@@ -124,7 +145,11 @@ def number(name, value, *, above=None, least=None, below=None, most=None):
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} is {value!r}, expected a number")
-    bounds = [(sign, bound) for sign, bound in ((">", above), ("≥", least), ("<", below), ("≤", most)) if bound is not None]
+    bounds = [
+        (sign, bound)
+        for sign, bound in ((">", above), ("≥", least), ("<", below), ("≤", most))
+        if bound is not None
+    ]
     holds = {">": value.__gt__, "≥": value.__ge__, "<": value.__lt__, "≤": value.__le__}
     if not np.isfinite(value) or not all(holds[sign](bound) for sign, bound in bounds):
         wanted = " and ".join(f"{sign} {bound}" for sign, bound in bounds)

@@ -1,0 +1,60 @@
+"""What the source of the package says about its kernels, read without importing them."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+__all__ = ["LABELS", "PACKAGE", "equation_functions", "kernel_source"]
+
+PACKAGE = Path(__file__).resolve().parents[1]
+LABELS = re.compile(r"^\(([a-z]\w*-[\w-]+(?:, *[a-z]\w*-[\w-]+)*)\)")
+
+
+def kernel_source(name):
+    """Return the file and source of "module.function", its docstring cut to the first paragraph."""
+    module, _, function = name.rpartition(".")
+    path = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
+    text = path.read_text(encoding="utf-8")
+    found = [
+        n
+        for n in ast.parse(text).body
+        if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name == function
+    ]
+    if not found:
+        raise LookupError(f"{name}: no such function in {path.name}")
+    node, lines = found[0], text.splitlines()
+    first = min([node.lineno, *(d.lineno for d in node.decorator_list)]) - 1
+    shown = lines[first : node.end_lineno]
+    doc = node.body[0]
+    if isinstance(doc, ast.Expr) and isinstance(doc.value, ast.Constant):
+        body = lines[doc.lineno - 1 : doc.end_lineno]
+        head = body[: next((i for i, line in enumerate(body) if not line.strip()), len(body))]
+        if len(head) < len(body):
+            head[-1] = head[-1].rstrip() + '"""'
+        shown = lines[first : doc.lineno - 1] + head + lines[doc.end_lineno : node.end_lineno]
+    return path, "\n".join(shown) + "\n"
+
+
+@cache
+def equation_functions():
+    """Return {label: "module.function"} for every public docstring that begins with "(label)"."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if any(part.startswith("_") for part in parts):  # the pages of an installed book
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for name, node in _documented(tree, ".".join(parts)):
+            if labels := LABELS.match(ast.get_docstring(node) or ""):
+                found.update(dict.fromkeys(re.split(", *", labels[1]), name))
+    return found
+
+
+def _documented(tree, prefix):
+    """Yield (dotted name, node) of public functions, classes and their methods."""
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+            yield f"{prefix}.{node.name}", node
+            if isinstance(node, ast.ClassDef):
+                yield from _documented(node, f"{prefix}.{node.name}")

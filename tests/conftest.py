@@ -1,0 +1,30 @@
+"""Tests run with one BLAS thread, their own kernel cache and no window for figures."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+os.environ.setdefault("DLBOOK_CACHE_DIR", str(ROOT / "_build" / "kernels"))
+os.environ["MPLBACKEND"] = "Agg"
+for pool in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(pool, "1")
+
+
+@pytest.fixture
+def rng():
+    """Return a generator that is the same in every test."""
+    import numpy as np
+
+    return np.random.default_rng(20_260_101)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Tests of the book read the results of one build: their message says it all."""
+    report = yield
+    ours = item.path.name in ("test_book.py", "test_pages.py")
+    if report.failed and ours and call.excinfo and call.excinfo.errisinstance(AssertionError):
+        report.longrepr = str(call.excinfo.value).split("\nassert ")[0]
+    return report

@@ -1,0 +1,164 @@
+"""Build the book once; then each page, numbered equation and claim is a test of its own.
+
+Labels are read from the pages at collection, so a check that vanished is a failure and not a
+missing test.
+"""
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from pages import BOOK, ROOT, calls, chapters, claims, labels, pages
+
+OUT = ROOT / "_build" / "html"
+PROMISED = json.loads((ROOT / "tests" / "promised.json").read_text(encoding="utf-8"))
+LOOSEST = {"float32": 1e-4, "standard errors": 5, "exact": 1e-5}
+
+
+class Build:
+    """What one run of Sphinx left: exit status, warnings, results."""
+
+    def __init__(self):
+        shutil.rmtree(OUT / "reports", ignore_errors=True)  # old reports are never deleted
+        for name in ("equations", "claims"):
+            (OUT / f"{name}.json").unlink(
+                missing_ok=True
+            )  # nor may an old result pass for a new one
+        command = [
+            sys.executable,
+            "-m",
+            "sphinx",
+            "-q",
+            "-E",
+            "-n",
+            "-W",
+            "--no-color",
+            "-j",
+            "auto",
+        ]
+        run = subprocess.run(
+            [*command, "-c", str(ROOT), str(BOOK), str(OUT)], capture_output=True, text=True
+        )
+        self.status = run.returncode
+        self.warnings = re.sub(r"\x1b\[[0-9;]*m", "", run.stderr)
+        self.equations, self.claims = self.load("equations"), self.load("claims")
+
+    def load(self, name):
+        """Return the results of one kind, or None if the build did not write them."""
+        path = OUT / f"{name}.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def row(self, kind, label, where):
+        """Return one result, or fail with the reason why there is none."""
+        rows = getattr(self, kind)
+        if rows is None:
+            pytest.fail(
+                f"{where}: {label}: the build wrote no results\n{self.warnings[-800:]}",
+                pytrace=False,
+            )
+        if label not in rows:
+            report = self.report(where.removeprefix("book/").split(".md")[0])
+            why = f"the page stopped: {report.splitlines()[-1]}" if report else "no such check ran"
+            pytest.fail(f"{where}: {label}: {why}", pytrace=False)
+        return rows[label]
+
+    def report(self, page):
+        """Return the failed cell and its traceback, or an empty string."""
+        path = OUT / "reports" / f"{page}.err.log"
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        text = re.sub(r"\x1b\[[0-9;]*m", "", text).strip()
+        return text[max(0, text.find("An error occurred while executing")) :]
+
+
+@pytest.fixture(scope="session")
+def build():
+    """Run the build that is published."""
+    return Build()
+
+
+@pytest.mark.parametrize(("label", "where"), [pytest.param(*row, id=row[0]) for row in labels()])
+def test_equation(build, label, where):
+    """A check of this numbered equation ran and passed."""
+    row = build.row("equations", label, where)
+    assert row["passed"] and row["number"], (
+        f"{where}: equation ({row['number']}) {label}: {row['detail'] or 'no check ran'}"
+    )
+    assert row["oracle"] and row["count"] > 0 and row["function"], (
+        f"{where}: {label}: incomplete record {row}"
+    )
+    kind = "float32" if row["float32"] else row["unit"]
+    loosest = LOOSEST.get(kind, LOOSEST["exact"])
+    assert row["tolerance"] <= loosest, (
+        f"{where}: {label}: a tolerance of {row['tolerance']:g} proves little"
+    )
+
+
+@pytest.mark.parametrize(("label", "where"), [pytest.param(*row, id=row[0]) for row in claims()])
+def test_claim(build, label, where):
+    """The measured claim holds."""
+    row = build.row("claims", label, where)
+    assert row["passed"], f"{where}: claim {label}: {row['evidence']}"
+
+
+@pytest.mark.parametrize("page", pages())
+def test_page(build, page):
+    """The page ran, and Sphinx has no complaint beyond the equations reported above."""
+    report = build.report(page)
+    if report and "VerificationError" not in report:
+        pytest.fail(f"book/{page}.md: {report}", pytrace=False)
+    elsewhere = (
+        "[verified.failed]",
+        "[verified.unverified]",
+        "[mystnb.exec]",
+        "Executing notebook failed",
+    )
+    mine = [
+        w
+        for w in build.warnings.splitlines()
+        if f"/{page}.md:" in w and not any(e in w for e in elsewhere)
+    ]
+    assert not mine, "\n".join(mine)
+    assert (OUT / f"{page}.html").is_file()
+
+
+@pytest.mark.parametrize("stem", chapters())
+def test_promised_equations(build, stem):
+    """Every equation that the syllabus promises for a chapter is on its page."""
+    missing = [slug for slug in PROMISED[stem] if f"{stem}-{slug}" not in (build.equations or {})]
+    assert not missing, f"book/{stem}.md lacks the equations {', '.join(missing)}"
+
+
+@pytest.mark.parametrize("call", calls("verify", "refute"), ids=lambda call: call.where)
+def test_oracle_is_independent(build, call):
+    """The oracle of an equation does not call the kernel that it judges."""
+    label, expected = call.node.args[0].value, call.node.args[2]
+    kernel = (build.equations or {}).get(label, {}).get("function") or ""
+    names = {getattr(n, "id", getattr(n, "attr", None)) for n in ast.walk(expected)}
+    assert kernel.rsplit(".", 1)[-1] not in names, (
+        f"{call.where}: the oracle of {label} calls {kernel}"
+    )
+
+
+def test_figures_have_words(build):
+    """No picture on any page is without an alternative text."""
+    for page in pages():
+        html = (OUT / f"{page}.html").read_text(encoding="utf-8")
+        for tag in re.findall(r"<img\b[^>]*>", html):
+            alt = re.search(r'alt="([^"]*)"', tag)
+            assert alt and alt[1].strip() and not alt[1].startswith("_images/"), (
+                f"book/{page}.md: {tag}"
+            )
+
+
+def test_build(build):
+    """The whole build passes with warnings as errors."""
+    kept = [
+        w
+        for w in build.warnings.splitlines()
+        if ("WARNING" in w or "ERROR" in w) and "[verified." not in w
+    ]
+    assert build.status == 0, "\n".join(kept) or "see the equations and claims above"

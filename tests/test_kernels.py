@@ -1,0 +1,101 @@
+"""The contract of every literal kernel, whatever its mathematics.
+
+Each chapter's test file lists its kernels with arguments: ``KERNELS = [(kernel, make_args), …]``.
+"""
+
+import importlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+FILES = sorted(Path(__file__).parent.glob("test_*.py"))
+ROWS = [
+    pytest.param(kernel, make_args, id=f"{path.stem.removeprefix('test_')}.{kernel.__name__}")
+    for path in FILES
+    if "\nKERNELS = " in path.read_text(encoding="utf-8")
+    for kernel, make_args in importlib.import_module(path.stem).KERNELS
+]
+compiled_only = pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT") == "1",
+    reason="compilation is switched off by NUMBA_DISABLE_JIT",
+)
+
+
+def leaves(value):
+    """Return the arrays and numbers a kernel returned, however they are nested."""
+    if isinstance(value, (tuple, list)):
+        return [leaf for part in value for leaf in leaves(part)]
+    return [] if value is None else [np.asarray(value)]
+
+
+def equal(a, b, rtol):
+    """Hold two results against each other, relative to the largest number of each array."""
+    a, b = leaves(a), leaves(b)
+    assert len(a) == len(b)
+    for x, y in zip(a, b, strict=True):
+        assert x.shape == y.shape
+        if x.size:
+            np.testing.assert_allclose(x, y, rtol=0, atol=rtol * max(1e-300, np.nanmax(np.abs(y))))
+
+
+def copies(args):
+    return tuple(a.copy() if isinstance(a, np.ndarray) else a for a in args)
+
+
+@compiled_only
+@pytest.mark.parametrize(("kernel", "make_args"), ROWS)
+def test_compiled_equals_python(kernel, make_args, rng):
+    """The compiled kernel computes what its Python source says."""
+    args = make_args(rng)
+    with np.errstate(all="ignore"):
+        equal(kernel(*copies(args)), kernel.py_func(*copies(args)), 1e-13)
+
+
+@compiled_only
+@pytest.mark.parametrize(("kernel", "make_args"), ROWS)
+def test_is_compiled(kernel, make_args, rng):
+    """A kernel that lost its decorator would pass every other test."""
+    kernel(*make_args(rng))
+    assert kernel.nopython_signatures
+
+
+@pytest.mark.parametrize(("kernel", "make_args"), ROWS)
+def test_leaves_its_input_alone(kernel, make_args, rng):
+    args = make_args(rng)
+    kept = copies(args)
+    kernel(*args)
+    for given, before in zip(args, kept, strict=True):
+        if isinstance(given, np.ndarray):
+            np.testing.assert_array_equal(given, before)
+
+
+@pytest.mark.parametrize(("kernel", "make_args"), ROWS)
+def test_takes_strided_arrays(kernel, make_args, rng):
+    """Every second element of a larger array is as good as a contiguous one."""
+    args = make_args(rng)
+
+    def strided(a):
+        if not isinstance(a, np.ndarray) or a.ndim == 0:
+            return a
+        wide = np.zeros((*a.shape[:-1], 2 * a.shape[-1]), dtype=a.dtype)
+        wide[..., ::2] = a
+        return wide[..., ::2]
+
+    equal(kernel(*map(strided, args)), kernel(*args), 1e-13)
+
+
+@pytest.mark.parametrize(("kernel", "make_args"), ROWS)
+def test_float32(kernel, make_args, rng):
+    """In single precision the result is right to single precision."""
+    args = make_args(rng)
+    single = tuple(
+        a.astype(np.float32) if isinstance(a, np.ndarray) and a.dtype == np.float64 else a
+        for a in args
+    )
+    double = tuple(
+        a.astype(np.float64) if isinstance(a, np.ndarray) and a.dtype == np.float32 else a
+        for a in single
+    )
+    equal(kernel(*single), kernel(*double), 2e-5)

@@ -1,0 +1,152 @@
+"""What can be said of pages and modules without building them: the house is in order."""
+
+import ast
+import importlib
+import re
+
+import pytest
+from pages import BOOK, ROOT, calls, cells, chapters, pages, text_of
+
+from dlbook.tools import notebooks
+from dlbook.tools.jit import imported_names
+
+CHAPTERS = chapters()
+MODULES = sorted(p.stem for p in (ROOT / "dlbook").glob("[a-z]*.py"))
+WIDEST = 76
+
+
+@pytest.mark.parametrize("stem", sorted({*CHAPTERS, *MODULES}))
+def test_one_stem(stem):
+    """A chapter is one page, one module, one test file and one API page, listed in the index."""
+    parts = [f"dlbook/{stem}.py", f"book/{stem}.md", f"book/api/{stem}.md", f"tests/test_{stem}.py"]
+    missing = [part for part in parts if not (ROOT / part).is_file()]
+    assert not missing, f"chapter {stem} lacks {', '.join(missing)}"
+    assert stem in CHAPTERS, f"book/index.md does not list {stem}"
+
+
+@pytest.mark.parametrize("stem", CHAPTERS)
+def test_imports_point_back(stem):
+    """A chapter imports earlier chapters and tools only."""
+    code = (ROOT / "dlbook" / f"{stem}.py").read_text(encoding="utf-8")
+    used = {name.split(".")[1] for name in imported_names(code) if len(name.split(".")) > 1}
+    allowed = {*CHAPTERS[: CHAPTERS.index(stem)], "tools"}
+    assert not used - allowed, (
+        f"dlbook/{stem}.py imports {', '.join(sorted(used - allowed))}, which the book has later"
+    )
+
+
+def test_tools_import_no_chapter():
+    for path in (ROOT / "dlbook" / "tools").glob("*.py"):
+        used = {
+            name.split(".")[1]
+            for name in imported_names(path.read_text(encoding="utf-8"), "dlbook.tools")
+            if len(name.split(".")) > 1
+        }
+        assert not used - {"tools", "__version__"}, f"{path.name} imports {sorted(used)}"
+
+
+@pytest.mark.parametrize("stem", CHAPTERS)
+def test_order_of_a_page(stem):
+    """The fixed parts stand at the end of the page, in one order."""
+    headings = re.findall(r"^## (.+)$", text_of(stem), re.M)
+    ends = [
+        "Often printed wrong",
+        "Exercises",
+        "The same in PyTorch",
+        "All equations of this chapter",
+        "Sources",
+    ]
+    found = [h for h in headings if h in ends]
+    wanted = [e for e in ends if e in found or stem != "verification"]
+    assert found == wanted, f"book/{stem}.md has the parts {found}, expected {wanted}"
+
+
+@pytest.mark.parametrize("stem", CHAPTERS)
+def test_exercises(stem):
+    """At least five exercises, each with a folded solution."""
+    exercises = re.findall(r"^:::+\{exercise\}.*?^:::+$", text_of(stem), re.M | re.S)
+    assert len(exercises) >= 5
+    assert all("{fold} Solution" in exercise for exercise in exercises)
+
+
+@pytest.mark.parametrize("stem", CHAPTERS)
+def test_cells_are_short(stem):
+    """Shown cells have at most 12 lines; no line is wider than the column."""
+    for cell in cells(stem):
+        lines = cell.code.strip("\n").splitlines()
+        wide = [cell.line + i for i, line in enumerate(lines) if len(line) > WIDEST]
+        assert not wide, f"book/{stem}.md:{wide[0]}: more than {WIDEST} columns"
+        folded = "hide-input" in cell.options or "hide-cell" in cell.options
+        assert folded or len(lines) <= 12, (
+            f"book/{stem}.md:{cell.line}: a cell of {len(lines)} lines"
+        )
+
+
+@pytest.mark.parametrize("stem", CHAPTERS)
+def test_shown_kernels_fit(stem):
+    """A kernel on a page has at most 20 lines of code and fits the column."""
+    for name in re.findall(r"\{kernel\} (\S+)", text_of(stem)):
+        _, source = notebooks.kernel_source(name)
+        lines = source.splitlines()
+        wide = [
+            line for line in lines if len(re.sub(r'(?<=""")\([^)]*\)', "(0.00)", line)) > WIDEST
+        ]
+        assert not wide, f"{name}: {wide[0]}"
+
+
+@pytest.mark.parametrize("stem", CHAPTERS)
+def test_page_uses_the_module(stem):
+    """A page imports what its module has and never defines it again."""
+    public = set(importlib.import_module(f"dlbook.{stem}").__all__)
+    for cell in cells(stem):
+        for node in ast.walk(ast.parse(cell.code)):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                assert node.name not in public, (
+                    f"book/{stem}.md:{cell.line}: defines {node.name} again"
+                )
+
+
+def test_pages_have_only_known_parts():
+    """Pages without cells need no header; pages with cells have the same one."""
+    headers = {text_of(p).split("\n---\n")[0] for p in pages() if "{code-cell}" in text_of(p)}
+    assert len(headers) == 1
+
+
+@pytest.mark.parametrize("call", calls("verify", "claim", "refute"), ids=lambda call: call.where)
+def test_check_is_honest(call):
+    """Labels are literal; a claim is decided by a comparison, an equation by another computation."""
+    node = call.node
+    assert isinstance(node.args[0], ast.Constant), (
+        f"{call.where}: the label must be a literal string"
+    )
+    name = getattr(node.func, "id", None) or node.func.attr
+    if name == "claim":
+        assert not isinstance(node.args[1], ast.Constant), (
+            f"{call.where}: a claim whose result is written down"
+        )
+        assert isinstance(node.args[2], (ast.JoinedStr, ast.Name)), (
+            f"{call.where}: evidence without a measured number"
+        )
+    else:
+        assert ast.dump(node.args[1]) != ast.dump(node.args[2]), (
+            f"{call.where}: compares a value with itself"
+        )
+
+
+@pytest.mark.parametrize("call", calls("show", "slider"), ids=lambda call: call.where)
+def test_alternative_text_is_computed(call):
+    """The words for a figure carry numbers of the cell, so they cannot go stale."""
+    if getattr(call.node.func, "attr", None) != "show":
+        return
+    alt = {k.arg: k.value for k in call.node.keywords}.get("alt")
+    assert alt is not None, f"{call.where}: a figure without alternative text"
+    assert not isinstance(alt, ast.Constant), (
+        f"{call.where}: the alternative text holds no computed number"
+    )
+
+
+def test_api_pages_are_listed():
+    text = (BOOK / "api" / "index.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^([a-z_]+)$", text.split(":maxdepth:")[1], re.M)
+    chapters_listed = [name for name in listed if name in CHAPTERS]
+    assert chapters_listed == CHAPTERS
