@@ -44,7 +44,7 @@ test-site: book ## read the built site in a real browser (needs Chromium)
 	$(PY) -m pytest tests/site
 
 lint: $(READY) ## read code and prose for style and spelling
-	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt '.[dev]'
+	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[book,test,dev]'
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/typos

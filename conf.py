@@ -94,6 +94,7 @@ html_show_sphinx = False
 templates_path = ["book/_templates"]
 LIGHT = {
     "scheme": "light",
+    "color-sidebar-link-text--top-level": "#1b1b1f",
     "color-brand-primary": "#0b5a8a",
     "color-brand-content": "#0b5a8a",
     "color-brand-visited": "#0b5a8a",
@@ -112,9 +113,14 @@ LIGHT = {
     "figure-ink": "#1b1b1f",
     "figure-grid": "#d3d3d6",
     "figure-paper": "#fefefc",
+    "figure-card": "#fefefc",
+    "figure-card-edge": "0",
+    "code-string": "#3a6620",
+    "code-number": "#85480a",
 }
 DARK = {
     "scheme": "dark",
+    "color-sidebar-link-text--top-level": "#dcdcd8",
     "color-brand-primary": "#7cc4f0",
     "color-brand-content": "#7cc4f0",
     "color-brand-visited": "#7cc4f0",
@@ -133,6 +139,10 @@ DARK = {
     "figure-ink": "#dcdcd8",
     "figure-grid": "#3c3d43",
     "figure-paper": "#151619",
+    "figure-card": "#e6e6e0",
+    "figure-card-edge": "0.5rem",
+    "code-string": "#a6cb92",
+    "code-number": "#e2b37f",
 }
 html_theme_options = {"light_css_variables": LIGHT, "dark_css_variables": DARK}
 html_permalinks_icon = "#"

@@ -143,6 +143,15 @@ def test_oracle_is_independent(build, call):
     )
 
 
+def test_readme_counts_the_equations(build):
+    """The table of chapters in the README says how many equations each has verified."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| (\d+) [^|]+ \| `(\w+)` \| (\d+) \|$", readme, re.M)
+    passed = [row["page"] for row in (build.equations or {}).values() if row["passed"]]
+    counted = [(str(k + 1), stem, str(passed.count(stem))) for k, stem in enumerate(chapters())]
+    assert told == counted, f"README.md says {told}, the build says {counted}"
+
+
 def test_figures_have_words(build):
     """No picture on any page is without an alternative text."""
     for page in pages():

@@ -24,7 +24,7 @@ _engines = {}
 
 def engine():
     """Return this process's JavaScript engine with KaTeX loaded."""
-    pid = os.getpid()       # parallel builds fork
+    pid = os.getpid()  # parallel builds fork
     if pid not in _engines:
         _engines[pid] = MiniRacer()
         _engines[pid].eval((KATEX / "katex.min.js").read_text(encoding="utf-8"))
@@ -33,8 +33,14 @@ def engine():
 
 def render(node, tex, display, config):
     """Return KaTeX's HTML for one formula."""
-    options = {"displayMode": display, "throwOnError": True, "strict": "ignore", "trust": False,
-               "output": "htmlAndMathml", "macros": dict(config.katex_macros)}
+    options = {
+        "displayMode": display,
+        "throwOnError": True,
+        "strict": "ignore",
+        "trust": False,
+        "output": "htmlAndMathml",
+        "macros": dict(config.katex_macros),
+    }
     out = json.loads(engine().eval(CALL % (json.dumps(tex), json.dumps(options))))
     if "error" in out:
         log.warning("KaTeX: %s in %r", out["error"], tex, location=node, type="katex")
@@ -44,35 +50,62 @@ def render(node, tex, display, config):
 
 def inline(self, node):
     """Write inline mathematics."""
+    before, after = (beside(node, step) for step in (-1, 1))
+    self.body.append(JOIN if before[-1:] in tuple("([“‘") else "")
     self.body.append(self.starttag(node, "span", "", CLASS="math notranslate nohighlight"))
     self.body.append(render(node, node.astext(), False, self.config) + "</span>")
+    self.body.append(JOIN if after[:1].strip() and after[0] not in "–—" else "")
     raise nodes.SkipNode
 
 
+JOIN = "&#8288;"  # a line may break before and after a formula, but not between it and its comma
+
+
+def beside(node, step):
+    """Return the text that stands directly before or after a node."""
+    at = node.parent.index(node) + step
+    near = node.parent[at] if 0 <= at < len(node.parent) else ""
+    return near.astext() if isinstance(near, nodes.Text) else ""
+
+
 def mark(mark):
-    """Return the quiet sign beside a number: a tick and the error, the whole story one click away."""
+    """Return the quiet sign under a number: a tick and the error, the whole story one click away."""
     word = "verified" if mark["passed"] else "not verified"
-    links = [f'<a href="{escape(mark[key])}">{text}</a>' for key, text in
-             (("check_uri", "the check"), ("api_uri", f"<code>{escape(mark['function'])}</code>")) if key in mark]
-    return (f'<details class="mark {"passed" if mark["passed"] else "failed"}"><summary title="{escape(mark["story"])}">'
-            f'<span aria-hidden="true">{"✓" if mark["passed"] else "✗"}</span> {escape(mark["error"])}'
-            f'<span class="visually-hidden"> equation {mark["number"]} {word}</span></summary>'
-            f'<p class="story">{escape(mark["story"])} {" · ".join(links)}</p></details>')
+    links = " ".join(
+        f'<a href="{escape(mark[key])}">{text}</a>'
+        for key, text in (
+            ("check_uri", "Where it is checked"),
+            ("api_uri", f"<code>{escape(mark['function'])}</code>"),
+        )
+        if key in mark
+    )
+    return (
+        f'<details class="mark {"passed" if mark["passed"] else "failed"}"><summary>'
+        f'<span aria-hidden="true">{"✓" if mark["passed"] else "✗"}</span> {escape(mark["error"])}'
+        f'<span class="visually-hidden">, equation {mark["number"]} is {word}</span></summary>'
+        f'<div class="story"><p>{escape(mark["story"])}</p>{f"<p>{links}</p>" if links else ""}</div></details>'
+    )
 
 
 def block(self, node):
-    """Write displayed mathematics with its number and its mark."""
+    """Write displayed mathematics; its number, which is its permanent link; and its mark."""
     tex = node.astext().strip()
-    if not tex.startswith(r"\begin{") and r"\begin{" not in tex and ("&" in tex.replace(r"\&", "") or r"\\" in tex):
+    if (
+        not tex.startswith(r"\begin{")
+        and r"\begin{" not in tex
+        and ("&" in tex.replace(r"\&", "") or r"\\" in tex)
+    ):
         tex = rf"\begin{{aligned}}{tex}\end{{aligned}}"
-    self.body.append(self.starttag(node, "div", CLASS="math notranslate nohighlight"))
-    # a wide formula scrolls on a phone, so it must take the focus
-    self.body.append(render(node, tex, True, self.config).replace('class="katex-display"', 'class="katex-display" tabindex="0"', 1))
+    wrapped = node["ids"] == node.parent["ids"]  # the theme wraps it in a box that bears the id
+    own = "" if wrapped else "".join(f'<span id="{ident}"></span>' for ident in node["ids"])
+    self.body.append(f'<div class="math notranslate nohighlight">{own}')
+    self.body.append(f'<div class="formula">{render(node, tex, True, self.config)}</div>')
     if node.get("number"):
-        self.body.append(f'<span class="eqno">({get_node_equation_number(self, node)})')
-        self.add_permalink_ref(node, "Link to this equation")
-        self.body.append(mark(node["mark"]) if "mark" in node else "")
-        self.body.append("</span>")
+        number = get_node_equation_number(self, node)
+        self.body.append(
+            f'<div class="eqno"><a class="number" href="#{node["ids"][0]}" title="Link to this equation">({number})</a>'
+            f"{mark(node['mark']) if 'mark' in node else ''}</div>"
+        )
     self.body.append("</div>\n")
     raise nodes.SkipNode
 
@@ -90,7 +123,9 @@ def copy_styles(app, exception):
 def setup(app):
     """Register the renderer."""
     if not (KATEX / "katex.min.js").is_file():
-        raise RuntimeError("KaTeX is missing: run `make setup`, which installs it from package.json")
+        raise RuntimeError(
+            "KaTeX is missing: run `make setup`, which installs it from package.json"
+        )
     app.add_html_math_renderer("katex", (inline, None), (block, None))
     app.add_config_value("katex_macros", {}, "html")
     app.add_css_file("katex/katex.min.css")

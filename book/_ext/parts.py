@@ -1,6 +1,8 @@
 """The parts a page is built of: shown kernels, figures, exercises and folded text."""
 
 import ast
+import json
+import re
 from html import escape
 
 from docutils import nodes
@@ -15,20 +17,27 @@ FIGURE = "application/vnd.dlbook.figure+json"
 
 
 def kernel_source(name):
-    """Return the file and source of "module.function", its docstring cut to the first line."""
+    """Return the file and source of "module.function", its docstring cut to the first paragraph."""
     module, _, function = name.rpartition(".")
     path = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
     text = path.read_text(encoding="utf-8")
-    found = [n for n in ast.parse(text).body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name == function]
+    found = [
+        n
+        for n in ast.parse(text).body
+        if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name == function
+    ]
     if not found:
         raise LookupError(f"{name}: no such function in {path.name}")
     node, lines = found[0], text.splitlines()
     first = min([node.lineno, *(d.lineno for d in node.decorator_list)]) - 1
     shown = lines[first : node.end_lineno]
     doc = node.body[0]
-    if isinstance(doc, ast.Expr) and isinstance(doc.value, ast.Constant) and doc.end_lineno > doc.lineno:
-        head = lines[doc.lineno - 1].rstrip() + '"""'
-        shown = lines[first : doc.lineno - 1] + [head] + lines[doc.end_lineno : node.end_lineno]
+    if isinstance(doc, ast.Expr) and isinstance(doc.value, ast.Constant):
+        body = lines[doc.lineno - 1 : doc.end_lineno]
+        head = body[: next((i for i, line in enumerate(body) if not line.strip()), len(body))]
+        if len(head) < len(body):
+            head[-1] = head[-1].rstrip() + '"""'
+        shown = lines[first : doc.lineno - 1] + head + lines[doc.end_lineno : node.end_lineno]
     return path, "\n".join(shown) + "\n"
 
 
@@ -58,7 +67,12 @@ class kernel_link(nodes.Inline, nodes.TextElement):
 class Exercise(SphinxDirective):
     """{exercise} title: a statement; the number comes from the chapter."""
 
-    required_arguments, optional_arguments, final_argument_whitespace, has_content = 1, 0, True, True
+    required_arguments, optional_arguments, final_argument_whitespace, has_content = (
+        1,
+        0,
+        True,
+        True,
+    )
     option_spec = {"name": directives.unchanged}
 
     def run(self):
@@ -82,7 +96,12 @@ class fold(nodes.General, nodes.Element):
 class Fold(SphinxDirective):
     """{fold} summary: folded text."""
 
-    required_arguments, optional_arguments, final_argument_whitespace, has_content = 1, 0, True, True
+    required_arguments, optional_arguments, final_argument_whitespace, has_content = (
+        1,
+        0,
+        True,
+        True,
+    )
 
     def run(self):
         node = fold("", summary=self.arguments[0])
@@ -114,7 +133,13 @@ class FigureRenderer:
             return None
         record, md = data.content, renderer.renderer
         caption = nodes.caption("", "", *_inline(md, record["caption"], data.line or 0))
-        art = drawing("", frames=record["frames"], variable=record["variable"], start=record["start"], name=record["name"] or "")
+        art = drawing(
+            "",
+            frames=record["frames"],
+            variable=record["variable"],
+            start=record["start"],
+            name=record["name"] or "",
+        )
         figure = nodes.figure("", art, caption, classes=["drawn"])
         if record["name"]:
             figure["names"].append(nodes.fully_normalize_name(record["name"]))
@@ -124,39 +149,89 @@ class FigureRenderer:
 
 def _inline(md, text, line):
     """Parse one line of MyST and return its inline nodes."""
-    return [child for block in md.nested_render_text and _rendered(md, text, line) for child in block.children]
+    return [
+        child
+        for block in md.nested_render_text and _rendered(md, text, line)
+        for child in block.children
+    ]
 
 
 def _rendered(md, text, line):
     holder = nodes.container()
     with md.current_node_context(holder):
         md.nested_render_text(text, line, inline=True)
-    return holder.children if any(isinstance(c, nodes.paragraph) for c in holder.children) else [holder]
+    return (
+        holder.children
+        if any(isinstance(c, nodes.paragraph) for c in holder.children)
+        else [holder]
+    )
 
 
-INK = (("#1b1b1f", "currentColor"), ("#c8c8cd", "var(--figure-grid)"), ("#fefefc", "var(--figure-paper)"))
+INK = (
+    ("#1b1b1f", "currentColor"),
+    ("#c8c8cd", "var(--figure-grid)"),
+    ("#fefefc", "var(--figure-paper)"),
+)
+STYLE = re.compile(r"<style\b.*?</style>", re.S)  # would reach the whole page; book.css says the same
+SIZE = re.compile(r'<svg(?: style="[^"]*")?(.*?viewBox="0 0 ([\d.]+) )', re.S)
+REM = 6.2 / 72  # a figure of 6.2 inches is as wide as a code box
+
+
+def themed(svg):
+    """Return a drawing that follows the theme: its ink, its grid, its paper and its size."""
+    for drawn, variable in INK:
+        svg = svg.replace(drawn, variable)
+    return SIZE.sub(
+        lambda m: f'<svg style="width:{float(m[2]) * REM:.2f}rem" aria-hidden="true"{m[1]}',
+        STYLE.sub("", svg),
+        count=1,
+    )
 
 
 def visit_drawing(self, node):
-    """Write the frames inline, so that ink and grid follow the theme; all but one are hidden."""
-    single = len(node["frames"]) == 1
+    """Write the frames inline; all but one are hidden until a script reveals the slider."""
+    frames, start = node["frames"], node["start"]
     self.body.append('<div class="art">')
-    for k, frame in enumerate(node["frames"]):
-        svg = frame["svg"]
-        for drawn, themed in INK:
-            svg = svg.replace(drawn, themed)
-        hidden = "" if k == node["start"] else " hidden"
-        self.body.append(f'<div class="frame" role="img" aria-label="{escape(frame["alt"])}"{hidden}>{svg}</div>\n')
-    if not single:
-        labels = escape("|".join(f["label"] for f in node["frames"]))
-        ident = f"slider-{node['name']}"
+    for k, frame in enumerate(frames):
+        kind = "frame pixels" if "<image" in frame["svg"] else "frame"
+        self.body.append(
+            f'<div class="{kind}" role="img" aria-label="{escape(frame["alt"])}"'
+            f"{'' if k == start else ' hidden'}>{themed(frame['svg'])}</div>\n"
+        )
+    if len(frames) > 1:
+        self.sliders = getattr(self, "sliders", 0) + 1
+        ident = f"slider-{self.sliders}"
+        labels = [frame["label"] for frame in frames]
         self.body.append(
             f'<div class="slider" hidden><label for="{ident}">{escape(node["variable"])}</label>'
-            f'<input id="{ident}" type="range" min="0" max="{len(node["frames"]) - 1}" step="1" value="{node["start"]}" '
-            f'data-labels="{labels}" aria-valuetext="{escape(node["frames"][node["start"]]["label"])}">'
-            f'<output for="{ident}">{escape(node["frames"][node["start"]]["label"])}</output></div>')
+            f'<input id="{ident}" type="range" min="0" max="{len(frames) - 1}" step="1" '
+            f'value="{start}" autocomplete="off" aria-valuetext="{escape(labels[start])}" '
+            f'data-labels="{escape(json.dumps(labels, ensure_ascii=False))}">'
+            f'<span class="value" aria-hidden="true">{escape(labels[start])}</span></div>'
+        )
     self.body.append("</div>\n")
     raise nodes.SkipNode
+
+
+def framed(app, doctree, docname):
+    """Wrap generated tables as the theme wraps written ones, so that a wide one scrolls in its box."""
+    for table in list(doctree.findall(nodes.table)):
+        if "table-wrapper" not in table.parent["classes"]:
+            box = nodes.container(classes=["table-wrapper"])
+            table.replace_self(box)
+            box += table
+
+
+LONG_NAME = re.compile(r'(?<=<span class="pre">)[\w.]{20,}(?=</span></code>(?:</a>)?</p></td>)')
+
+
+def repaired(app, pagename, templatename, context, doctree):
+    """Mend markup of other hands that misleads a screen reader, and let long names in tables break."""
+    body = context.get("body", "")
+    body = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")  # it has words
+    body = body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
+    body = body.replace(' role="doc-biblioentry"', "")
+    context["body"] = LONG_NAME.sub(lambda m: re.sub(r"([._])", r"\1<wbr>", m[0]), body)
 
 
 def resolved(app, doctree, docname):
@@ -170,12 +245,16 @@ def resolved(app, doctree, docname):
     for node in list(doctree.findall(kernel_link)):
         entry = objects.get(f"dlbook.{node['name']}")
         text = nodes.literal("", f"dlbook.{node['name']}")
-        node.replace_self(make_refnode(app.builder, docname, entry.docname, entry.node_id, text) if entry else text)
+        node.replace_self(
+            make_refnode(app.builder, docname, entry.docname, entry.node_id, text)
+            if entry
+            else text
+        )
 
 
 def setup(app):
     """Register directives, nodes and the figure plugin."""
-    if FigureRenderer not in load_mime_renders():       # myst-nb keeps this list, so the addition stays
+    if FigureRenderer not in load_mime_renders():  # myst-nb keeps this list, so the addition stays
         load_mime_renders().append(FigureRenderer)
     app.add_directive("kernel", Kernel)
     app.add_directive("exercise", Exercise)
@@ -183,6 +262,19 @@ def setup(app):
     app.add_node(fold, html=(visit_fold, depart_fold))
     app.add_node(drawing, html=(visit_drawing, None))
     app.add_node(kernel_link)
-    app.add_node(exercise_title, html=(lambda self, node: self.visit_title(node), lambda self, node: self.depart_title(node)))
+    app.add_node(
+        exercise_title,
+        html=(
+            lambda self, node: self.visit_title(node),
+            lambda self, node: self.depart_title(node),
+        ),
+    )
     app.connect("doctree-resolved", resolved, priority=850)
-    return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
+    app.connect("doctree-resolved", framed, priority=950)  # after the tables are generated
+    app.connect("html-page-context", repaired)
+    return {
+        "version": "1",
+        "env_version": 1,
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+    }

@@ -1,0 +1,99 @@
+/* What a page does beyond HTML: sliders, marks that open under the pointer, boxes that scroll.
+   Without this file every page still shows its text, its mathematics and the first frames. */
+
+(() => {
+  /* A slider shows one frame of a figure. */
+  for (const slider of document.querySelectorAll(".slider")) {
+    const frames = slider.parentElement.querySelectorAll(":scope > .frame");
+    const input = slider.querySelector("input");
+    const value = slider.querySelector(".value");
+    const labels = JSON.parse(input.dataset.labels);
+    const show = () => {
+      const chosen = Number(input.value);
+      frames.forEach((frame, k) => (frame.hidden = k !== chosen));
+      value.textContent = labels[chosen];
+      input.setAttribute("aria-valuetext", labels[chosen]);
+    };
+    input.addEventListener("input", show);
+    slider.hidden = false;
+    show(); // a browser may have kept the position from before
+  }
+
+  /* The story of a mark opens by click or key, and under a resting pointer. */
+  for (const mark of document.querySelectorAll("details.mark")) {
+    let timer, hovered;
+    const later = (wait, action) => {
+      clearTimeout(timer);
+      timer = setTimeout(action, wait);
+    };
+    mark.addEventListener("pointerenter", (event) => {
+      if (event.pointerType !== "mouse") return;
+      later(150, () => {
+        hovered ||= !mark.open;
+        mark.open = true;
+      });
+    });
+    mark.addEventListener("pointerleave", () => {
+      later(250, () => {
+        if (hovered) mark.open = hovered = false;
+      });
+    });
+    mark.querySelector("summary").addEventListener("click", (event) => {
+      clearTimeout(timer);
+      if (hovered) event.preventDefault(); // the click keeps open what the pointer opened
+      hovered = false;
+    });
+    mark.addEventListener("toggle", () => {
+      if (mark.open && !hovered) mark.querySelector(".story").scrollIntoView({ block: "nearest" });
+    });
+  }
+
+  const closeMarks = (except) => {
+    for (const mark of document.querySelectorAll("details.mark[open]")) {
+      if (mark !== except) mark.open = false;
+    }
+  };
+  document.addEventListener("pointerdown", (event) => closeMarks(event.target.closest("details.mark")));
+  document.addEventListener("focusin", (event) => closeMarks(event.target.closest("details.mark")));
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    document.activeElement.closest("details.mark")?.querySelector("summary").focus();
+    closeMarks();
+  });
+
+  /* A box that scrolls sideways takes the focus, so that the keys reach all of it. */
+  const names = { formula: "Formula", frame: "Figure", "table-wrapper": "Table" };
+  const sized = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      const kind = Object.keys(names).find((name) => target.classList.contains(name));
+      if (target.scrollWidth > target.clientWidth + 1) {
+        target.tabIndex = 0;
+        if (kind !== "frame") {
+          target.setAttribute("role", "group");
+          target.setAttribute("aria-label", `${names[kind] ?? "Code"}, scrolls sideways`);
+        }
+      } else if (target.tabIndex === 0) {
+        target.removeAttribute("tabindex");
+        if (kind !== "frame") {
+          target.removeAttribute("role");
+          target.removeAttribute("aria-label");
+        }
+      }
+    }
+  });
+  for (const box of document.querySelectorAll("article :is(.formula, .frame, .table-wrapper, pre)")) {
+    sized.observe(box);
+  }
+
+  /* A drawer has done its work when one of its links is followed. */
+  for (const drawer of document.querySelectorAll(".drawer")) {
+    drawer.addEventListener("click", (event) => {
+      if (event.target.closest("a") && drawer.matches(":popover-open")) drawer.hidePopover();
+    });
+  }
+
+  /* From file:// a browser lets no script read other pages: the search goes without excerpts. */
+  if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") {
+    DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+  }
+})();
