@@ -126,22 +126,19 @@ def complex_step(f, x, eps=1e-30):
     def difference(at):
         value = np.asarray(f(_nudged(x, at, eps * 1j)))
         if value.dtype.kind != "c":
-            raise TypeError(
-                "f returned real numbers for a complex x: it drops the imaginary part, "
-                "so a complex step cannot see it"
-            )
+            raise TypeError("f dropped the imaginary part: it is not analytic")
         return value.imag / eps
 
     return _each_entry(difference, x)
 
 
 def central_error(eps, f, f3, u=2.0**-53):
-    """(verification-central-error)  error ≲ ε²|f‴|/6 + u|f|/ε   for a step ε at a point"""
+    """(verification-central-error)  error ≤ ε² M₃/6 + u M₀/ε,  M = max on [x−ε, x+ε]"""
     return eps**2 * np.abs(f3) / 6 + u * np.abs(f) / eps
 
 
 def best_step(f, f3, u=2.0**-53):
-    """(verification-best-step)  ε* = (3u|f| / |f‴|)^(1/3), where the bound is smallest"""
+    """(verification-best-step)  ε* = (3 u M₀ / M₃)^(1/3), where the bound is smallest"""
     return (3 * u * np.abs(f) / np.abs(f3)) ** (1 / 3)
 
 
@@ -157,7 +154,8 @@ def adjoint_gap(forward, adjoint, x, y):
         Random arrays in the domain and in the range.
     """
     image, back = forward(x), adjoint(y)
-    return abs(np.vdot(image, y) - np.vdot(x, back)) / (np.linalg.norm(image) * np.linalg.norm(y))
+    size = np.linalg.norm(image) * np.linalg.norm(y)
+    return abs(np.vdot(image, y) - np.vdot(x, back)) / size
 
 
 class Estimate(NamedTuple):
@@ -179,10 +177,9 @@ def monte_carlo(draws):
     """
     draws = np.asarray(draws, dtype=np.float64)
     if draws.ndim == 0 or len(draws) < 2:
-        raise ValueError(
-            f"draws has shape {draws.shape}, expected at least 2 rows: one draw has no standard error"
-        )
-    return Estimate(draws.mean(axis=0), draws.std(axis=0, ddof=1) / np.sqrt(len(draws)), len(draws))
+        raise ValueError(f"draws has shape {draws.shape}, needs at least 2 rows")
+    R = len(draws)
+    return Estimate(draws.mean(axis=0), draws.std(axis=0, ddof=1) / np.sqrt(R), R)
 
 
 def relative_error(actual, expected, scale=None):

@@ -1,0 +1,273 @@
+"""The machine that verifies, tried on a small book of its own: what it sees and what it refuses."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from pages import ROOT
+
+HEADER = "\n".join(
+    (ROOT / "book" / "verification.md").read_text(encoding="utf-8").splitlines()[:11]
+)
+
+DOUBLE = '''from dlbook.helper import times
+from dlbook.tools.jit import njit
+
+__all__ = ["double"]
+
+
+@njit
+def double(x):
+    """(double-twice)  y_n = 2 x_n
+    (n) -> (n)
+    """
+    return times(x, 2.0)
+'''
+HELPER = """from dlbook.tools.jit import njit
+
+
+@njit
+def times(x, factor):
+    return x * factor
+"""
+SQUARE = '''__all__ = ["square"]
+
+
+def square(x):
+    """(square-power)  y_n = x_n²
+    (n) -> (n)
+    """
+    return x * x
+'''
+PAGE = """{header}
+
+# {title}
+
+```{{math}}
+:label: {label}
+{tex}
+```
+
+```{{kernel}} {module}.{function}
+```
+
+```{{code-cell}} ipython3
+import numpy as np
+from dlbook.{module} import {function}
+from dlbook.verification import claim, verify
+
+x = np.array([1.0, 2.0, 4.0])
+verify("{label}", {function}(x), {oracle}, by="NumPy")
+claim("{module}-grows", {function}(x)[2] > 1, f"it gives {{{function}(x)[2]:g}}")
+```
+
+```{{equations}}
+{label}: what it says
+```
+"""
+PAGES = {
+    "double": PAGE.format(
+        header=HEADER,
+        title="Double",
+        label="double-twice",
+        tex="y_n = 2 x_n",
+        module="double",
+        function="double",
+        oracle="x + x",
+    ),
+    "square": PAGE.format(
+        header=HEADER,
+        title="Square",
+        label="square-power",
+        tex="y_n = x_n^2",
+        module="square",
+        function="square",
+        oracle="x**2",
+    ),
+}
+INDEX = """# Book
+
+```{toctree}
+:numbered:
+
+double
+square
+```
+
+```{toctree}
+api
+```
+
+```{equation-index}
+```
+"""
+API = "# API\n\n```{eval-rst}\n.. automodule:: dlbook.double\n   :members:\n.. automodule:: dlbook.square\n   :members:\n```\n"
+
+
+class Small:
+    """A small book in a folder of its own."""
+
+    def __init__(self, folder):
+        self.root, self.book = folder, folder / "book"
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "dlbook", folder / "dlbook", ignore=ignore)
+        for name in ("_ext", "_static", "_templates"):
+            shutil.copytree(ROOT / "book" / name, self.book / name, ignore=ignore)
+        shutil.copy(ROOT / "conf.py", folder)
+        (folder / "node_modules").symlink_to(ROOT / "node_modules")
+        (self.book / "references.bib").write_text("")
+        self.write("dlbook/double.py", DOUBLE)
+        self.write("dlbook/helper.py", HELPER)
+        self.write("dlbook/square.py", SQUARE)
+        for page, text in {**PAGES, "index": INDEX, "api": API}.items():
+            self.write(f"book/{page}.md", text)
+
+    def write(self, path, text):
+        (self.root / path).write_text(text, encoding="utf-8")
+
+    def edit(self, path, old, new):
+        text = (self.root / path).read_text(encoding="utf-8")
+        assert old in text
+        self.write(path, text.replace(old, new))
+
+    def build(self, *options):
+        """Build it; return exit status, the pages that ran, and the warnings."""
+        command = [sys.executable, "-m", "sphinx", "-n", "-W", "--no-color", "-j", "1", *options]
+        run = subprocess.run(
+            [*command, "-c", ".", "book", "_build/html"],
+            cwd=self.root,
+            capture_output=True,
+            text=True,
+        )
+        ran = re.findall(r"book/(\w+)\.md: Executed notebook", run.stdout)
+        return run.returncode, sorted(ran), re.sub(r"\x1b\[[0-9;]*m", "", run.stderr)
+
+    def results(self, name="equations"):
+        return json.loads(
+            (self.root / "_build" / "html" / f"{name}.json").read_text(encoding="utf-8")
+        )
+
+    def html(self, page):
+        return (self.root / "_build" / "html" / f"{page}.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Return a small book that was built once."""
+    small = Small(tmp_path_factory.mktemp("small"))
+    status, ran, warnings = small.build()
+    assert status == 0, warnings
+    assert ran == ["double", "square"]
+    return small
+
+
+@pytest.fixture
+def small(built, tmp_path):
+    """Return a copy of the built book, free to be broken."""
+    shutil.copytree(built.root, tmp_path / "copy", symlinks=True)
+    copy = object.__new__(Small)
+    copy.root, copy.book = tmp_path / "copy", tmp_path / "copy" / "book"
+    return copy
+
+
+def test_results(built):
+    row = built.results()["double-twice"]
+    assert (row["number"], row["page"], row["function"]) == (
+        "1.1",
+        "double",
+        "dlbook.double.double",
+    )
+    assert (row["oracle"], row["count"], row["error"], row["tolerance"], row["passed"]) == (
+        "NumPy",
+        3,
+        0,
+        1e-12,
+        True,
+    )
+    assert built.results("claims")["square-grows"]["evidence"] == "it gives 16"
+
+
+def test_page_shows_the_result_and_no_label(built):
+    html = built.html("double")
+    assert 'class="mark passed"' in html
+    assert "3 numbers against NumPy" in html
+    shown = re.sub(r"<[^>]*>", "", html[html.index("<article") :])
+    kernel = shown[shown.index("def double") :][:120]
+    assert "(1.1)" in kernel
+    assert "double-twice" not in kernel
+
+
+def test_equation_and_function_link_to_each_other(built):
+    assert 'href="api.html#dlbook.double.double"' in built.html("double")
+    assert 'href="double.html#equation-double-twice"' in built.html("api")
+
+
+def test_nothing_changed_nothing_runs(small):
+    assert small.build()[:2] == (0, [])
+
+
+def test_only_pages_that_reach_an_edit_run_again(small):
+    """`helper` is reached through another module; its edit is felt by one page."""
+    small.edit("dlbook/helper.py", "return x * factor", "return factor * x")
+    assert small.build()[:2] == (0, ["double"])
+    small.edit("dlbook/square.py", "x * x", "x**2")
+    assert small.build()[:2] == (0, ["square"])
+
+
+def test_a_broken_kernel_fails_by_name_and_again(small):
+    """The second build must not pass because nothing changed since the first."""
+    small.edit("dlbook/helper.py", "x * factor", "-x * factor")
+    for _ in range(2):
+        status, ran, warnings = small.build()
+        assert status == 1
+        assert (
+            "book/double.md:15: WARNING: equation double-twice (1.1): largest error 2e+00"
+            in warnings
+        )
+    assert ran == ["double"]
+    small.edit("dlbook/helper.py", "-x * factor", "x * factor")
+    assert small.build()[0] == 0
+
+
+def test_a_new_version_runs_every_page(small):
+    assert small.build("-D", "dlbook_stack=numpy=9")[:2] == (0, ["double", "square"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            'verify("double-twice", double(x), x + x, by="NumPy")\n',
+            "",
+            "equation double-twice (1.1): no check ran",
+        ),
+        (
+            'verify("double-twice"',
+            'verify("double-thrice"',
+            "names equation double-thrice, which no page has",
+        ),
+        ("double(x)[2] > 1", "double(x)[2] > 9", "claim double-grows: it gives 8"),
+        ('claim("double-grows"', 'claim("square-grows"', "claim square-grows is checked twice"),
+        ("x = np.array", "1 / 0\nx = np.array", "the page stopped at line"),
+        ("x = np.array", "1 / 0\nx = np.array", "ZeroDivisionError"),
+        ("double-twice: what it says", "", "is missing in the page's table of equations"),
+        ("y_n = 2 x_n", r"y_n = \nosuch x_n", "Undefined control sequence"),
+        ("{kernel} double.double", "{kernel} double.triple", "no such function"),
+        ("{equations}", "{nosuchpart}", "nosuchpart"),
+    ],
+)
+def test_a_page_that_breaks_a_promise_is_refused(small, old, new, words):
+    small.edit("book/double.md", old, new)
+    status, _, warnings = small.build()
+    assert status == 1
+    assert words in warnings
+
+
+def test_an_equation_needs_a_kernel(small):
+    small.edit("dlbook/double.py", "(double-twice)  y_n", "y_n")
+    status, _, warnings = small.build()
+    assert status == 1
+    assert "no documented function names it in its docstring" in warnings
