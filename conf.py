@@ -8,6 +8,8 @@ ROOT = Path(__file__).resolve().parent
 BUILD = ROOT / "_build"
 sys.path[:0] = [str(ROOT), str(ROOT / "book" / "_ext")]
 
+from dlbook.tools.notebooks import MACROS  # noqa: E402
+
 # What the kernels of the pages inherit
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -75,20 +77,7 @@ html_css_files = ["book.css"]
 html_js_files = [("book.js", {"defer": "defer"})]
 html_favicon = "book/_static/favicon.svg"
 html_math_renderer = "katex"
-katex_macros = {
-    r"\T": r"^{\mathsf T}",
-    r"\E": r"\operatorname{E}",
-    r"\Var": r"\operatorname{Var}",
-    r"\Cov": r"\operatorname{Cov}",
-    r"\R": r"\mathbb{R}",
-    r"\sign": r"\operatorname{sign}",
-    r"\softmax": r"\operatorname{softmax}",
-    r"\tr": r"\operatorname{tr}",
-    r"\diag": r"\operatorname{diag}",
-    r"\rank": r"\operatorname{rank}",
-    r"\argmin": r"\operatorname*{arg\,min}",
-    r"\argmax": r"\operatorname*{arg\,max}",
-}
+katex_macros = MACROS
 html_copy_source = False  # the downloads extension offers the pages
 html_show_sphinx = False
 templates_path = ["book/_templates"]

@@ -1,6 +1,5 @@
 """The parts a page is built of: shown kernels, figures, exercises and folded text."""
 
-import ast
 import json
 import re
 from html import escape
@@ -11,34 +10,9 @@ from myst_nb.core.render import load_mime_renders
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode, nested_parse_with_titles
 
-from dlbook.tools.jit import PACKAGE
+from dlbook.tools.listing import kernel_source
 
 FIGURE = "application/vnd.dlbook.figure+json"
-
-
-def kernel_source(name):
-    """Return the file and source of "module.function", its docstring cut to the first paragraph."""
-    module, _, function = name.rpartition(".")
-    path = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
-    text = path.read_text(encoding="utf-8")
-    found = [
-        n
-        for n in ast.parse(text).body
-        if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name == function
-    ]
-    if not found:
-        raise LookupError(f"{name}: no such function in {path.name}")
-    node, lines = found[0], text.splitlines()
-    first = min([node.lineno, *(d.lineno for d in node.decorator_list)]) - 1
-    shown = lines[first : node.end_lineno]
-    doc = node.body[0]
-    if isinstance(doc, ast.Expr) and isinstance(doc.value, ast.Constant):
-        body = lines[doc.lineno - 1 : doc.end_lineno]
-        head = body[: next((i for i, line in enumerate(body) if not line.strip()), len(body))]
-        if len(head) < len(body):
-            head[-1] = head[-1].rstrip() + '"""'
-        shown = lines[first : doc.lineno - 1] + head + lines[doc.end_lineno : node.end_lineno]
-    return path, "\n".join(shown) + "\n"
 
 
 class Kernel(SphinxDirective):
@@ -231,6 +205,7 @@ def repaired(app, pagename, templatename, context, doctree):
     body = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")  # it has words
     body = body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
     body = body.replace(' role="doc-biblioentry"', "")
+    body = body.replace(' role="heading"', ' role="heading" aria-level="2"')  # captions of a toctree
     context["body"] = LONG_NAME.sub(lambda m: re.sub(r"([._])", r"\1<wbr>", m[0]), body)
 
 

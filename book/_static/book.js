@@ -90,6 +90,10 @@
     drawer.addEventListener("click", (event) => {
       if (event.target.closest("a") && drawer.matches(":popover-open")) drawer.hidePopover();
     });
+    drawer.addEventListener("keydown", (event) => {
+      // a script of Sphinx keeps the key from the browser, which would have closed it
+      if (event.key === "Escape" && drawer.matches(":popover-open")) drawer.hidePopover();
+    });
   }
 
   /* From file:// a browser lets no script read other pages: the search goes without excerpts. */

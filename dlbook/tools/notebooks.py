@@ -29,7 +29,19 @@ from typing import NamedTuple
 from dlbook import __version__
 from dlbook.tools.listing import LABELS, PACKAGE, equation_functions, kernel_source
 
-__all__ = ["MACROS", "Book", "Chapter", "PageError", "folder", "reading_order", "save", "save_all"]
+__all__ = [
+    "MACROS",
+    "Book",
+    "Chapter",
+    "PageError",
+    "Saved",
+    "encode",
+    "folder",
+    "kernel_source",
+    "reading_order",
+    "save",
+    "save_all",
+]
 
 # The book's own TeX commands: the site hands them to KaTeX, a notebook gets them written out.
 MACROS = {
@@ -233,40 +245,51 @@ def _formula(block):
     return tex, block.options.get("label") or block.options.get("name")
 
 
-# Figures: named calls of plotting.show and plotting.slider in code cells
+# Figures: calls of plotting.show and plotting.slider in code cells
 
 
 class Figure(NamedTuple):
-    """A figure that a cell draws; positions are (line, column in bytes) in the cell."""
+    """A figure that a cell draws; the caption's ends are (line, column in bytes) in the cell."""
 
-    name: str
-    start: tuple | None  # of the caption
-    end: tuple | None
+    name: str | None
+    start: tuple
+    end: tuple
+
+
+REPEATS = (ast.For, ast.While, ast.FunctionDef, ast.Lambda, ast.ListComp, ast.GeneratorExp)
 
 
 def _figures(block, page):
-    """Return the named figures of a code cell in the order of its lines."""
+    """Return the figures of a code cell in the order of its lines."""
     source = re.sub(r"(?m)^(\s*)[%!].*$", r"\1pass", "\n".join(block.lines))
     try:
         tree = ast.parse(source)
     except SyntaxError as error:
         line = block.first + (error.lineno or 1) - 1
         raise PageError(page, line, f"the cell is not Python: {error.msg}") from None
+    calls = [node for node in ast.walk(tree) if _draws(node)]
+    repeated = {
+        id(node) for part in ast.walk(tree) if isinstance(part, REPEATS) for node in ast.walk(part)
+    }
     found = []
-    for call in ast.walk(tree):
-        function = getattr(call, "func", None)
-        if getattr(function, "attr", getattr(function, "id", "")) not in ("show", "slider"):
-            continue
+    for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
         given = {keyword.arg: keyword.value for keyword in call.keywords}
-        if "name" not in given or "caption" not in given:
-            continue
-        if not isinstance(given["name"], ast.Constant):
+        name, text = given.get("name", ast.Constant(None)), given["caption"]
+        if id(call) in repeated or not isinstance(name, ast.Constant):
             line = block.first + call.lineno - 1
-            raise PageError(page, line, "a figure's name must be written out to be numbered")
-        text = given["caption"]
-        span = (text.lineno, text.col_offset), (text.end_lineno, text.end_col_offset)
-        found.append(((call.lineno, call.col_offset), Figure(given["name"].value, *span)))
-    return [figure for _, figure in sorted(found) if figure.name]
+            reason = "a figure in a loop or a function, or without a literal name, has no number"
+            raise PageError(page, line, reason)
+        start, end = (text.lineno, text.col_offset), (text.end_lineno, text.end_col_offset)
+        found.append(Figure(name.value, start, end))
+    return found
+
+
+def _draws(node):
+    """Tell whether a piece of code is a call that shows a figure with a caption."""
+    function = getattr(node, "func", None)
+    return getattr(function, "attr", getattr(function, "id", "")) in ("show", "slider") and any(
+        keyword.arg == "caption" for keyword in node.keywords
+    )
 
 
 # The book: what all pages together number
@@ -348,7 +371,8 @@ class Book:
     def __init__(self, root=None):
         self.root = Path(root) if root else folder()
         pages, self.depth = reading_order(self.root)
-        self.chapters, self.labels, self.headings, self.titles = [], {}, {}, {}
+        self.chapters, self.labels, self.titles = [], {}, {}
+        self.headings, self.figures = {}, {}  # numbers by (stem, line)
         unnumbered = {}  # figures before and after the chapters are counted in one row
         for stem, number in pages:
             text = self._read(stem)
@@ -373,8 +397,10 @@ class Book:
             count[kind] = count.get(kind, 0) + 1
             if label in self.labels:
                 raise PageError(chapter.page, line, f"the label {label} is used twice")
+            number = f"{prefix}{count[kind]}"
             if label:
-                self.labels[label] = Label(kind, f"{prefix}{count[kind]}", title)
+                self.labels[label] = Label(kind, number, title)
+            return number
 
         for block, nested in _flat(*_body(chapter)):
             name, label = block.name, (block.options or {}).get("name")
@@ -399,8 +425,10 @@ class Book:
             elif (block.kind, name) == EXERCISE:
                 add("exercise", label, block.line, block.argument)
             elif _is_cell(block) and not UNSEEN.intersection(_tags(block)):
-                for figure in _figures(block, chapter.page):
+                self.figures[chapter.stem, block.line] = [
                     add("figure", figure.name, block.line)
+                    for figure in _figures(block, chapter.page)
+                ]
             targets = []
 
     def title(self, stem):
@@ -557,15 +585,16 @@ def described(source):
         place += f", edition {fields['edition']}"
     if "pages" in fields:
         place += f", {fields['pages']}"
-    line = f"{listed} ({fields['year']}). *{fields['title'].rstrip('.')}*. "
-    line += f"{place}." if place else ""
+    parts = [f"{listed} ({fields['year']}).", f"*{fields['title'].rstrip('.')}*."]
+    if place:
+        parts.append(f"{place}.")
     if "doi" in fields:
-        line += f" [doi:{fields['doi']}](https://doi.org/{fields['doi']})"
-    elif "url" in fields:
-        line += f" <{fields['url']}>"
+        parts.append(f"[doi:{fields['doi']}](https://doi.org/{fields['doi']})")
     elif "eprint" in fields:
-        line += f" [arXiv:{fields['eprint']}](https://arxiv.org/abs/{fields['eprint']})"
-    return line.strip()
+        parts.append(f"[arXiv:{fields['eprint']}](https://arxiv.org/abs/{fields['eprint']})")
+    elif "url" in fields:
+        parts.append(f"<{fields['url']}>")
+    return " ".join(parts)
 
 
 # Mathematics
@@ -633,9 +662,8 @@ class Missing(ImportError):
 
 
 if not {found}:
-    raise Missing(
-        "dlbook {version} or newer is missing: run `%pip install --upgrade dlbook` in a new cell, then this one again"
-    )"""
+    raise Missing("dlbook {version} or newer is missing here: run `%pip install --upgrade "
+                  "dlbook` in a new cell, then restart and run all cells")"""
 
 
 class _Writer:
@@ -717,13 +745,15 @@ class _Writer:
         shown = block._replace(first=block.first + skipped, lines=[line.decode() for line in lines])
         tags = _tags(block)
         if not UNSEEN.intersection(tags):
-            for figure in reversed(_figures(shown, self.chapter.page)):
-                self.number_caption(lines, figure, shown.first)
+            numbers = self.book.figures[self.chapter.stem, block.line]
+            figures = zip(_figures(shown, self.chapter.page), numbers, strict=True)
+            for figure, number in reversed(list(figures)):
+                self.number_caption(lines, figure, number, shown.first)
         metadata = {"jupyter": {"source_hidden": True}} if FOLDED.intersection(tags) else {}
         metadata |= {"tags": tags} if tags else {}
         return self.cell("code", b"\n".join(lines).decode(), **metadata)
 
-    def number_caption(self, lines, figure, first):
+    def number_caption(self, lines, figure, number, first):
         """Put the number of a figure, and those its caption refers to, into its caption."""
         (top, left), (bottom, right) = figure.start, figure.end
         rows = lines[top - 1 : bottom]
@@ -733,7 +763,7 @@ class _Writer:
         text = b"\n".join(rows).decode()
         text = IN_CAPTION.sub(lambda m: self.role(m[1], m[2], first + top - 1), text)
         text = re.sub(r"(\\\\?)([A-Za-z]+)", lambda m: self.command(m[1], m[2]), text)
-        words = f"Figure {self.book.labels[figure.name].number}. "
+        words = f"Figure {number}. "
         quoted = re.match(r"[A-Za-z]{0,2}(\"\"\"|\'\'\'|\"|\')", text)
         if quoted:
             text = text[: quoted.end()] + words + text[quoted.end() :]
@@ -748,8 +778,9 @@ class _Writer:
 
     def bibliography(self):
         """Return the list of the sources cited."""
-        rows = sorted(described(self.book.sources[key]) for key in self.cited)
-        return "## References\n\n" + "\n".join(f"- {row}" for row in rows)
+        sources = [self.book.sources[key] for key in self.cited]
+        sources.sort(key=lambda source: (_people(source)[1], source.fields["year"]))
+        return "## References\n\n" + "\n".join(f"- {described(source)}" for source in sources)
 
     # blocks
 
