@@ -65,6 +65,10 @@ KERNELS = [
     ),
     (lr.standard_errors, lambda rng: (rng.normal(size=(4, 3)), 1.7)),
     (lr.t_statistics, lambda rng: (rng.normal(size=4), rng.normal(size=(4, 3)), 1.7)),
+    (
+        lr.intervals,
+        lambda rng: (rng.normal(size=4), rng.uniform(1, 2, size=4), 2.5),
+    ),
     (lr.f_statistic, lambda rng: (rng.uniform(3, 4), rng.uniform(1, 2), 2, 7)),
     (lr.gd_step, lambda rng: (*problem(rng), rng.normal(size=4), 0.1)),
     (lr.gd_path, lambda rng: (*problem(rng), rng.normal(size=4), 0.1, 5)),

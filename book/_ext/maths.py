@@ -6,6 +6,7 @@ which fails the build.
 
 import json
 import os
+import re
 from html import escape
 from pathlib import Path
 
@@ -50,22 +51,21 @@ def render(node, tex, display, config):
 
 def inline(self, node):
     """Write inline mathematics."""
-    before, after = (beside(node, step) for step in (-1, 1))
-    self.body.append(JOIN if before[-1:] in tuple("([“‘") else "")
+    tex = node.get("lead", "") + node.astext() + node.get("tail", "")
     self.body.append(self.starttag(node, "span", "", CLASS="math notranslate nohighlight"))
-    self.body.append(render(node, node.astext(), False, self.config) + "</span>")
-    self.body.append(JOIN if after[:1].strip() and after[0] not in "–—" else "")
+    self.body.append(render(node, tex, False, self.config) + "</span>")
     raise nodes.SkipNode
 
 
-JOIN = "&#8288;"  # a line may break before and after a formula, but not between it and its comma
-
-
-def beside(node, step):
-    """Return the text that stands directly before or after a node."""
-    at = node.parent.index(node) + step
-    near = node.parent[at] if 0 <= at < len(node.parent) else ""
-    return near.astext() if isinstance(near, nodes.Text) else ""
+def glued(app, doctree, docname):
+    """Draw brackets and stops that touch a formula into it: a line may break at its edges."""
+    for node in doctree.findall(nodes.math):
+        at, around = node.parent.index(node), node.parent
+        for key, pattern, k in (("lead", r"[(\[]+$", at - 1), ("tail", r"^[,.;:!?)\]-]+", at + 1)):
+            text = around[k] if 0 <= k < len(around) else None
+            if isinstance(text, nodes.Text) and (found := re.search(pattern, text)):
+                node[key] = rf"\text{{{found[0]}}}"
+                around[k] = nodes.Text(re.sub(pattern, "", text))
 
 
 def mark(mark):
@@ -129,5 +129,6 @@ def setup(app):
     app.add_html_math_renderer("katex", (inline, None), (block, None))
     app.add_config_value("katex_macros", {}, "html")
     app.add_css_file("katex/katex.min.css")
+    app.connect("doctree-resolved", glued)
     app.connect("build-finished", copy_styles)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -146,7 +146,9 @@ INK = (
     ("#c8c8cd", "var(--figure-grid)"),
     ("#fefefc", "var(--figure-paper)"),
 )
-STYLE = re.compile(r"<style\b.*?</style>", re.S)  # would reach the whole page; book.css says the same
+STYLE = re.compile(
+    r"<style\b.*?</style>", re.S
+)  # would reach the whole page; book.css says the same
 SIZE = re.compile(r'<svg(?: style="[^"]*")?(.*?viewBox="0 0 ([\d.]+) )', re.S)
 REM = 6.2 / 72  # a figure of 6.2 inches is as wide as a code box
 
@@ -205,7 +207,9 @@ def repaired(app, pagename, templatename, context, doctree):
     body = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")  # it has words
     body = body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
     body = body.replace(' role="doc-biblioentry"', "")
-    body = body.replace(' role="heading"', ' role="heading" aria-level="2"')  # captions of a toctree
+    body = body.replace(
+        ' role="heading"', ' role="heading" aria-level="2"'
+    )  # captions of a toctree
     context["body"] = LONG_NAME.sub(lambda m: re.sub(r"([._])", r"\1<wbr>", m[0]), body)
 
 

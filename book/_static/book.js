@@ -61,6 +61,22 @@
     closeMarks();
   });
 
+  /* A formula that has no room beside its number stands above it. */
+  const placed = new ResizeObserver((entries) => {
+    for (const { target: math } of entries) {
+      const parts = [...math.querySelectorAll(".katex-base")].map((base) => base.getBoundingClientRect());
+      const left = Math.min(...parts.map((part) => part.left));
+      const right = Math.max(...parts.map((part) => part.right));
+      const number = math.querySelector(".number").getBoundingClientRect().width;
+      const mark = math.querySelector("summary")?.getBoundingClientRect().width ?? 0;
+      const room = math.parentElement.clientWidth - Math.max(number, mark) - 20;
+      math.classList.toggle("wide", right - left > room);
+    }
+  });
+  document.fonts.ready.then(() => {
+    for (const math of document.querySelectorAll("div.math:has(> .eqno)")) placed.observe(math);
+  });
+
   /* A box that scrolls sideways takes the focus, so that the keys reach all of it. */
   const names = { formula: "Formula", frame: "Figure", "table-wrapper": "Table" };
   const sized = new ResizeObserver((entries) => {

@@ -15,15 +15,15 @@ def kernel_source(name):
     """Return the file and source of "module.function", its docstring cut to the first paragraph."""
     module, _, function = name.rpartition(".")
     path = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
-    text = path.read_text(encoding="utf-8")
+    tree, lines = _parsed(path, path.stat().st_mtime_ns)
     found = [
         n
-        for n in ast.parse(text).body
+        for n in tree.body
         if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name == function
     ]
     if not found:
         raise LookupError(f"{name}: no such function in {path.name}")
-    node, lines = found[0], text.splitlines()
+    node = found[0]
     first = min([node.lineno, *(d.lineno for d in node.decorator_list)]) - 1
     shown = lines[first : node.end_lineno]
     doc = node.body[0]
@@ -37,17 +37,25 @@ def kernel_source(name):
 
 
 @cache
+def _parsed(path, mtime_ns):
+    """Return the tree and the lines of a file (parsed once per state of the file)."""
+    text = path.read_text(encoding="utf-8")
+    return ast.parse(text), text.splitlines()
+
+
+@cache
 def equation_functions():
-    """Return {label: "module.function"} for every public docstring that begins with "(label)"."""
+    """Return {label: ["module.function", …]} from public docstrings that begin with "(label)"."""
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
         if any(part.startswith("_") for part in parts):  # the pages of an installed book
             continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree, _ = _parsed(path, path.stat().st_mtime_ns)
         for name, node in _documented(tree, ".".join(parts)):
             if labels := LABELS.match(ast.get_docstring(node) or ""):
-                found.update(dict.fromkeys(re.split(", *", labels[1]), name))
+                for label in re.split(", *", labels[1]):
+                    found.setdefault(label, []).append(name)
     return found
 
 

@@ -267,10 +267,9 @@ def _figures(block, page):
     except SyntaxError as error:
         line = block.first + (error.lineno or 1) - 1
         raise PageError(page, line, f"the cell is not Python: {error.msg}") from None
-    calls = [node for node in ast.walk(tree) if _draws(node)]
-    repeated = {
-        id(node) for part in ast.walk(tree) if isinstance(part, REPEATS) for node in ast.walk(part)
-    }
+    nodes = list(ast.walk(tree)) if "caption" in source else []
+    calls = [node for node in nodes if _draws(node)]
+    repeated = {id(n) for node in nodes if isinstance(node, REPEATS) for n in ast.walk(node)}
     found = []
     for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
         given = {keyword.arg: keyword.value for keyword in call.keywords}
@@ -892,10 +891,10 @@ class _Writer:
             known = self.book.labels.get(label)
             if not colon or not known or known.kind != "equation":
                 self.fail(block.first + k, f"{label} is not an equation's label")
-            function = equation_functions().get(label)
+            functions = equation_functions().get(label, [])
             name = re.sub(r"([\\`*_$|<])", r"\\\1", name)
             order = [int(n) for n in known.number.split(".")]
-            code = f"`dlbook.{function}`" if function else "–"
+            code = ", ".join(f"`dlbook.{function}`" for function in functions) or "–"
             rows.append((order, f"| ({known.number}) | {name} | {code} |"))
         table = ["| Equation | What it says | Function |", "|---|---|---|"]
         return "\n".join([*table, *(row for _, row in sorted(rows))])

@@ -1,0 +1,157 @@
+"""``python -m dlbook``: write the chapters as notebooks, serve the site.
+
+Loads nothing but the standard library, so it answers at once.
+"""
+
+import argparse
+import os
+import sys
+from functools import partial
+from http import HTTPStatus
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from dlbook import __version__
+from dlbook.tools import notebooks
+
+TREE = Path(__file__).resolve().parents[1]
+
+
+class CommandError(Exception):
+    """The command cannot be carried out; the message says why."""
+
+
+def write_notebooks(options):
+    """Write all chapters into a folder; what a reader changed stays unless told otherwise."""
+    target = options.folder
+    if target.exists() and not target.is_dir():
+        raise CommandError(f"{target} is a file; give the name of a folder")
+    files = notebooks.Book().files()
+    try:
+        saved = notebooks.save_all(files, target, options.overwrite)
+    except OSError as error:
+        raise CommandError(f"cannot write into {target}: {error.strerror or error}") from error
+    print(f"{target}: {len(saved.written)} written, {len(saved.same)} already there")
+    if saved.kept:
+        print(
+            f"kept {len(saved.kept)} that differ from the book's: {', '.join(saved.kept)}\n"
+            "Write into another folder to have both, or add --overwrite to replace them.",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+class Site(SimpleHTTPRequestHandler):
+    """Answer GET and HEAD with the files of a folder; no listings, no log of every request."""
+
+    extensions_map = SimpleHTTPRequestHandler.extensions_map | {
+        ".ipynb": "application/x-ipynb+json",
+        ".js": "text/javascript",  # some Windows machines say otherwise
+        ".md": "text/markdown; charset=utf-8",
+    }
+
+    def list_directory(self, path):
+        """Refuse a folder without index.html."""
+        self.send_error(HTTPStatus.NOT_FOUND)
+
+    def end_headers(self):
+        """Let a page that was built again be seen."""
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
+
+    def log_request(self, code="-", size="-"):
+        """Stay quiet; errors are still logged."""
+
+
+class Server(ThreadingHTTPServer):
+    """A server that survives a browser hanging up."""
+
+    allow_reuse_address = os.name != "nt"  # there, two servers would share a port
+
+    def handle_error(self, request, client_address):
+        """Report what went wrong, unless the other side only left."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+def serve(options):
+    """Serve a built site on this machine until Ctrl-C."""
+    folder = options.folder or TREE / "_build" / "html"
+    if not (folder / "index.html").is_file():
+        raise CommandError(
+            f"no built site in {folder}. In the source tree of dlbook, `make book` builds one "
+            "into _build/html; without make: python -m sphinx -c . book _build/html"
+        )
+    try:
+        server = Server(("127.0.0.1", options.port), partial(Site, directory=str(folder)))
+    except OSError as error:
+        raise CommandError(
+            f"port {options.port} cannot be used ({error.strerror or error}); "
+            "choose another with --port, 0 takes a free one"
+        ) from error
+    with server:
+        print(f"http://127.0.0.1:{server.server_port}/ serves {folder}; Ctrl-C stops", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+    return 0
+
+
+def port(text):
+    """Return a port number from the command line."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, expected 0 to 65535")
+    return int(text)
+
+
+def parser():
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(
+        "python -m dlbook", description="Deep Learning, Equation by Equation"
+    )
+    top.add_argument("--version", action="version", version=f"dlbook {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="command")
+    writing = commands.add_parser(
+        "notebooks",
+        help="write the chapters as Jupyter notebooks",
+        description="Write every chapter as a Jupyter notebook. A file that is already there "
+        "and differs, because you worked in it, is kept; the exit status is then 1.",
+    )
+    writing.add_argument("folder", type=Path, metavar="DIR", help="made if it is missing")
+    writing.add_argument("--overwrite", action="store_true", help="replace files that differ")
+    writing.set_defaults(run=write_notebooks)
+    serving = commands.add_parser(
+        "serve",
+        help="serve a built site on this machine",
+        description="Serve a built site on 127.0.0.1, to this machine only.",
+    )
+    serving.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        metavar="DIR",
+        help="default: _build/html in the source tree",
+    )
+    serving.add_argument("--port", type=port, default=8000, help="default: 8000")
+    serving.set_defaults(run=serve)
+    return top
+
+
+def main(arguments=None):
+    """Run a command and return the exit status: 0 done, 1 something was kept, 2 refused."""
+    top = parser()
+    options = top.parse_args(arguments)
+    if "run" not in options:
+        top.print_help()
+        return 0
+    try:
+        return options.run(options)
+    except (CommandError, notebooks.PageError, FileNotFoundError) as error:
+        print(f"python -m dlbook: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

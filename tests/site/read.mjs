@@ -1,0 +1,344 @@
+// Read the built site in Chromium and write down what was found, as JSON.
+// node read.mjs SITE OUT CHAPTER,CHAPTER,... PAGE,PAGE,...
+//
+// Nothing is judged here: test_site.py says what is right.
+
+import { readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
+import { extname, join, normalize } from "node:path";
+import { pathToFileURL } from "node:url";
+
+const require = createRequire(import.meta.url);
+const { chromium } = require("playwright-core");
+const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+
+const [site, out, chapterList, pageList] = process.argv.slice(2);
+const pages = pageList.split(",");
+const chapters = new Set(chapterList.split(",").filter(Boolean));
+const THEMES = ["light", "dark"];
+const WIDTHS = [1280, 768, 390];
+const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+const CHROMIUM = {
+  executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
+  args: [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+  ],
+};
+const TYPES = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript; charset=utf-8",
+  ".css": "text/css; charset=utf-8",
+  ".svg": "image/svg+xml",
+  ".png": "image/png",
+  ".json": "application/json",
+  ".woff2": "font/woff2",
+};
+
+function serve() {
+  const server = createServer((request, response) => {
+    const path = normalize(decodeURIComponent(new URL(request.url, "http://x").pathname));
+    try {
+      const body = readFileSync(join(site, path.endsWith("/") ? `${path}index.html` : path));
+      response.writeHead(200, { "content-type": TYPES[extname(path)] ?? "application/octet-stream" });
+      response.end(body);
+    } catch {
+      response.writeHead(404).end();
+    }
+  });
+  return new Promise((ready) => server.listen(0, "127.0.0.1", () => ready(server)));
+}
+
+const server = await serve();
+const origin = `http://127.0.0.1:${server.address().port}/`;
+const folder = pathToFileURL(`${site}/`).href;
+const browser = await chromium.launch(CHROMIUM); // a new, empty profile each time
+const report = Object.fromEntries(
+  pages.map((name) => [name, { outside: [], noise: [], missing: [], looks: {}, axe: {} }]),
+);
+
+/** Open a page and note each request, message and failure on the way. */
+async function open(name, { base = origin, theme = "light", width = 1280, scripts = true, query = "" }) {
+  const context = await browser.newContext({
+    viewport: { width, height: 900 },
+    colorScheme: theme,
+    reducedMotion: "reduce", // what moves would be measured on its way
+    javaScriptEnabled: scripts,
+  });
+  const page = await context.newPage();
+  const notes = report[name];
+  const where = `${base === folder ? "file" : "http"} ${theme} ${width}${scripts ? "" : " without scripts"}`;
+  page.on("request", (request) => {
+    const url = request.url();
+    if (!/^(data|blob|about):/.test(url) && !url.startsWith(base)) notes.outside.push(`${where}: ${url}`);
+  });
+  page.on("response", (response) => {
+    if (response.status() >= 400) notes.missing.push(`${where}: ${response.status()} ${response.url()}`);
+  });
+  page.on("requestfailed", (request) => notes.missing.push(`${where}: failed ${request.url()}`));
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) notes.noise.push(`${where}: ${message.text()}`);
+  });
+  page.on("pageerror", (error) => notes.noise.push(`${where}: ${error.message}`));
+  await page.goto(base + name + query, { waitUntil: "load" });
+  return page;
+}
+
+const close = (page) => page.context().close();
+const settled = (page) =>
+  page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+
+/** What can be measured on a page as it stands. Runs in the browser. */
+function look() {
+  const box = (element) => element.getBoundingClientRect();
+  const shown = (element) => element.checkVisibility();
+  const all = (selector) => [...document.querySelectorAll(selector)];
+  const words = (text) => text.trim().replace(/\s+/g, " ").slice(0, 90);
+  const prose = document.querySelector("article").cloneNode(true);
+  prose.querySelectorAll("pre, code, .katex, script, style, svg, .genindextable").forEach((e) => e.remove());
+  const raw =
+    prose.textContent.match(
+      /.{0,30}(?:\$[^$\s]|\\[a-zA-Z]{2,}|\{(?:eq|numref|cite|ref|doc|math|kernel)[:}\w]*\}|```|:::).{0,30}/gu,
+    ) ?? [];
+  const apart = (a, b) => a.right <= b.left + 1 || b.right <= a.left + 1 || a.bottom <= b.top + 1 || b.bottom <= a.top + 1;
+  const numbered = all("div.math").filter((math) => math.querySelector(".eqno"));
+  return {
+    words: document.querySelector("article").innerText.split(/\s+/).length,
+    overflow: document.documentElement.scrollWidth - innerWidth,
+    clipped: all("article pre")
+      .filter((pre) => shown(pre) && pre.scrollWidth > pre.clientWidth + 1)
+      .map((pre) => words(pre.textContent.split("\n").reduce((a, b) => (a.length >= b.length ? a : b)))),
+    stuck: all("article pre, article .formula, article .table-wrapper")
+      .filter((e) => shown(e) && e.scrollWidth > e.clientWidth + 1 && e.tabIndex < 0)
+      .map((e) => words(e.textContent)),
+    nameless: [
+      ...all("img").filter((img) => !img.hasAttribute("alt") || /^_images\//.test(img.alt)),
+      ...all(".frame").filter((frame) => !frame.getAttribute("aria-label")?.trim()),
+      ...all("article svg").filter((svg) => !svg.closest("[role=img], [aria-hidden=true], button")),
+    ].map((e) => e.outerHTML.slice(0, 120)),
+    raw: raw.map(words),
+    broken: all(".katex-error").map((e) => words(e.textContent)),
+    fonts: !document.querySelector(".katex") || document.fonts.check("16px KaTeX_Main"),
+    overlapping: numbered
+      .filter((math) => {
+        const [formula, number] = [".formula", ".eqno"].map((s) => box(math.querySelector(s)));
+        return !apart(formula, number) || number.right > innerWidth || number.left < 0;
+      })
+      .map((math) => words(math.querySelector(".eqno").textContent)),
+  };
+}
+
+/** Axe, with every rule of the tags: nothing is switched off and nothing is left out. */
+async function accessible(page, part = "html") {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(
+    ([within, values]) => globalThis.axe.run(within, { runOnly: { type: "tag", values }, resultTypes: ["violations"], preload: location.protocol !== "file:" }),
+    [part, TAGS],
+  );
+  return violations.flatMap(({ id, nodes }) =>
+    nodes.slice(0, 5).map((n) => `${id}: ${n.target.join(" ")} ${n.any[0]?.message ?? n.failureSummary}`.slice(0, 300)),
+  );
+}
+
+async function readPage(name) {
+  const widths = (chapters.has(name) && WIDTHS) || [1280, 390];
+  for (const theme of THEMES) {
+    const page = await open(name, { theme, width: WIDTHS[0] });
+    for (const width of WIDTHS) {
+      await page.setViewportSize({ width, height: 900 });
+      await settled(page);
+      report[name].looks[`${theme} ${width}`] = await page.evaluate(look);
+      if (widths.includes(width)) report[name].axe[`${theme} ${width}`] = await accessible(page);
+    }
+    await close(page);
+  }
+  await close(await open(name, { base: folder }));
+  const still = await open(name, { scripts: false, width: 390 });
+  report[name].still = await still.evaluate(() => ({
+    words: document.querySelector("article").innerText.split(/\s+/).length,
+    formulas: [...document.querySelectorAll(".katex")].filter((e) => e.getClientRects().length).length,
+    figures: [...document.querySelectorAll(".art")].map(
+      (art) => [...art.querySelectorAll(":scope > .frame")].filter((e) => e.checkVisibility()).length,
+    ),
+    sliders: [...document.querySelectorAll(".slider")].filter((e) => e.checkVisibility()).length,
+    overflow: document.documentElement.scrollWidth - innerWidth,
+  }));
+  await close(still);
+  const paper = await open(name, { width: 690 });
+  await paper.emulateMedia({ media: "print" });
+  await settled(paper);
+  report[name].print = await paper.evaluate(() => ({
+    overflow: document.documentElement.scrollWidth - innerWidth,
+    furniture: [...document.querySelectorAll(".bar, .drawer, .slider, .turn, .story")].filter((e) => e.checkVisibility()).length,
+    clipped: [...document.querySelectorAll("article pre, .formula, .table-wrapper, .frame")]
+      .filter((e) => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== "visible")
+      .map((e) => e.textContent.trim().slice(0, 80)),
+  }));
+  await close(paper);
+}
+
+/** What the keyboard reaches and does on a chapter. */
+async function readChapter(name) {
+  const found = (report[name].keys = { marks: {}, sliders: [] });
+  const page = await open(name, { width: 1280 });
+  const wanted = "summary, input[type=range], a.number, article a[href], .sidebar-search, .theme-toggle";
+  found.unreached = await page.evaluate((selector) => {
+    const all = [...document.querySelectorAll(selector)].filter((e) => e.checkVisibility());
+    globalThis.waiting = new Set(all);
+    addEventListener("focusin", (event) => waiting.delete(event.target));
+    globalThis.total = document.querySelectorAll("a, button, input, summary, [tabindex]").length;
+    return all.length;
+  }, wanted);
+  const steps = (await page.evaluate(() => total)) + 5;
+  for (let k = 0; k < steps; k += 1) {
+    await page.keyboard.press("Tab");
+    if (k % 50 === 49 && !(await page.evaluate(() => waiting.size))) break;
+  }
+  found.unreached = await page.evaluate(() => [...waiting].map((e) => e.outerHTML.slice(0, 120)));
+
+  const sliders = await page.locator(".slider input").all();
+  for (const slider of sliders) {
+    const state = () =>
+      slider.evaluate((input) => ({
+        label: input.labels[0]?.innerText ?? "",
+        text: input.getAttribute("aria-valuetext"),
+        shown: [...input.closest(".art").querySelectorAll(":scope > .frame")].map((e) => e.checkVisibility()).indexOf(true),
+      }));
+    await slider.focus();
+    await page.keyboard.press("Home");
+    const first = await state();
+    await page.keyboard.press("ArrowRight");
+    const second = await state();
+    await page.keyboard.press("End");
+    const last = await state();
+    found.sliders.push({ first, second, last, frames: await slider.evaluate((i) => Number(i.max) + 1) });
+  }
+  await close(page);
+
+  for (const width of [1280, 390]) {
+    const narrow = await open(name, { width });
+    const marks = (found.marks[width] = []);
+    for (const [k, summary] of (await narrow.locator("details.mark > summary").all()).entries()) {
+      const after = () =>
+        summary.evaluate((s) => {
+          const next = s.closest(".math-wrapper").nextElementSibling ?? s.closest(".math-wrapper").parentElement;
+          return Math.round(next.getBoundingClientRect().top + scrollY);
+        });
+      await summary.focus();
+      const before = await after();
+      await narrow.keyboard.press("Enter");
+      await settled(narrow);
+      const state = await summary.evaluate((s) => {
+        const rect = s.parentElement.querySelector(".story").getBoundingClientRect();
+        const fits = rect.left >= 0 && rect.right <= innerWidth && rect.top >= 0 && rect.bottom <= innerHeight;
+        const top = document.elementFromPoint((rect.left + rect.right) / 2, (rect.top + rect.bottom) / 2);
+        return {
+          open: s.parentElement.open,
+          fits,
+          covered: !s.parentElement.contains(top),
+          words: s.parentElement.querySelector(".story").innerText,
+        };
+      });
+      state.moved = (await after()) !== before;
+      await narrow.keyboard.press("Tab");
+      state.entered = await narrow.evaluate(() => !!document.activeElement.closest(".story"));
+      await narrow.keyboard.press("Escape");
+      state.closed = await summary.evaluate((s) => !s.parentElement.open && document.activeElement === s);
+      if (k === 0) {
+        await narrow.keyboard.press("Enter");
+        state.axe = await accessible(narrow, ".mark[open]");
+        await narrow.keyboard.press("Escape");
+        await narrow.mouse.move(1, 1);
+        await summary.hover();
+        await narrow.waitForTimeout(400);
+        state.hovered = await summary.evaluate((s) => s.parentElement.open);
+      }
+      marks.push(state);
+    }
+    await close(narrow);
+  }
+}
+
+/** Searching, drawers and the change of colours: the same on every page, so tried on one. */
+async function readFurniture(name) {
+  const found = (report.furniture = { search: {}, drawers: {}, themes: [] });
+  for (const [kind, base] of Object.entries({ http: origin, file: folder })) {
+    const page = await open("search.html", { base, query: "?q=gradient" });
+    await page.waitForFunction(() => document.querySelector("#search-results ul.search li"), null, { timeout: 15000 }).catch(() => {});
+    await page.waitForTimeout(500);
+    found.search[kind] = {
+      results: await page.locator("#search-results li a").count(),
+      excerpts: await page.locator("#search-results li .context").count(),
+      axe: await accessible(page),
+    };
+    await close(page);
+  }
+  const typed = await open(name, { width: 1280 });
+  await typed.locator(".sidebar-search").focus();
+  await typed.keyboard.type("gradient");
+  await Promise.all([typed.waitForURL(/search\.html\?q=gradient/), typed.keyboard.press("Enter")]);
+  found.search.typed = true;
+  await close(typed);
+
+  for (const [id, label] of [["book-navigation", "chapters"], ["page-navigation", "contents"]]) {
+    const page = await open(name, { width: 390 });
+    await page.locator(`.bar [popovertarget=${id}]`).focus();
+    const drawer = page.locator(`#${id}`);
+    const before = await drawer.isVisible();
+    await page.keyboard.press("Enter");
+    await page.keyboard.press("Tab");
+    found.drawers[label] = {
+      before,
+      opened: await drawer.isVisible(),
+      entered: await drawer.evaluate((d) => d.contains(document.activeElement)),
+      axe: await accessible(page, `#${id}`),
+    };
+    await page.keyboard.press("Escape");
+    found.drawers[label].closed = !(await drawer.isVisible());
+    await close(page);
+  }
+
+  const coloured = await open(name, { width: 1280 });
+  const button = coloured.locator(".book-navigation .theme-toggle");
+  await button.focus();
+  for (let k = 0; k < 3; k += 1) {
+    found.themes.push(
+      await coloured.evaluate(() => `${document.body.dataset.theme} ${getComputedStyle(document.body).backgroundColor}`),
+    );
+    await coloured.keyboard.press("Enter");
+  }
+  await close(coloured);
+}
+
+// Long pages first, so that no worker is left alone with one at the end.
+const weight = (name) => readFileSync(join(site, name)).length;
+const work = [
+  ...[...chapters].map((name) => ({ cost: 2 * weight(name), run: () => readChapter(name), name })),
+  ...pages.map((name) => ({ cost: 3 * weight(name), run: () => readPage(name), name })),
+].sort((a, b) => a.cost - b.cost);
+work.push({ run: () => readFurniture([...chapters][0] ?? pages[0]), name: "furniture" });
+
+async function worker() {
+  for (let task = work.pop(); task; task = work.pop()) {
+    try {
+      await task.run();
+    } catch (error) {
+      (report[task.name] ??= {}).failed = String(error.stack ?? error);
+    }
+  }
+}
+
+try {
+  await Promise.all(Array.from({ length: Math.min(4, Math.max(2, availableParallelism())) }, worker));
+  writeFileSync(out, JSON.stringify(report));
+} finally {
+  await browser.close();
+  server.close();
+}
