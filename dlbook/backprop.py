@@ -566,8 +566,13 @@ def deltas(params: Params, x: ArrayLike, y: ArrayLike, cost: str = "quadratic") 
     return _deltas(params, z, a, y, cost)
 
 
-def backprop(params: Params, x: ArrayLike, y: ArrayLike, cost: str = "quadratic") -> Params:
-    """Return the gradient of the cost of one example with respect to all weights and biases.
+def backprop(
+    params: Params,
+    x: ArrayLike,
+    y: ArrayLike,
+    cost: str = "quadratic",
+) -> Params:
+    """Return ∂C_x/∂w^l and ∂C_x/∂b^l of one example, for every layer.
 
     Parameters
     ----------

@@ -260,9 +260,8 @@ def perceptron_epoch(w, X, y, rate, order):
     """
     mistakes = 0
     for n in order:
-        new = perceptron_update(w, X[n], y[n], rate)
-        mistakes += np.any(new != w)
-        w = new
+        mistakes += y[n] * score(X[n : n + 1], w, 0)[0] <= 0
+        w = perceptron_update(w, X[n], y[n], rate)
     return w, mistakes
 
 
@@ -463,7 +462,7 @@ def logistic_hessian(X, w, b, l2):
     for n in range(N):
         for p in range(P + 1):
             for q in range(P + 1):
-                H[p, q] += curvature[n] * A[n, p] * A[n, q]
+                H[p, q] += curvature[n] * (A[n, p] * A[n, q])
     return H
 
 

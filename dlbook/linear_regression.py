@@ -891,7 +891,11 @@ def rate_limit(X: ArrayLike) -> float:
 
 
 def eigen_path(
-    X: ArrayLike, y: ArrayLike, beta: ArrayLike, rate: float, steps: int
+    X: ArrayLike,
+    y: ArrayLike,
+    beta: ArrayLike,
+    rate: float,
+    steps: int,
 ) -> np.ndarray:
     """(linear_regression-gd-path)  β_t = b + Σ_k v_k (1 − ηλ_k)^t v_kᵀ(β_0 − b)
     (n p), (n), (p), (), () -> (p)

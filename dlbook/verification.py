@@ -179,7 +179,8 @@ def monte_carlo(draws):
     if draws.ndim == 0 or len(draws) < 2:
         raise ValueError(f"draws has shape {draws.shape}, needs at least 2 rows")
     R = len(draws)
-    return Estimate(draws.mean(axis=0), draws.std(axis=0, ddof=1) / np.sqrt(R), R)
+    se = draws.std(axis=0, ddof=1) / np.sqrt(R)
+    return Estimate(draws.mean(axis=0), se, R)
 
 
 def relative_error(actual, expected, scale=None):

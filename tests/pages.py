@@ -86,6 +86,13 @@ def calls(*names):
     return found
 
 
+def argument(call, position, name):
+    """Return an argument of a call, given by position or by name."""
+    if len(call.node.args) > position:
+        return call.node.args[position]
+    return next((k.value for k in call.node.keywords if k.arg == name), None)
+
+
 def claims():
     """Return [(label, where)] of every claim."""
     return [

@@ -5,7 +5,7 @@ import importlib
 import re
 
 import pytest
-from pages import BOOK, ROOT, calls, cells, chapters, pages, text_of
+from pages import BOOK, ROOT, argument, calls, cells, chapters, pages, text_of
 
 from dlbook.tools import notebooks
 from dlbook.tools.jit import imported_names
@@ -115,22 +115,17 @@ def test_pages_have_only_known_parts():
 @pytest.mark.parametrize("call", calls("verify", "claim", "refute"), ids=lambda call: call.where)
 def test_check_is_honest(call):
     """Labels are literal; a claim is decided by a comparison, an equation by another computation."""
-    node = call.node
-    assert isinstance(node.args[0], ast.Constant), (
-        f"{call.where}: the label must be a literal string"
-    )
-    name = getattr(node.func, "id", None) or node.func.attr
-    if name == "claim":
-        assert not isinstance(node.args[1], ast.Constant), (
-            f"{call.where}: a claim whose result is written down"
-        )
-        assert isinstance(node.args[2], (ast.JoinedStr, ast.Name)), (
-            f"{call.where}: evidence without a measured number"
-        )
+    label = argument(call, 0, "label")
+    assert isinstance(label, ast.Constant), f"{call.where}: the label must be a literal string"
+    if getattr(call.node.func, "id", None) == "claim":
+        holds, evidence = argument(call, 1, "holds"), argument(call, 2, "evidence")
+        assert not isinstance(holds, ast.Constant), f"{call.where}: the result is written down"
+        measured = any(isinstance(n, (ast.FormattedValue, ast.Name)) for n in ast.walk(evidence))
+        assert measured, f"{call.where}: evidence without a measured number"
     else:
-        assert ast.dump(node.args[1]) != ast.dump(node.args[2]), (
-            f"{call.where}: compares a value with itself"
-        )
+        actual, expected = argument(call, 1, "actual"), argument(call, 2, "expected")
+        assert expected is not None, f"{call.where}: nothing to compare with"
+        assert ast.dump(actual) != ast.dump(expected), f"{call.where}: compares a value with itself"
 
 
 @pytest.mark.parametrize("call", calls("show", "slider"), ids=lambda call: call.where)
