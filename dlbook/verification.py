@@ -126,7 +126,7 @@ def complex_step(f, x, eps=1e-30):
     def difference(at):
         value = np.asarray(f(_nudged(x, at, eps * 1j)))
         if value.dtype.kind != "c":
-            raise TypeError("f dropped the imaginary part: it is not analytic")
+            raise TypeError("f dropped the imaginary part: not analytic")
         return value.imag / eps
 
     return _each_entry(difference, x)
