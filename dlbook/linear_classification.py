@@ -81,7 +81,7 @@ def score(X, w, b):
     (n p), (p), () -> (n)
     """
     N, P = X.shape
-    z = np.zeros_like(X[:, 0] * w[0] + b)  # the dtype they have in common
+    z = np.full(N, w[0] + b)  # complex if either is
     for n in range(N):
         z[n] = b
         for p in range(P):
@@ -95,7 +95,7 @@ def scores(X, W, b):
     (n p), (j p), (j) -> (n j)
     """
     N, P = X.shape
-    z = np.zeros_like(X[:, :1] * W[:, 0] + b)
+    z = np.full((N, len(W)), W[0, 0] + b[0])
     for n in range(N):
         for j in range(len(W)):
             z[n, j] = b[j]
@@ -233,7 +233,9 @@ def with_ones(X):
     """
     N, P = X.shape
     A = np.ones((N, P + 1), X.dtype)
-    A[:, :P] = X
+    for n in range(N):
+        for p in range(P):
+            A[n, p] = X[n, p]
     return A
 
 

@@ -207,17 +207,18 @@ class Record(dict):
         return Record({**self, **other})
 
     def __str__(self):
+        return f"{self['label']}: {self.words()}"
+
+    def words(self):
+        """Return the result as a reader sees it, without the label."""
         tick = "✓" if self["passed"] else "✗"
         if self["kind"] == "claim":
-            return f"{tick} {self['label']}: {self['evidence']}"
-        return f"{tick} {self['label']}: {self['detail']}, {self['count']} numbers against {self['oracle']}"
+            return f"{tick} {self['evidence']}"
+        return f"{tick} {self['detail']}, {self['count']} numbers against {self['oracle']}"
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        return {
-            MIME: dict(self),
-            "text/html": f"<p>{escape(str(self))}</p>",
-            "text/plain": str(self),
-        }
+        text = self.words() if self["passed"] else str(self)
+        return {MIME: dict(self), "text/html": f"<p>{escape(text)}</p>", "text/plain": text}
 
 
 def _unusable(a, e, by, se, scale):

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -16,7 +17,7 @@ from pages import ROOT
 from dlbook import __main__ as command
 from dlbook.tools import notebooks
 
-ENV = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "80"}
+ENV = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "80", "PYTHONUNBUFFERED": ""}
 MADE = {"00-front.ipynb": b"{}\n", "01-one.ipynb": b"[1]\n", "02-two.ipynb": b"[2]\n"}
 
 
@@ -209,6 +210,8 @@ def serving(folder):
         stderr=subprocess.PIPE,
         text=True,
     )
+    patience = threading.Timer(30, process.kill)
+    patience.start()
     try:
         line = process.stdout.readline()
         found = re.match(r"http://127\.0\.0\.1:(\d+)/ serves (.*); Ctrl-C stops\n", line)
@@ -216,6 +219,7 @@ def serving(folder):
         assert found[2] == str(folder)
         yield process, int(found[1])
     finally:
+        patience.cancel()
         process.terminate()
         process.communicate(timeout=20)
 

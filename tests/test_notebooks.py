@@ -17,6 +17,7 @@ import tokenize
 import jupytext
 import nbformat
 import pytest
+from docutils.nodes import make_id
 from markdown_it import MarkdownIt
 from pages import BOOK, ROOT, chapters, text_of
 from py_mini_racer import MiniRacer
@@ -115,7 +116,7 @@ def test_formulas_need_nothing_else(page):
 
 def without_captions(code):
     """Return the tree of a cell as text, the captions of its figures left out."""
-    tree = ast.parse(re.sub(r"(?m)^(\s*)[%!].*$", r"\1pass", code))
+    tree = ast.parse(re.sub(r"(?m)^[%!].*$", "", code))
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             node.keywords = [k for k in node.keywords if k.arg != "caption"]
@@ -215,17 +216,18 @@ def test_numbers_of_the_built_site(book):
     """What the site shows is what the notebooks say, wherever the site is built from these pages."""
     site = ROOT / "_build" / "html"
     known, functions = {k: v.number for k, v in book.labels.items()}, equation_functions()
+    ids = {make_id(name): number for name, number in known.items()}
+    numbered = r'<figure [^>]*id="([\w-]+)".*?<span class="caption-number">Fig\. ([\d.]+) </span>'
     for chapter in book.chapters:
         copy = site / "_sources" / chapter.page
         if not copy.is_file() or copy.read_text("utf-8") != chapter.text:
             continue
         html = (site / f"{chapter.stem}.html").read_text("utf-8")
-        for name, number in re.findall(
-            r'<figure [^>]*id="([\w-]+)".*?<span class="caption-number">Fig\. ([\d.]+) </span>',
-            html,
-            re.S,
-        ):
-            assert known[name] == number
+        shown = dict(re.findall(numbered, html, re.S))  # those without a name have ids of Sphinx's
+        assert shown == {name: ids.get(name, number) for name, number in shown.items()}
+        assert sorted(shown.values()) == sorted(
+            n for (stem, _), row in book.figures.items() for n in row if stem == chapter.stem
+        )
         if (site / "equations.json").is_file():
             rows = json.loads((site / "equations.json").read_text("utf-8"))
             for label, row in rows.items():
@@ -304,6 +306,8 @@ ONE = [
         "$$\nx\n+ 1 \\tag{1.1}\n$$\n\nSee (1.1).",
     ),
     (r"$X\T y$, $\E[x]$, $x_\R$, $\R^n$", r"$X^{\mathsf T} y$, $\operatorname{E}[x]$, $x_{\mathbb{R}}$, $\mathbb{R}^n$"),
+    (r"$\N \bm x \coloneqq \Z$", r"$\mathbb{N} \boldsymbol x \mathrel{:=} \mathbb{Z}$"),
+    (r"$\N \bm x \coloneqq \Z$", r"$\mathbb{N} \boldsymbol x \mathrel{:=} \mathbb{Z}$"),
     (r"$a \\T \Theta \Trace$ and `\T`", r"$a \\T \Theta \Trace$ and `\T`"),
     ("a $x\n+ y$ b", "a $x + y$ b"),
     ("see {eq}`two-first`", "see (2.1)"),
@@ -339,6 +343,7 @@ ONE = [
     ("````\n```{math}\n````", "````\n```{math}\n````"),
     ("```{code-block} text\n$x\n```", "```text\n$x\n```"),
     ("{cite:t}`squire1998` and {cite:p}`squire1998,he2015`", "Squire & Trapp (1998) and (Squire & Trapp 1998; He et al. 2015)"),
+    ("{cite:t}`vdm`", "van der Maaten et al. (2008)"),
     ("{cite}`team` {cite:author}`schoelkopf` {cite:year}`vdm`", "(The Team & Co 2020) Schölkopf & Smola 2008"),
     ("one\n\n+++\n\ntwo", "one\n\ntwo"),
 ]  # fmt: skip
@@ -417,6 +422,7 @@ CAPTIONS = [
     ('caption=r"$X\\T$"', 'caption=r"Figure 1.1. $X^{\\mathsf T}$"'),
     ("caption=f'é {n} {{numref}}`fig-far`'", "caption=f'Figure 1.1. é {n} Figure 2.1'"),
     ('caption=("a "\n    "b")', 'caption=("Figure 1.1. a "\n    "b")'),
+    ('caption="by {cite:t}`team`"', 'caption="Figure 1.1. by The Team & Co (2020)"'),
     ("caption=words", 'caption="Figure 1.1. " + words'),
     ("caption=words + 'x'", "caption=\"Figure 1.1. \" + words + 'x'"),
 ]  # fmt: skip
@@ -426,7 +432,7 @@ CAPTIONS = [
 @pytest.mark.parametrize("call", ["plotting.show(fig, alt='ä', ", "slider(frames, variable='n', "])
 def test_captions_carry_their_numbers(tmp_path, given, numbered, call):
     cell = "```{{code-cell}} ipython3\n{}{}, name='fig-a')\nx = 1\n```\n"
-    book = made_up(tmp_path, one=cell.format(call, given), two=SECOND + FIGURE)
+    book = made_up(tmp_path, bib=BIB, one=cell.format(call, given), two=SECOND + FIGURE)
     _, (code,) = converted(book)
     assert code == f"{call}{numbered}, name='fig-a')\nx = 1"
 
@@ -439,7 +445,8 @@ def test_cells_keep_their_tags(tmp_path):
         :tags: [hide-input, other]
 
         %matplotlib inline
-        a = 1
+        a = (7
+             % 2)
         ```
 
         ```{code-cell} ipython3
@@ -463,7 +470,11 @@ def test_cells_keep_their_tags(tmp_path):
         {"jupyter": {"source_hidden": True}, "tags": ["hide-cell"]},
         {},
     ]
-    assert ["".join(c["source"]) for c in cells] == ["%matplotlib inline\na = 1", "b = 2", "c = 3"]
+    assert ["".join(c["source"]) for c in cells] == [
+        "%matplotlib inline\na = (7\n     % 2)",
+        "b = 2",
+        "c = 3",
+    ]
 
 
 def test_ids_follow_the_content(tmp_path):
@@ -510,6 +521,11 @@ BAD = [
     ("```{code-cell} ipython3\nfor n in 'ab':\n    show(fig, caption=n, name='n')\n```", 3, "loop"),
     ("```{code-cell} ipython3\ndef f():\n    show(fig, caption='n')\n```", 3, "function"),
     ("```{code-cell} ipython3\n\nshow(fig, caption='n', name=n)\n```", 3, "literal name"),
+    ("```{code-cell} ipython3\nf = lambda: show(fig, caption='n')\n```", 2, "function"),
+    ("```{code-cell} ipython3\n\nshow(fig,\n  caption='{eq}`nowhere`')\n```", 4, "nowhere"),
+    ("(sec-a)=\nText.\n\n## Part\n\n{ref}`sec-a`", 6, "has the label sec-a"),
+    ("- ```{math}\n  x\n  ```\n- ```{math}\n  x\n  ```", 1, "cannot convert"),
+    ("```{code-cell} ipython3\nshow(fig, caption='by {plot}`x`')\n```", 2, "role {plot}"),
     (": lonely", 1, "term"),
 ]
 
@@ -579,12 +595,12 @@ $$ (one-b)
 :::{exercise} First
 :name: ex-first
 
-```{fold} Solution
+````{fold} Solution
 ```{math}
 :label: one-c
 c
 ```
-```
+````
 :::
 
 ````{exercise} Second
@@ -635,50 +651,109 @@ plotting.show(plotting.figure(1, 1)[0], alt="a", caption="c", name="fig-front")
 CONF = """
 import sys
 sys.path.insert(0, {ext!r})
-extensions = ["myst_nb", "parts"]
+extensions = ["myst_nb", "parts", "downloads", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 numfig, numfig_secnum_depth, math_eqref_format = True, 1, "({{number}})"
-nb_execution_mode = "force"
+nb_execution_mode, html_copy_source = "force", False
 """
 
 
-def test_numbers_are_those_of_sphinx(tmp_path):
-    """A small book that has every trap: unlabelled, unnamed and unseen things, nested ones, slider."""
-    text = NUMBERED.replace("```{fold} Solution\n```{math}", "~~~{fold} Solution\n```{math}")
-    text = text.replace("c\n```\n```\n:::", "c\n```\n~~~\n:::").replace("~~~", "````")
-    front = PLAIN.replace("two", "front") + FRONT
-    source, out = tmp_path / "book", tmp_path / "out"
+@pytest.fixture(scope="session")
+def small_site(tmp_path_factory):
+    """Build a small book with Sphinx; return it, its site and what Sphinx said.
+
+    It has every trap: unlabelled, unnamed and unseen things, nested ones, a slider, pages without
+    a number, and a page that Sphinx takes and a notebook does not.
+    """
+    work = tmp_path_factory.mktemp("small")
+    source, out = work / "book", work / "out"
     source.mkdir()
-    book = made_up(source, before=["front"], front=front, one=text, two=PLAIN)
+    (out / "_sources").mkdir(parents=True)
+    (out / "_sources" / "gone.ipynb").write_text("of a page that is no longer there")
+    book = made_up(
+        source,
+        before=["front", "more"],
+        front=PLAIN.replace("two", "front") + FRONT,
+        more=FRONT.replace("front", "more"),
+        one=NUMBERED,
+        verification=PLAIN,
+        bad="A footnote.[^1]\n\n[^1]: Here.",
+    )
     (source / "conf.py").write_text(CONF.format(ext=str(ROOT / "book" / "_ext")), "utf-8")
+    (source / "api.md").write_text(
+        "# API\n\n```{eval-rst}\n.. automodule:: dlbook.verification\n   :members:\n```\n"
+    )
     run = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-q", "--no-color", str(source), str(out)],
+        [sys.executable, "-m", "sphinx", "-q", "--no-color", "-j", "2", str(source), str(out)],
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(tmp_path / "ipython")},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(work / "ipython")},
     )
     assert run.returncode == 0, run.stderr
-    html = {s: (out / f"{s}.html").read_text("utf-8") for s in ("front", "one", "two")}
-    known = {k: v.number for k, v in book.labels.items()}
-    equations = re.findall(r'<span class="eqno">\(([\d.]+)\).*?href="#equation-([\w-]+)"', "".join(html.values()))  # fmt: skip
-    assert {label: number for number, label in equations} == {
-        k: v.number for k, v in book.labels.items() if v.kind == "equation"
-    }
-    assert len(equations) == 6
-    figures = re.findall(r'<figure [^>]*id="([\w-]+)".*?caption-number">Fig\. ([\d.]+)', "".join(html.values()), re.S)  # fmt: skip
-    assert dict(figures) == {"id1": "1.1"} | {
-        k: v.number for k, v in book.labels.items() if v.kind == "figure"
-    }
+    return book, out, run.stderr
+
+
+def test_numbers_are_those_of_sphinx(small_site):
+    book, out, _ = small_site
+    stems = ("front", "more", "one", "verification")
+    html = {stem: (out / f"{stem}.html").read_text("utf-8") for stem in stems}
+    whole = "".join(html.values())
+
+    def known(kind):
+        return {k: v.number for k, v in book.labels.items() if v.kind == kind}
+
+    found = re.findall(r'<span class="eqno">\(([\d.]+)\).*?href="#equation-([\w-]+)"', whole)
+    assert {label: number for number, label in found} == known("equation")
+    assert len(found) == 6
+    figures = re.findall(
+        r'<figure [^>]*id="([\w-]+)".*?caption-number">Fig\. ([\d.]+)', whole, re.S
+    )
+    assert dict(figures) == {"id1": "1.1"} | known("figure")  # a figure without a name counts
     captions = re.findall(r'caption="Figure ([\d.]+)\. ', "".join(converted(book)[1]))
     assert captions == [number for name, number in figures if number.startswith("1.")]
     exercises = re.findall(r'exercise-number">Exercise ([\d.]+)<', html["one"])
-    assert exercises == [known["ex-first"], known["ex-second"]]
+    assert exercises == list(known("exercise").values())
     sections = re.findall(r'<h\d><span class="section-number">([\d.]+) </span>(.*?)<a', html["one"])
     markdown = converted(book)[0]
     assert [f"{n} {t}" for n, t in sections][1:] == re.findall(r"^##+ (\d.*)$", markdown, re.M)
     site = re.search(r"<p>Text (.*?)\.</p>", html["one"], re.S)[1]
     said = re.sub("<[^>]+>", "", site).replace("Fig.", "Figure")
     assert markdown.startswith(f"Text {said}.")
+
+
+def test_the_site_offers_each_page(small_site):
+    """Below its title each page links to files that are there, and no other page does."""
+    book, out, _ = small_site
+    assert not (out / "_sources" / "gone.ipynb").exists()
+    for chapter in book.chapters:
+        html = (out / f"{chapter.stem}.html").read_text("utf-8")
+        title, line = re.search(
+            r"<h1>(.*?)</h1>\s*<p class=\"downloads\">(.*?)</p>", html, re.S
+        ).groups()
+        assert f"The {chapter.stem}" in title
+        links = dict(re.findall(r'<a href="([^"]+)"(?: download="([^"]+)")?>', line))
+        wanted = {
+            f"_sources/{chapter.stem}.ipynb": chapter.filename,
+            f"_sources/{chapter.stem}.md": chapter.page,
+        }
+        if chapter.stem == "verification":
+            wanted["_modules/dlbook/verification.html"] = ""
+        assert links == wanted
+        assert (out / "_sources" / chapter.page).read_text("utf-8") == chapter.text
+        if chapter.stem != "bad":
+            assert all((out / uri).is_file() for uri in links)
+            written = (out / "_sources" / f"{chapter.stem}.ipynb").read_bytes()
+            assert written == notebooks.encode(book.notebook(chapter))
+    for name in ("index", "api", "genindex"):
+        assert "downloads" not in (out / f"{name}.html").read_text("utf-8")
+
+
+def test_the_build_names_what_it_cannot_convert(small_site):
+    """A warning with page and line, which fails the build of the book."""
+    _, out, said = small_site
+    line = HEADER.count("\n") + 4
+    assert f"bad.md:{line}: WARNING: cannot convert '[^1]'" in said
+    assert not (out / "_sources" / "bad.ipynb").exists()
 
 
 # What a reader has: a wheel, a folder, Jupyter

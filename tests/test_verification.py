@@ -189,7 +189,10 @@ def test_a_page_goes_on_after_a_failed_check_and_fails_at_its_end():
 def test_a_record_reads_well_and_carries_its_data():
     record = v.compare("a-b", [1.0, 2.0], [1.0, 2.0], "hand")
     bundle = record._repr_mimebundle_()
-    assert bundle["text/plain"] == "✓ a-b: exactly equal, 2 numbers against hand"
+    assert bundle["text/plain"] == "✓ exactly equal, 2 numbers against hand"
+    assert str(record) == "a-b: ✓ exactly equal, 2 numbers against hand"
+    failed = v.compare("a-b", [1.0], [2.0], "hand")._repr_mimebundle_()["text/plain"]
+    assert failed.startswith("a-b: ✗ largest error 5e-01")
     assert bundle[v.MIME]["count"] == 2
     assert "<p>" in bundle["text/html"]
 

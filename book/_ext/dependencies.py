@@ -65,9 +65,8 @@ def source_read(app, docname, content):
 def setup(app):
     """Connect the hook."""
     app.add_config_value("dlbook_stack", STACK, "env")
-    own = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
-    app.add_config_value(
-        "dlbook_ext", hashlib.sha256(own).hexdigest(), "env"
-    )  # pages are read again, not run again
+    own = [*sorted(Path(__file__).parent.glob("*.py")), PACKAGE / "tools" / "listing.py"]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in own)).hexdigest()
+    app.add_config_value("dlbook_ext", digest, "env")  # pages are read again, not run again
     app.connect("source-read", source_read)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -280,7 +280,8 @@ def docstring(app, what, name, obj, options, lines):
         return
     labels = re.split(", *", found[1])
     kernels = app.env.domains["verified"].page(app.env.docname)["kernels"]
-    kernels.update(dict.fromkeys(labels, name))
+    for label in labels:
+        kernels.setdefault(label, name)  # several functions may share one: the first in the source
     end = next((i for i, line in enumerate(lines) if not line.strip()), len(lines))
     formula = [lines[0][found.end() :], *lines[1:end]]
     lines[:end] = [", ".join(f":eq:`{label}`" for label in labels), ""]

@@ -7,9 +7,9 @@ of everything it imports from the package, of Numba's version and of the process
 
 Two sets of options are used in the book:
 
-``njit``       for literal kernels: IEEE arithmetic in the order that is written
-``njit_fast``  for fast kernels: sums may be reordered and multiply-adds fused, while NaN and
-               infinities keep their meaning (never ``fastmath=True``)
+``njit`` is for literal kernels: IEEE arithmetic in the order that is written. ``njit_fast`` is for
+fast kernels: sums may be reordered and multiply-adds fused, while NaN and infinities keep their
+meaning (never ``fastmath=True``).
 
 Where no private folder can be written, kernels compile in memory in every new process; nothing
 raises. Cache files are pickles, so they only ever live in a folder of the user's own.

@@ -261,9 +261,9 @@ REPEATS = (ast.For, ast.While, ast.FunctionDef, ast.Lambda, ast.ListComp, ast.Ge
 
 def _figures(block, page):
     """Return the figures of a code cell in the order of its lines."""
-    source = re.sub(r"(?m)^(\s*)[%!].*$", r"\1pass", "\n".join(block.lines))
+    source = "\n".join(block.lines)
     try:
-        tree = ast.parse(source)
+        tree = ast.parse(re.sub(r"(?m)^[%!].*$", "", source))  # without Jupyter's own commands
     except SyntaxError as error:
         line = block.first + (error.lineno or 1) - 1
         raise PageError(page, line, f"the cell is not Python: {error.msg}") from None
@@ -640,9 +640,9 @@ TOKEN = re.compile(
     r"|(?P<unknown>\{[A-Za-z][\w:-]*\}`|\[\^[^\]\s]+\])",
     re.S,
 )
-LEAK = re.compile(r"(?m)\{[a-z][\w:]*\}`|^[ >]*(?::{3,}|`{3,}\{)|^\([\w-]+\)=$")
+LEAK = re.compile(r"(?m)\{[a-z][\w:]*\}`|^[ >*+\d.-]*(?::{3,}|`{3,}\{)|^\([\w-]+\)=$")
 IN_CODE = re.compile(r'(?<=""")' + LABELS.pattern.removeprefix("^"))
-IN_CAPTION = re.compile(r"\{{1,2}(eq|numref|ref|doc)\}{1,2}`([^`]+)`")
+IN_CAPTION = re.compile(r"\{{1,2}([a-z]+(?::[a-z]+)?)\}{1,2}`([^`]+)`")
 WELCOME = """# {title}
 
 *{part} of* Deep Learning, Equation by Equation *(dlbook {version}), as a notebook. The line under a
@@ -854,10 +854,10 @@ class _Writer:
             _, text = kernel_source(block.argument)
         except (LookupError, OSError) as error:
             self.fail(block.line, f"no kernel {block.argument}: {error}")
-        text = IN_CODE.sub(lambda m: self.numbers(m[1], block.line), text)
+        text = IN_CODE.sub(lambda m: self.numbers(m[1]), text)
         return f"**`dlbook.{block.argument}`**\n\n" + _listing(text.rstrip("\n"), "python")
 
-    def numbers(self, labels, line):
+    def numbers(self, labels):
         """Return the numbers of the labels in a docstring."""
         known = self.book.labels
         return ", ".join(
