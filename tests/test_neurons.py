@@ -303,6 +303,15 @@ def test_linear_layers_collapse(rng):
     assert relative_error(x @ w.T + b, a) < 1e-13
 
 
+def test_nand_is_its_truth_table():
+    """By itself: the adder would pass with NOR as well, since sum and carry are self-dual."""
+    np.testing.assert_array_equal(neurons.nand(CORNERS), [1, 1, 1, 0])
+
+
+def test_tanh_is_a_stretched_sigmoid():
+    assert relative_error(neurons.tanh_from_sigmoid(Z), np.tanh(Z)) < 1e-14
+
+
 def test_adders():
     p, q, c = np.array(np.meshgrid((0, 1), (0, 1), (0, 1))).reshape(3, -1)
     total, carry = neurons.full_adder(p, q, c)
