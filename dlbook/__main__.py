@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dlbook import __version__
 from dlbook.tools import notebooks
+from dlbook.tools.myst import Book, PageError
 
 TREE = Path(__file__).resolve().parents[1]
 
@@ -26,7 +27,7 @@ def write_notebooks(options):
     target = options.folder
     if target.exists() and not target.is_dir():
         raise CommandError(f"{target} is a file; give the name of a folder")
-    files = notebooks.Book().files()
+    files = notebooks.files(Book())
     try:
         saved = notebooks.save_all(files, target, options.overwrite)
     except OSError as error:
@@ -148,7 +149,7 @@ def main(arguments=None):
         return 0
     try:
         return options.run(options)
-    except (CommandError, notebooks.PageError, FileNotFoundError) as error:
+    except (CommandError, PageError, FileNotFoundError) as error:
         print(f"python -m dlbook: {error}", file=sys.stderr)
         return 2
 

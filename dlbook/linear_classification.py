@@ -477,7 +477,8 @@ def softmax_cost(X, y, W, b, l2):
     1/N Σ_n (log Σ_j e^(z_nj) − z_{n y_n}) + λ/2 Σ_jp W_jp²
     (n p), (n), (j p), (j), () -> ()
     """
-    return softmax_cross_entropy(scores(X, W, b), y) + l2 / 2 * np.sum(W * W)
+    z = scores(X, W, b)
+    return softmax_cross_entropy(z, y) + l2 / 2 * np.sum(W * W)
 
 
 @njit
@@ -487,7 +488,8 @@ def softmax_gradient(X, y, W, b, l2):
     (n p), (n), (j p), (j), () -> (j p), (j)
     """
     dz = softmax_cross_entropy_gradient(scores(X, W, b), y)
-    dW, db = l2 * W + np.zeros(W.shape, dz.dtype), np.zeros(len(b), dz.dtype)
+    dW = l2 * W + np.zeros(W.shape, dz.dtype)
+    db = np.zeros(len(b), dz.dtype)
     for n in range(len(X)):
         for j in range(len(W)):
             db[j] += dz[n, j]

@@ -177,7 +177,7 @@ def monte_carlo(draws):
     """
     draws = np.asarray(draws, dtype=np.float64)
     if draws.ndim == 0 or len(draws) < 2:
-        raise ValueError(f"draws has shape {draws.shape}, needs at least 2 rows")
+        raise ValueError(f"draws {draws.shape}: needs at least 2 rows")
     R = len(draws)
     se = draws.std(axis=0, ddof=1) / np.sqrt(R)
     return Estimate(draws.mean(axis=0), se, R)

@@ -15,7 +15,7 @@ import pytest
 from pages import ROOT
 
 from dlbook import __main__ as command
-from dlbook.tools import notebooks
+from dlbook.tools import myst, notebooks
 
 ENV = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "80", "PYTHONUNBUFFERED": ""}
 MADE = {"00-front.ipynb": b"{}\n", "01-one.ipynb": b"[1]\n", "02-two.ipynb": b"[2]\n"}
@@ -43,8 +43,7 @@ def contents(folder):
 @pytest.fixture
 def few(monkeypatch):
     """Let the book have three small notebooks."""
-    monkeypatch.setattr(notebooks.Book, "files", lambda self: dict(MADE))
-    monkeypatch.setattr(notebooks.Book, "__init__", lambda self: None)
+    monkeypatch.setattr(notebooks, "files", lambda book: dict(MADE))
 
 
 # Help
@@ -87,7 +86,7 @@ def test_it_writes_all_chapters(tmp_path):
     done = run("notebooks", "my notebooks/é", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     written = contents(target)
-    assert written == notebooks.Book().files()
+    assert written == notebooks.files(myst.Book())
     assert all(re.fullmatch(r"\d\d-\w+\.ipynb", name) for name in written)
     assert all(json.loads(data)["nbformat"] == 4 for data in written.values())
     before = {path: path.stat().st_mtime_ns for path in target.iterdir()}
@@ -181,18 +180,17 @@ def test_nothing_is_half_written(tmp_path, few, capsys, monkeypatch, fails):
 
 
 def test_a_bad_page_is_reported_and_nothing_written(tmp_path, monkeypatch, capsys):
-    def files(self):
-        raise notebooks.PageError("neurons.md", 7, "the directive {x} has no form in a notebook")
+    def files(book):
+        raise myst.PageError("neurons.md", 7, "the directive {x} has no form in a notebook")
 
-    monkeypatch.setattr(notebooks.Book, "files", files)
-    monkeypatch.setattr(notebooks.Book, "__init__", lambda self: None)
+    monkeypatch.setattr(notebooks, "files", files)
     assert command.main(["notebooks", str(tmp_path / "new")]) == 2
     assert "neurons.md:7: the directive {x}" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
 
 def test_missing_pages_are_reported(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(notebooks, "PACKAGE", tmp_path / "dlbook")
+    monkeypatch.setattr(myst, "PACKAGE", tmp_path / "dlbook")
     assert command.main(["notebooks", str(tmp_path / "new")]) == 2
     assert "the pages of the book are neither in" in capsys.readouterr().err
 

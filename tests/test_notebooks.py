@@ -24,7 +24,7 @@ from py_mini_racer import MiniRacer
 
 from dlbook.tools import notebooks
 from dlbook.tools.listing import equation_functions
-from dlbook.tools.notebooks import Book, PageError
+from dlbook.tools.myst import Book, PageError, walk
 
 STEMS = [
     path.stem for path in sorted(BOOK.glob("*.md")) if path.read_text("utf-8").startswith("---\nju")
@@ -49,7 +49,7 @@ def page(request, book):
     """Return (chapter, notebook as Jupyter reads it), one after the other."""
     chapter = next((c for c in book.chapters if c.stem == request.param), None)
     assert chapter, f"book/index.md does not list {request.param}"
-    return chapter, nbformat.reads(notebooks.encode(book.notebook(chapter)).decode(), 4)
+    return chapter, nbformat.reads(notebooks.encode(notebooks.notebook(book, chapter)).decode(), 4)
 
 
 def words(notebook, kind="markdown"):
@@ -64,7 +64,7 @@ def outside_code(text):
 
 
 def test_every_chapter_becomes_a_notebook(book):
-    made = list(book.files())
+    made = list(notebooks.files(book))
     assert [name.split("-", 1)[1] for name in made if not name.startswith("00")] == [
         f"{stem}.ipynb" for stem in chapters()
     ]
@@ -83,7 +83,10 @@ def test_the_format_is_valid(page):
 def test_jupyter_would_write_the_same_bytes(page, book):
     """Opening and saving a notebook changes nothing, so it still counts as untouched."""
     chapter, notebook = page
-    assert nbformat.writes(notebook) + "\n" == notebooks.encode(book.notebook(chapter)).decode()
+    assert (
+        nbformat.writes(notebook) + "\n"
+        == notebooks.encode(notebooks.notebook(book, chapter)).decode()
+    )
 
 
 def test_no_raw_myst(page):
@@ -96,8 +99,9 @@ def test_no_raw_myst(page):
 
 def test_every_command_of_the_book_is_written_out(page):
     _, notebook = page
-    own = {*notebooks.MACROS, *notebooks.KATEX_ONLY}
-    assert not own & set(re.findall(r"\\[A-Za-z]+", outside_code(words(notebook))))
+    assert not set(notebooks.MACROS) & set(
+        re.findall(r"\\[A-Za-z]+", outside_code(words(notebook)))
+    )
 
 
 def test_formulas_need_nothing_else(page):
@@ -206,7 +210,7 @@ def test_the_first_cells_say_what_to_do(page):
 def test_jupyter_shows_only_the_message(book):
     """The traceback that Jupyter prints where the package is missing is one line."""
     chapter = next(c for c in book.chapters if c.runs)
-    source = book.notebook(chapter)["cells"][1]["source"]
+    source = notebooks.notebook(book, chapter)["cells"][1]["source"]
     names = {}
     exec("".join(source).split("\n\n\nif")[0], names)
     assert names["Missing"]("why")._render_traceback_() == ["why"]
@@ -226,7 +230,7 @@ def test_numbers_of_the_built_site(book):
         shown = dict(re.findall(numbered, html, re.S))  # those without a name have ids of Sphinx's
         assert shown == {name: ids.get(name, number) for name, number in shown.items()}
         assert sorted(shown.values()) == sorted(
-            n for (stem, _), row in book.figures.items() for n in row if stem == chapter.stem
+            f.number for block in walk(chapter.blocks) for f in block.figures
         )
         if (site / "equations.json").is_file():
             rows = json.loads((site / "equations.json").read_text("utf-8"))
@@ -258,7 +262,7 @@ def made_up(folder, bib="", before=(), **texts):
 def converted(book, stem="one"):
     """Return the Markdown and the code of a made-up page without what every notebook has."""
     chapter = next(c for c in book.chapters if c.stem == stem)
-    cells = book.notebook(chapter)["cells"]
+    cells = notebooks.notebook(book, chapter)["cells"]
     text = "\n\n".join("".join(c["source"]) for c in cells[2:] if c["cell_type"] == "markdown")
     return text, ["".join(c["source"]) for c in cells[2:] if c["cell_type"] == "code"]
 
@@ -464,7 +468,7 @@ def test_cells_keep_their_tags(tmp_path):
         ```
         """,
     )
-    cells = book.notebook(book.chapters[0])["cells"][2:]
+    cells = notebooks.notebook(book, book.chapters[0])["cells"][2:]
     assert [cell["metadata"] for cell in cells] == [
         {"jupyter": {"source_hidden": True}, "tags": ["hide-input", "other"]},
         {"jupyter": {"source_hidden": True}, "tags": ["hide-cell"]},
@@ -482,7 +486,7 @@ def test_ids_follow_the_content(tmp_path):
 
     def ids(text):
         book = made_up(tmp_path, one=text)
-        return [cell["id"] for cell in book.notebook(book.chapters[0])["cells"]]
+        return [cell["id"] for cell in notebooks.notebook(book, book.chapters[0])["cells"]]
 
     cells = "\n\n".join(f"```{{code-cell}} ipython3\n{k}\n```" for k in (1, 2, 2))
     before, after = ids(f"A\n\n{cells}"), ids(f"A\n\nB\n\n{cells}")
@@ -743,7 +747,7 @@ def test_the_site_offers_each_page(small_site):
         if chapter.stem != "bad":
             assert all((out / uri).is_file() for uri in links)
             written = (out / "_sources" / f"{chapter.stem}.ipynb").read_bytes()
-            assert written == notebooks.encode(book.notebook(chapter))
+            assert written == notebooks.encode(notebooks.notebook(book, chapter))
     for name in ("index", "api", "genindex"):
         assert "downloads" not in (out / f"{name}.html").read_text("utf-8")
 
@@ -795,7 +799,7 @@ def test_a_chapter_runs_from_the_wheel(installed, tmp_path, book):
 
     run("-m", "dlbook", "notebooks", "chapters")
     written = {path.name: path.read_bytes() for path in (tmp_path / "chapters").iterdir()}
-    assert written == book.files()
+    assert written == notebooks.files(book)
     first = next(name for name in sorted(written) if name.startswith("01"))
     run("-c", EXECUTE, f"chapters/{first}", "executed.ipynb")
     notebook = nbformat.read(tmp_path / "executed.ipynb", 4)
@@ -805,6 +809,7 @@ def test_a_chapter_runs_from_the_wheel(installed, tmp_path, book):
     assert outputs[-1].text.startswith(str(installed))
     shown = [o.data["text/html"] for o in outputs if "text/html" in o.get("data", {})]
     captions = [re.search(r"<figcaption>(Figure [\d.]+)\. ", html) for html in shown]
-    numbers = [n for (stem, _), row in book.figures.items() for n in row if f"01-{stem}." in first]
+    chapter = next(c for c in book.chapters if c.filename == first)
+    numbers = [f.number for block in walk(chapter.blocks) for f in block.figures]
     assert [m[1] for m in captions if m] == [f"Figure {number}" for number in numbers]
     assert not RAW.search("".join(re.findall(r"<figcaption>.*?</figcaption>", "".join(shown))))

@@ -11,6 +11,7 @@ from pathlib import Path
 from sphinx.util import logging
 
 from dlbook.tools import notebooks
+from dlbook.tools.myst import Book, PageError
 
 log = logging.getLogger(__name__)
 
@@ -19,9 +20,9 @@ def read(app):
     """Read which pages are notebooks."""
     app.notebooks, app.book = {}, None
     try:
-        app.book = notebooks.Book(app.srcdir)
+        app.book = Book(app.srcdir)
         app.notebooks = {c.stem: c for c in app.book.chapters if c.runs}
-    except notebooks.PageError as error:
+    except PageError as error:
         warn(app, error)
 
 
@@ -58,8 +59,8 @@ def written(app, exception):
     folder, wanted = Path(app.outdir, "_sources"), {}
     for stem, chapter in app.notebooks.items():
         try:
-            wanted[f"{stem}.ipynb"] = notebooks.encode(app.book.notebook(chapter))
-        except notebooks.PageError as error:
+            wanted[f"{stem}.ipynb"] = notebooks.encode(notebooks.notebook(app.book, chapter))
+        except PageError as error:
             warn(app, error)
         wanted[f"{stem}.md"] = chapter.text.encode()
     notebooks.save_all(wanted, folder, overwrite=True)

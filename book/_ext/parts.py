@@ -123,22 +123,11 @@ class FigureRenderer:
 
 def _inline(md, text, line):
     """Parse one line of MyST and return its inline nodes."""
-    return [
-        child
-        for block in md.nested_render_text and _rendered(md, text, line)
-        for child in block.children
-    ]
-
-
-def _rendered(md, text, line):
     holder = nodes.container()
     with md.current_node_context(holder):
         md.nested_render_text(text, line, inline=True)
-    return (
-        holder.children
-        if any(isinstance(c, nodes.paragraph) for c in holder.children)
-        else [holder]
-    )
+    blocks = [c for c in holder.children if isinstance(c, nodes.paragraph)]
+    return [child for block in blocks or [holder] for child in block.children]
 
 
 INK = (

@@ -1,20 +1,9 @@
-r"""Turn the chapters into notebooks that make sense in plain Jupyter.
+"""Turn the chapters into notebooks that make sense in plain Jupyter.
 
 The numbers, references, citations and shown kernels of a page are filled in by the site's build.
-A notebook has no build, so everything is filled in here, with the numbers the site shows:
-
-===================================  =========================================================
-``{math}`` with a label              ``$$ … \tag{2.3} $$``, macros written out
-``{eq}``, ``{numref}``, ``{ref}``    "(2.3)", "Figure 2.1", "Exercise 2.4"
-``{cite:t}``, ``{cite:p}``           "Squire & Trapp (1998)", and the list of sources at the end
-``{doc}``                            the title of a page
-``{kernel}``                         the kernel's source under its dotted name
-``{exercise}``, ``{fold}``, notes    a numbered heading, ``<details>``, ``<blockquote>``
-``{equations}``                      a table of number, name and function
-===================================  =========================================================
-
-Whatever is not known here raises a `PageError` with page and line; no raw MyST gets through.
-Standard library only, because it runs where the reader is, without Sphinx and without Jupyter.
+A notebook has no build, so everything is filled in here, with the numbers the site shows. What is
+not known here raises a `PageError` with page and line, so no raw MyST gets through. Standard
+library only, because it runs where the reader is, without Sphinx and without Jupyter.
 """
 
 import hashlib
@@ -28,33 +17,15 @@ from typing import NamedTuple
 from dlbook import __version__
 from dlbook.tools.bibliography import cited, described, families, read_bibliography
 from dlbook.tools.listing import LABELS, PACKAGE, equation_functions, kernel_source
-from dlbook.tools.myst import Book, PageError
+from dlbook.tools.myst import CAPTION, PageError
 
-__all__ = [
-    "MACROS",
-    "Book",
-    "PageError",
-    "Saved",
-    "encode",
-    "files",
-    "kernel_source",
-    "notebook",
-    "save_all",
-    "written_out",
-]
+__all__ = ["MACROS", "encode", "files", "kernel_source", "notebook", "save_all"]
 
 # The book's own TeX commands: the site hands them to KaTeX, a notebook gets them written out.
-MACROS = {
+OPERATORS = ("E", "Var", "Cov", "sign", "softmax", "tr", "diag", "rank")
+MACROS = {rf"\{name}": rf"\operatorname{{{name}}}" for name in OPERATORS} | {
     r"\T": r"^{\mathsf T}",
-    r"\E": r"\operatorname{E}",
-    r"\Var": r"\operatorname{Var}",
-    r"\Cov": r"\operatorname{Cov}",
     r"\R": r"\mathbb{R}",
-    r"\sign": r"\operatorname{sign}",
-    r"\softmax": r"\operatorname{softmax}",
-    r"\tr": r"\operatorname{tr}",
-    r"\diag": r"\operatorname{diag}",
-    r"\rank": r"\operatorname{rank}",
     r"\argmin": r"\operatorname*{arg\,min}",
     r"\argmax": r"\operatorname*{arg\,max}",
 }
@@ -68,7 +39,7 @@ TOKEN = re.compile(  # what running text may hold besides plain words; `unknown`
     re.S | re.M,
 )
 IN_DOCSTRING = re.compile(r'(?<=""")' + LABELS.pattern.removeprefix("^"))
-IN_CAPTION = re.compile(r"\{{1,2}([a-z:]+)\}{1,2}`([^`]+)`")
+IN_CODE = re.compile(r"\{{1,2}([a-z:]+)\}{1,2}`([^`]+)`")
 WELCOME = """# {title}
 
 *{part} of* Deep Learning, Equation by Equation *(dlbook {version}), as a notebook. The line under a
@@ -92,19 +63,12 @@ if not {found}:
 
 
 def notebook(book, chapter):
-    """Return a chapter as a notebook, a dictionary in nbformat 4.5.
-
-    Raises
-    ------
-    PageError
-        If the page holds something that has no form in a notebook.
-    """
+    """Return a chapter as a notebook, a dictionary in nbformat 4.5, or raise PageError."""
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    language = {"file_extension": ".py", "name": "python"}
     return {
         "cells": Writer(book, chapter).cells(),
-        "metadata": {
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"file_extension": ".py", "name": "python"},
-        },
+        "metadata": {"kernelspec": kernel, "language_info": language},
         "nbformat": 4,
         "nbformat_minor": 5,
     }
@@ -199,21 +163,20 @@ class Writer:
         """Return a code cell; its figures' captions carry their numbers."""
         source = "\n".join(block.lines).strip("\n")
         for figure in block.figures:
-            place = re.compile(r"(caption=\(?\s*)" + re.escape(figure.caption))
-            numbered = self.caption(figure)
-            source = place.sub(lambda m, new=numbered: m[1] + new, source, count=1)
+            source = source.replace(figure.code, self.numbered(figure))
         tags = block.options.get("tags", "[]")
         if tags not in ("[]", "[hide-input]", "[hide-cell]"):
             self.fail(block.line, f"tags: {tags}, expected [hide-input] or [hide-cell]")
         hidden = {"jupyter": {"source_hidden": True}, "tags": [tags[1:-1]]} if tags != "[]" else {}
         return self.cell("code", source, **hidden)
 
-    def caption(self, figure):
-        """Return the code of a caption with the figure's number, and those it refers to."""
-        text = IN_CAPTION.sub(lambda m: self.role(m[1], m[2], figure.line), figure.caption)
-        if r"\\" in text:
-            self.fail(figure.line, "a caption with TeX is a raw string with single backslashes")
-        return re.sub(r"^(\w*[\"']+)", rf"\g<1>Figure {figure.number}. ", written_out(text))
+    def numbered(self, figure):
+        """Return the code of a figure with its number, and those it refers to, in its caption."""
+        code = IN_CODE.sub(lambda m: self.role(m[1], m[2], figure.line), figure.code)
+        code = CAPTION.sub(lambda m: f"{m[0]}Figure {figure.number}. ", code)
+        return re.sub(  # in a raw string a command has one backslash, otherwise two
+            r"(\\\\?)([A-Za-z]+)", lambda m: written_out("\\" + m[2]).replace("\\", m[1]), code
+        )
 
     def bibliography(self):
         """Return the list of the sources cited."""
@@ -304,7 +267,7 @@ class Writer:
             if not row.strip():
                 continue
             label, _, name = row.partition(": ")
-            number = self.known(label, line, "equation").number
+            number = self.labelled("equation", label, line)
             functions = equation_functions().get(label, [])
             name = re.sub(r"([\\`*_$|<])", r"\\\1", name.strip())
             code = ", ".join(f"`dlbook.{function}`" for function in functions) or "–"
@@ -337,7 +300,7 @@ class Writer:
             if m["role"]:
                 return self.role(m["role"], m["content"], at)
             if m["math"]:
-                return f"${written_out(re.sub(r'\n(?:> ?)?', ' ', m['math']))}$"
+                return written_out(re.sub(r"\n(?:> ?)?", " ", m[0]))
             return m[0]
 
         return TOKEN.sub(token, text)
@@ -346,27 +309,27 @@ class Writer:
         """Return what a role stands for."""
         content = " ".join(content.split())
         if name == "eq":
-            return f"({self.known(content, line, 'equation').number})"
+            return f"({self.labelled('equation', content, line)})"
         if name == "numref":
-            return f"Figure {self.known(content, line, 'figure').number}"
+            return f"Figure {self.labelled('figure', content, line)}"
         if name in ("cite:t", "cite:p"):
             return self.cite(name, content.split(","), line)
         named = re.fullmatch(r"(.*?) ?<([^<>]+)>", content)
         words, target = named.groups() if named else ("", content)
         if name == "ref":
-            number = self.known(target, line, "exercise").number
-            return words or f"Exercise {number}"
+            known = f"Exercise {self.labelled('exercise', target, line)}"
+            return words or known
         if name == "doc":
             title = self.title(target, line)
             return words or title
         return self.fail(line, f"the role {{{name}}} has no form in a notebook")
 
-    def known(self, label, line, kind):
-        """Return what a label stands for."""
+    def labelled(self, kind, label, line):
+        """Return the number of what has a label."""
         found = self.book.labels.get(label)
         if not found or found.kind != kind:
             self.fail(line, f"no {kind} has the label {label}")
-        return found
+        return found.number
 
     def title(self, stem, line):
         """Return the title of a page."""
@@ -399,6 +362,22 @@ class Saved(NamedTuple):
     kept: list
 
 
+def save_all(files, folder, overwrite=False):
+    """Write {name: bytes} into a folder; what is there and differs is kept unless `overwrite`."""
+    folder, saved = Path(folder), Saved([], [], [])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        path = folder / name
+        if path.is_file() and path.read_bytes() == data:
+            saved.same.append(name)
+        elif os.path.lexists(path) and not overwrite:
+            saved.kept.append(name)
+        else:
+            save(path, data)
+            saved.written.append(name)
+    return saved
+
+
 def save(path, data):
     """Write a file whole or not at all."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
@@ -408,39 +387,3 @@ def save(path, data):
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def save_all(files, folder, overwrite=False):
-    """Write files into a folder; what is there and differs is kept unless `overwrite` is set.
-
-    Parameters
-    ----------
-    files : dict of bytes
-        Content by file name.
-    folder : path
-        It is created where it is missing.
-    overwrite : bool
-        Replace files that differ.
-
-    Returns
-    -------
-    Saved
-
-    Raises
-    ------
-    OSError
-        Where a file cannot be read or written; every file is then either whole or untouched.
-    """
-    folder, result = Path(folder), Saved([], [], [])
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in files.items():
-        path = folder / name
-        there = os.path.lexists(path)
-        if there and path.is_file() and path.read_bytes() == data:
-            result.same.append(name)
-        elif there and not overwrite:
-            result.kept.append(name)
-        else:
-            save(path, data)
-            result.written.append(name)
-    return result

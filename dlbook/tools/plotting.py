@@ -234,7 +234,7 @@ def slider(frames, *, variable, caption, start=0, name=None):
         {
             "label": _words("label", str(label)),
             "alt": _words("alternative text", alt),
-            "svg": _svg(fig, f"{name or 'slider'}-{k}"),
+            "svg": _svg(fig, f"{name or _digest(caption)}-{k}"),
         }
         for k, (label, fig, alt) in enumerate(frames)
     ]
