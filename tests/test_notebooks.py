@@ -120,7 +120,7 @@ def test_formulas_need_nothing_else(page):
 
 def without_captions(code):
     """Return the tree of a cell as text, the captions of its figures left out."""
-    tree = ast.parse(re.sub(r"(?m)^[%!].*$", "", code))
+    tree = ast.parse(code)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             node.keywords = [k for k in node.keywords if k.arg != "caption"]
@@ -268,20 +268,45 @@ def converted(book, stem="one"):
 
 
 BIB = r"""
-@article{squire1998, author = {Squire, William and Trapp, George}, title = {Using {Complex} Variables},
-  journal = {SIAM Review}, volume = {40}, number = {1}, pages = {110--112}, year = {1998}, doi = {10.1137/x}}
-@inproceedings{he2015,
-  author = "He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian",
-  title = "Delving Deep",
-  booktitle = {ICCV},
-  year = 2015,
+@article{squire1998,
+  author = {Squire, William and Trapp, George},
+  title = {Using {Complex} Variables},
+  journal = {SIAM Review},
+  volume = {40},
+  number = {1},
+  pages = {110--112},
+  year = {1998},
+  doi = {10.1137/x}
 }
-@book{schoelkopf, author = {Bernhard Sch{\"o}lkopf and Alexander J. Smola}, title = {Learning with \emph{Kernels}}, year = {2001}, publisher = {MIT Press}}
-@misc{team, author = {{The Team \& Co}}, title = {A tool}, year = {2020}, url = {https://example.org/a_b}}
-@article{vdm, author = {van der Maaten, Laurens and \L{}ukasz, Andr\'e and \v{C}ech, \'{E}va}, title = {T}, year = {2008}}
+
+@inproceedings{he2015,
+  author = {He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian},
+  title = {Delving Deep},
+  booktitle = {ICCV},
+  year = {2015}
+}
+
+@book{schoelkopf,
+  author = {Sch{\"o}lkopf, Bernhard and Smola, Alexander J.},
+  title = {Learning with Kernels},
+  publisher = {MIT Press},
+  year = {2001},
+}
+
+@misc{team,
+  author = {{The Team \& Co}},
+  title = {A tool},
+  year = {2020},
+  url = {https://example.org/a_b}
+}
+
+@article{vdm,
+  author = {van der Maaten, Laurens and {\L}ukasz, Andr\'e and {\v{C}}ech, \'{E}va},
+  title = {T},
+  year = {2008}
+}
 """
 SECOND = """
-(sec-there)=
 ## There
 
 ```{math}
@@ -299,57 +324,39 @@ ONE = [
     ("plain *text* with `{eq}` and `x`", "plain *text* with `{eq}` and `x`"),
     ("```{math}\n:label: a-b\nx = 1\n```", "$$\nx = 1 \\tag{1.1}\n$$"),
     ("```{math}\nx\n```\n\n```{math}\n:label: a-b\ny\n```", "$$\nx\n$$\n\n$$\ny \\tag{1.1}\n$$"),
-    ("$$\nx\n$$ (a-b)", "$$\nx \\tag{1.1}\n$$"),
     ("$$ x $$", "$$\nx\n$$"),
     (
         "```{math}\n:label: a-b\na &= b \\\\\nc &= d\n```",
         "$$\n\\begin{aligned}\na &= b \\\\\nc &= d\n\\end{aligned} \\tag{1.1}\n$$",
     ),
     (
-        ":::{math}\n:label: a-b\n\nx % why\n\n+ 1\n:::\nSee {eq}`a-b`.",
+        ":::{math}\n:label: a-b\n\nx\n\n+ 1\n:::\nSee {eq}`a-b`.",
         "$$\nx\n+ 1 \\tag{1.1}\n$$\n\nSee (1.1).",
     ),
     (r"$X\T y$, $\E[x]$, $x_\R$, $\R^n$", r"$X^{\mathsf T} y$, $\operatorname{E}[x]$, $x_{\mathbb{R}}$, $\mathbb{R}^n$"),
-    (r"$\N \bm x \coloneqq \Z$", r"$\mathbb{N} \boldsymbol x \mathrel{:=} \mathbb{Z}$"),
-    (r"$\N \bm x \coloneqq \Z$", r"$\mathbb{N} \boldsymbol x \mathrel{:=} \mathbb{Z}$"),
     (r"$a \\T \Theta \Trace$ and `\T`", r"$a \\T \Theta \Trace$ and `\T`"),
     ("a $x\n+ y$ b", "a $x + y$ b"),
     ("see {eq}`two-first`", "see (2.1)"),
     ("see {numref}`fig-far`", "see Figure 2.1"),
-    ("see {numref}`Fig. %s <fig-far>`", "see Fig. 2.1"),
-    ("see {numref}`sec-there`", "see Section 2.1"),
-    ("see {ref}`sec-there` and {ref}`that <sec-there>`", "see There and that"),
-    ("see {ref}`ex-far` and {ref}`fig-far`", "see Exercise 2.1 and Figure 2.1"),
-    ("see {doc}`two` and {doc}`that one </two>`", "see The two and that one"),
-    ("see [](two.md), [it](two.md#sec-there), [](#sec-there)", "see The two, it, There"),
+    ("see {ref}`ex-far` and {ref}`that <ex-far>`", "see Exercise 2.1 and that"),
+    ("see {doc}`two` and {doc}`that one <two>`", "see The two and that one"),
     ("[out](https://example.org/a) <https://example.org>", "[out](https://example.org/a) <https://example.org>"),
-    ("{math}`x\\T` {sub}`2` {code}`a_b` {py:func}`~dlbook.f`", "$x^{\\mathsf T}$ <sub>2</sub> `a_b` `dlbook.f`"),
-    ("[words]{.small} and `x`{.python}", "[words] and `x`"),
     ("| a | b |\n|---|---|\n| {eq}`two-first` | $x\\T$ |", "| a | b |\n|---|---|\n| (2.1) | $x^{\\mathsf T}$ |"),
     ("- one\n- two {eq}`two-first`\n\n  more", "- one\n- two (2.1)\n\n  more"),
-    ("- one\n\n  ```{math}\n  x\n  ```", "- one\n\n  $$\n  x\n  $$"),
-    ("Term\n: what it is", "- **Term**:\n  what it is"),
-    ("% a remark\nText.", "Text."),
-    ("(sec-a)=\n## Part\n\nas {ref}`sec-a` says", "## 1.1. Part\n\nas Part says"),
     ("## A\n\n### B\n\n## C", "## 1.1. A\n\n### 1.1.1. B\n\n## 1.2. C"),
-    (":::{note}\nMind {eq}`two-first`.\n\nAnd $x\n+ 1$.\n:::", "> **Note.** Mind (2.1).\n>\n> And $x + 1$."),
-    ("```{tip}\nTry.\n```", "> **Tip.** Try."),
-    (":::{admonition} A *title*\nText.\n:::", "> **A *title*.** Text."),
-    (":::{note}\n```{math}\n:label: a-b\nx\n= 1\n```\n:::", "> **Note.** $$ x = 1 \\tag{1.1} $$"),
-    ("> quoted {eq}`two-first`\n> - a", "> quoted (2.1)\n> - a"),
+    (":::{note}\nMind {eq}`two-first`.\n\nAnd $x\n+ 1$.\n:::", "<blockquote>\n\n**Note.**\n\nMind (2.1).\n\nAnd $x + 1$.\n\n</blockquote>"),
+    ("```{tip}\nTry.\n```", "<blockquote>\n\n**Tip.**\n\nTry.\n\n</blockquote>"),
+    ("> quoted {eq}`two-first` $x\n> + 1$\n> - a", "> quoted (2.1) $x + 1$\n> - a"),
     ("```{fold} More <of> it\nText $x$.\n```", "<details>\n<summary>More &lt;of&gt; it</summary>\n\nText $x$.\n\n</details>"),
     (
         ":::{exercise} A sign\n:name: ex-a\n\nSay why.\n\n```{fold} Solution\nBecause.\n```\n:::\n\nAs in {ref}`ex-a`.",
         "### Exercise 1.1 · A sign\n\nSay why.\n\n<details>\n<summary>Solution</summary>\n\nBecause.\n\n</details>\n\nAs in Exercise 1.1.",
     ),
-    ("::::{exercise} A\n:::{note}\nN.\n:::\n::::", "### Exercise 1.1 · A\n\n> **Note.** N."),
+    ("::::{exercise} A\n:::{note}\nN.\n:::\n::::", "### Exercise 1.1 · A\n\n<blockquote>\n\n**Note.**\n\nN.\n\n</blockquote>"),
     ("```python\nx = {eq}  # :::\n```", "```python\nx = {eq}  # :::\n```"),
     ("````\n```{math}\n````", "````\n```{math}\n````"),
-    ("```{code-block} text\n$x\n```", "```text\n$x\n```"),
     ("{cite:t}`squire1998` and {cite:p}`squire1998,he2015`", "Squire & Trapp (1998) and (Squire & Trapp 1998; He et al. 2015)"),
     ("{cite:t}`vdm`", "van der Maaten et al. (2008)"),
-    ("{cite}`team` {cite:author}`schoelkopf` {cite:year}`vdm`", "(The Team & Co 2020) Schölkopf & Smola 2008"),
-    ("one\n\n+++\n\ntwo", "one\n\ntwo"),
 ]  # fmt: skip
 FIGURE = """
 ```{code-cell} ipython3
@@ -427,13 +434,13 @@ CAPTIONS = [
     ("caption=f'é {n} {{numref}}`fig-far`'", "caption=f'Figure 1.1. é {n} Figure 2.1'"),
     ('caption=("a "\n    "b")', 'caption=("Figure 1.1. a "\n    "b")'),
     ('caption="by {cite:t}`team`"', 'caption="Figure 1.1. by The Team & Co (2020)"'),
-    ("caption=words", 'caption="Figure 1.1. " + words'),
-    ("caption=words + 'x'", "caption=\"Figure 1.1. \" + words + 'x'"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("given", "numbered"), CAPTIONS)
-@pytest.mark.parametrize("call", ["plotting.show(fig, alt='ä', ", "slider(frames, variable='n', "])
+@pytest.mark.parametrize(
+    "call", ["plotting.show(fig, alt='ä', ", "plotting.slider(f, variable='n', "]
+)
 def test_captions_carry_their_numbers(tmp_path, given, numbered, call):
     cell = "```{{code-cell}} ipython3\n{}{}, name='fig-a')\nx = 1\n```\n"
     book = made_up(tmp_path, bib=BIB, one=cell.format(call, given), two=SECOND + FIGURE)
@@ -446,17 +453,15 @@ def test_cells_keep_their_tags(tmp_path):
         tmp_path,
         one="""
         ```{code-cell} ipython3
-        :tags: [hide-input, other]
+        :tags: [hide-input]
 
-        %matplotlib inline
         a = (7
              % 2)
         ```
 
         ```{code-cell} ipython3
         ---
-        tags:
-          - hide-cell
+        tags: [hide-cell]
         mystnb:
           code_prompt_show: "Show: it"
         ---
@@ -470,12 +475,12 @@ def test_cells_keep_their_tags(tmp_path):
     )
     cells = notebooks.notebook(book, book.chapters[0])["cells"][2:]
     assert [cell["metadata"] for cell in cells] == [
-        {"jupyter": {"source_hidden": True}, "tags": ["hide-input", "other"]},
+        {"jupyter": {"source_hidden": True}, "tags": ["hide-input"]},
         {"jupyter": {"source_hidden": True}, "tags": ["hide-cell"]},
         {},
     ]
     assert ["".join(c["source"]) for c in cells] == [
-        "%matplotlib inline\na = (7\n     % 2)",
+        "a = (7\n     % 2)",
         "b = 2",
         "c = 3",
     ]
@@ -496,22 +501,33 @@ def test_ids_follow_the_content(tmp_path):
 
 BAD = [
     # (MyST, line below the title, words)
-    ("a\n\n```{plot} x\n```", 3, "directive {plot}"),
-    (":::{exercise} A\n\ntext\n\n```{tabs}\n```\n:::", 5, "directive {tabs}"),
-    ("```{code-cell} ipython3\nx = = 1\n```", 2, "not Python"),
-    (":::{note}\n```{code-cell} ipython3\nx\n```\n:::", 2, "directive {code-cell}"),
-    ("- a\n\n  ```{code-cell} ipython3\n  x\n  ```", 3, "left margin"),
+    ("a\n\n```{plot} x\n```", 3, "{plot} has no form"),
+    (":::{exercise} A\n\ntext\n\n```{tabs}\n```\n:::", 5, "{tabs} has no form"),
+    (":::{note}\n```{code-cell} ipython3\nx\n```\n:::", 2, "{code-cell} has no form"),
+    ("- a\n\n  ```{code-cell} ipython3\n  x\n  ```", 3, "cannot convert"),
     ("a\nb {eq}`nowhere` c", 2, "equation has the label nowhere"),
-    ("{numref}`two-first`", 1, "no figure or section"),
     ("{ref}`nowhere`", 1, "nowhere"),
     ("{doc}`nowhere`", 1, "no page nowhere"),
     ("{cite:t}`nowhere`", 1, "no entry nowhere"),
     ("{cite:q}`squire1998`", 1, "cite:q"),
+    ("{cite}`squire1998`", 1, "role {cite}"),
+    ("{Term}`x`", 1, "cannot convert"),
     ("{term}`x`", 1, "role {term}"),
     ("a {eq}`unclosed", 1, "cannot convert"),
     ("a[^1]", 1, "cannot convert"),
-    ("![a](picture.png)", 1, "no file picture.png"),
-    ("[a](script.py)", 1, "no file script.py"),
+    ("![a](picture.png)", 1, "cannot convert"),
+    ("a\n[a](script.py)", 2, "cannot convert"),
+    ("a [b]{.small}", 1, "cannot convert"),
+    ("a $$x$$ b", 1, "cannot convert"),
+    ("a\n% a remark", 2, "cannot convert"),
+    ("a\n\n+++", 3, "cannot convert"),
+    ("(sec-a)=\n## Part", 1, "cannot convert"),
+    ("Term\n: what it is", 2, "cannot convert"),
+    ("- one\n\n  ```{math}\n  x\n  ```", 3, "cannot convert"),
+    ("$$\nx\n$$ (a-b)", 1, "does not end"),
+    ("$$\nx\n\ny\n$$", 1, "does not end"),
+    ("```{math}\nx % why\n```", 1, "no remarks"),
+    (":::{note} Words\n:::", 1, "next line"),
     ("```{kernel} verification.nothing\n```", 1, "verification.nothing"),
     ("```{kernel} nothing.nothing\n```", 1, "nothing.nothing"),
     ("```{math}\nx", 1, "never closed"),
@@ -519,19 +535,19 @@ BAD = [
     ("::: note\n:::", 1, "not a directive"),
     ("```{equations}\n\nnowhere: x\n```", 3, "nowhere"),
     ("# Another title", 1, "one title"),
-    ("Underlined\n---", 1, "written with #"),
-    (":::{note}\n## Part\n:::", 2, "heading inside"),
+    ("Underlined\n---", 2, "cannot convert"),
+    (":::{note}\n## Part\n:::", 2, "heading has no form"),
     ("```{math}\n:label: a\nx\n```\n\n```{math}\n:label: a\nx\n```", 6, "used twice"),
-    ("```{code-cell} ipython3\nfor n in 'ab':\n    show(fig, caption=n, name='n')\n```", 3, "loop"),
-    ("```{code-cell} ipython3\ndef f():\n    show(fig, caption='n')\n```", 3, "function"),
-    ("```{code-cell} ipython3\n\nshow(fig, caption='n', name=n)\n```", 3, "literal name"),
-    ("```{code-cell} ipython3\nf = lambda: show(fig, caption='n')\n```", 2, "function"),
-    ("```{code-cell} ipython3\n\nshow(fig,\n  caption='{eq}`nowhere`')\n```", 4, "nowhere"),
-    ("(sec-a)=\nText.\n\n## Part\n\n{ref}`sec-a`", 6, "has the label sec-a"),
+    ("```{code-cell} ipython3\nfor n in 'ab':\n    plotting.show(f, caption='', name='n')\n```", 1, "left margin"),
+    ("```{code-cell} ipython3\nx = plotting.show(f, caption='', name='n')\n```", 1, "left margin"),
+    ("```{code-cell} ipython3\n\nplotting.show(f, caption='n', name=n)\n```", 3, "literal name"),
+    ("```{code-cell} ipython3\n\nplotting.show(f, caption='n')\n```", 3, "literal name"),
+    ("```{code-cell} ipython3\n\nplotting.show(f, caption=n, name='n')\n```", 3, "literal caption"),
+    ("```{code-cell} ipython3\n:tags: [remove-output]\nx\n```", 1, "tags: [remove-output]"),
+    ("```{code-cell} ipython3\nplotting.show(f, caption='by {plot}`x`', name='n')\n```", 2, "role {plot}"),
+    ("```{code-cell} ipython3\n\nplotting.show(f,\n  caption='{eq}`nowhere`', name='n')\n```", 3, "nowhere"),
     ("- ```{math}\n  x\n  ```\n- ```{math}\n  x\n  ```", 1, "cannot convert"),
-    ("```{code-cell} ipython3\nshow(fig, caption='by {plot}`x`')\n```", 2, "role {plot}"),
-    (": lonely", 1, "term"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("myst", "line", "said"), BAD)
@@ -542,18 +558,23 @@ def test_what_is_not_known_is_refused_with_its_line(tmp_path, myst, line, said):
     assert (caught.value.page, caught.value.line) == ("one.md", offset + line)
 
 
+ENTRY = "@book{a,\n  author = {A},\n  title = {T},\n  year = {2000}\n}\n"
+
+
 @pytest.mark.parametrize(
     ("bib", "line", "said"),
     [
-        ("@article{a, author = {A}, title = {T}}", 1, "lacks"),
-        ("\n@article{a, author = {A}, title = {{T}, year = 2000", 2, "never closed"),
-        ("@a{a, author={A}, title={T}, year=1}\n@a{a, author={A}, title={T}, year=1}", 2, "twice"),
-        ("@a{a, author={A} title={T} year=1 !}", 1, "cannot be read"),
+        ("@book{a,\n  author = {A},\n  title = {T}\n}", 4, "lacks year"),
+        (ENTRY + "\n" + ENTRY, 7, "twice"),
+        ("@book{a, author = {A}}", 1, "cannot read @book"),
+        (ENTRY.replace("{A}", '"A"'), 2, "cannot read   author"),
+        (ENTRY.replace("{A}", "{A B}"), 2, "cannot read A B"),
+        (ENTRY.replace("{T}", r"{\emph{T}}"), 3, "cannot read"),
     ],
 )
 def test_a_bad_bibliography_is_refused(tmp_path, bib, line, said):
     with pytest.raises(PageError, match=said) as caught:
-        made_up(tmp_path, bib=bib, one="Text.")
+        converted(made_up(tmp_path, bib=bib, one="Text."))
     assert (caught.value.page, caught.value.line) == ("references.bib", line)
 
 
@@ -574,7 +595,7 @@ def test_the_order_must_be_one_list(tmp_path, index, said):
 # The numbers are those of Sphinx
 
 NUMBERED = """
-Text {eq}`one-b` {numref}`fig-b` {numref}`fig-front` {numref}`sec-one-b`.
+Text {eq}`one-b` {numref}`fig-b` {numref}`fig-front`.
 
 ## Part
 
@@ -589,11 +610,15 @@ a
 
 ### Deeper
 
-$$
+```{math}
+:label: one-b
 b
-$$ (one-b)
+```
 
-(sec-one-b)=
+$$
+not counted
+$$
+
 ## Other part
 
 :::{exercise} First
@@ -620,18 +645,13 @@ d
 
 ```{code-cell} ipython3
 from dlbook.tools import plotting
-plotting.show(plotting.figure(1, 1)[0], alt="a", caption="unnamed, numbered all the same")
+plotting.show(plotting.figure(1, 1)[0], alt="a", caption="first", name="fig-first")
 ```
 
 ```{code-cell} ipython3
 :tags: [hide-input]
 plotting.slider([("1", plotting.figure(1, 1)[0], "a")], variable="v", caption="s", name="fig-a")
 plotting.show(plotting.figure(1, 1)[0], alt="a", caption="b", name="fig-b")
-```
-
-```{code-cell} ipython3
-:tags: [remove-output]
-plotting.show(plotting.figure(1, 1)[0], alt="a", caption="unseen", name="fig-unseen")
 ```
 
 ```{code-cell} ipython3
@@ -666,7 +686,7 @@ nb_execution_mode, html_copy_source = "force", False
 def small_site(tmp_path_factory):
     """Build a small book with Sphinx; return it, its site and what Sphinx said.
 
-    It has every trap: unlabelled, unnamed and unseen things, nested ones, a slider, pages without
+    It has every trap: unlabelled things, nested ones, a slider, pages without
     a number, and a page that Sphinx takes and a notebook does not.
     """
     work = tmp_path_factory.mktemp("small")
@@ -712,7 +732,7 @@ def test_numbers_are_those_of_sphinx(small_site):
     figures = re.findall(
         r'<figure [^>]*id="([\w-]+)".*?caption-number">Fig\. ([\d.]+)', whole, re.S
     )
-    assert dict(figures) == {"id1": "1.1"} | known("figure")  # a figure without a name counts
+    assert dict(figures) == known("figure")
     captions = re.findall(r'caption="Figure ([\d.]+)\. ', "".join(converted(book)[1]))
     assert captions == [number for name, number in figures if number.startswith("1.")]
     exercises = re.findall(r'exercise-number">Exercise ([\d.]+)<', html["one"])
