@@ -32,10 +32,10 @@ def write_notebooks(options):
         saved = notebooks.save_all(files, target, options.overwrite)
     except OSError as error:
         raise CommandError(f"cannot write into {target}: {error.strerror or error}") from error
-    print(f"{target}: {len(saved.written)} written, {len(saved.same)} already there")
-    if saved.kept:
+    print(f"{target}: {len(saved['written'])} written, {len(saved['same'])} already there")
+    if kept := saved["kept"]:
         print(
-            f"kept {len(saved.kept)} that differ from the book's: {', '.join(saved.kept)}\n"
+            f"kept {len(kept)} that differ from the book's: {', '.join(kept)}\n"
             "Write into another folder to have both, or add --overwrite to replace them.",
             file=sys.stderr,
         )

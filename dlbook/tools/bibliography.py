@@ -9,7 +9,7 @@ import unicodedata
 
 from dlbook.tools.myst import PageError
 
-__all__ = ["cited", "described", "families", "plain", "read_bibliography"]
+__all__ = ["cited", "listed_sources", "read_bibliography"]
 
 ENTRY = re.compile(r"@\w+\{([\w-]+),")
 FIELD = re.compile(r" *(\w+) = \{(.*)\},?")
@@ -61,15 +61,19 @@ def people(text):
     return found
 
 
-def families(source):
-    """Return the last names of the authors."""
-    return [family for _, family in source["author"]]
-
-
 def cited(source):
     """Return the authors as a sentence names them: "Squire & Trapp", "Rumelhart et al."."""
-    names = families(source)
+    names = [family for _, family in source["author"]]
     return f"{names[0]} et al." if len(names) > 2 else " & ".join(names)
+
+
+def listed_sources(sources):
+    """Return a list of sources, by last names and year."""
+
+    def order(source):
+        return [family for _, family in source["author"]], source["year"]
+
+    return "\n".join(f"- {described(source)}" for source in sorted(sources, key=order))
 
 
 def described(source):
@@ -80,17 +84,12 @@ def described(source):
     place = next((source[name] for name in places if name in source), "")
     if "volume" in source:
         place += f" {source['volume']}" + (f"({source['number']})" if "number" in source else "")
-    if "edition" in source:
-        place += f", edition {source['edition']}"
-    if "pages" in source:
-        place += f", {source['pages']}"
+    for name, words in (("edition", ", edition "), ("pages", ", ")):
+        place += words + source[name] if name in source else ""
     text = f"{listed} ({source['year']}). *{source['title'].rstrip('.')}*."
-    if place:
-        text += f" {place}."
+    text += f" {place}." if place else ""
     if "doi" in source:
-        text += f" [doi:{source['doi']}](https://doi.org/{source['doi']})"
-    elif "eprint" in source:
-        text += f" [arXiv:{source['eprint']}](https://arxiv.org/abs/{source['eprint']})"
-    elif "url" in source:
-        text += f" <{source['url']}>"
-    return text
+        return f"{text} [doi:{source['doi']}](https://doi.org/{source['doi']})"
+    if "eprint" in source:
+        return f"{text} [arXiv:{source['eprint']}](https://arxiv.org/abs/{source['eprint']})"
+    return f"{text} <{source['url']}>" if "url" in source else text

@@ -199,7 +199,7 @@ class Book:
 
     def __init__(self, root=None):
         self.root = Path(root) if root else folder()
-        self.chapters, self.labels = [], {}
+        self.chapters, self.labels, self.titles = [], {}, {}
         unnumbered = {}  # figures before and after the chapters are counted in one row
         for stem, number in read_order(self.root):
             path = self.root / f"{stem}.md"
@@ -216,6 +216,7 @@ class Book:
             label = block.options.get("name")
             if block.kind == "heading":
                 level = len(block.argument)
+                self.titles.setdefault(chapter.stem, block.lines[0])
                 section = [*section, *[0] * level][:level]
                 section[-1] += 1
                 if chapter.number:

@@ -12,12 +12,11 @@ import os
 import re
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
 
 from dlbook import __version__
-from dlbook.tools.bibliography import cited, described, families, read_bibliography
+from dlbook.tools.bibliography import cited, listed_sources, read_bibliography
 from dlbook.tools.listing import LABELS, PACKAGE, equation_functions, kernel_source
-from dlbook.tools.myst import CAPTION, PageError
+from dlbook.tools.myst import CAPTION, NESTING, PageError
 
 __all__ = ["MACROS", "encode", "files", "kernel_source", "notebook", "save_all"]
 
@@ -29,18 +28,26 @@ MACROS = {rf"\{name}": rf"\operatorname{{{name}}}" for name in OPERATORS} | {
     r"\argmin": r"\operatorname*{arg\,min}",
     r"\argmax": r"\operatorname*{arg\,max}",
 }
-TOKEN = re.compile(  # what running text may hold besides plain words; `unknown` is refused
+# What may stand in a chapter or a directive; the method of this name writes it.
+KINDS = {"text", "listing", "{math}", "{kernel}", "{equations}", *NESTING}
+UNKNOWN = (  # MyST that has no form here, and Markdown that would not reach the reader
+    r"^[ >*+\d.-]*(?:`{3}|:{3}|~{3})",  # a fence away from the left margin
+    r"^ +\#{1,6}\s|^(?:=+|-+)\s*$",  # headings that are indented or underlined
+    r"^%|^\+{3}|^:\s|^\([^()\s]+\)=$",  # remarks, breaks, definitions, targets
+    r"\{[A-Za-z][\w:.+-]*\}`|(?<=[\])`])\{[.#]|\[\^\w*\]?",  # broken roles, attributes, footnotes
+    r"!\[|\]\((?!https?:)|\$\$",  # pictures, links to files, formulas within a line
+)
+TOKEN = re.compile(  # what running text holds besides plain words; what is escaped or code stays
     r"\\[^\w\s]"
     r"|\{(?P<role>[a-z:]+)\}`(?P<content>[^`]+)`"
-    r"|(?P<unknown>^[ >*+\d.-]*(?:`{3}|:{3}|~{3})|^ +\#{1,6}\s|^%|^\+{3}|^:\s|^(?:=+|-+)\s*$"
-    r"|^\([^()\s]+\)=$|\{[A-Za-z][\w:.+-]*\}`|(?<=[\])`])\{[.#]|\[\^|!\[|\]\((?!https?:)|\$\$)"
+    rf"|(?P<unknown>{'|'.join(UNKNOWN)})"
     r"|(?<!`)(?P<run>`+)(?!`).+?(?<!`)(?P=run)(?!`)"
     r"|\$(?P<math>(?:\\.|[^$\\])+)\$",
     re.S | re.M,
 )
 IN_DOCSTRING = re.compile(r'(?<=""")' + LABELS.pattern.removeprefix("^"))
 IN_CODE = re.compile(r"\{{1,2}([a-z:]+)\}{1,2}`([^`]+)`")
-WELCOME = """# {title}
+WELCOME = """{title}
 
 *{part} of* Deep Learning, Equation by Equation *(dlbook {version}), as a notebook. The line under a
 check says how far an equation's code lies from an independent calculation.*
@@ -112,26 +119,21 @@ class Writer:
 
     def cells(self):
         """Return the cells of the notebook; a heading or an exercise begins a new one."""
+        if not self.chapter.blocks:
+            self.fail(1, "the page is empty")
         title, *rest = self.chapter.blocks
         cells, text = self.head(title), []
-
-        def flush():
-            if text:
+        for block in [*rest, None]:
+            if text and (not block or block.kind in ("heading", "{code-cell}", "{exercise}")):
                 cells.append(self.cell("markdown", "\n\n".join(text)))
-                text.clear()
-
-        for block in rest:
-            if block.kind in ("heading", "{code-cell}", "{exercise}"):
-                flush()
-            if block.kind == "{code-cell}":
+                text = []
+            if block and block.kind == "{code-cell}":
                 cells.append(self.code_cell(block))
-            elif block.kind == "heading":
-                text.append(self.heading(block))
-            else:
-                text.append(self.block(block))
-        flush()
+            elif block:
+                text.append(self.heading(block) if block.kind == "heading" else self.block(block))
         if self.cited:
-            cells.append(self.cell("markdown", self.bibliography()))
+            listed = listed_sources(self.sources[key] for key in self.cited)
+            cells.append(self.cell("markdown", "## References\n\n" + listed))
         return cells
 
     def cell(self, kind, source, **metadata):
@@ -147,14 +149,13 @@ class Writer:
 
     def head(self, block):
         """Return the first two cells: what this is, and the stop where the package is missing."""
-        if (block.kind, block.argument) != ("heading", "#"):
-            self.fail(block.line, "a page begins with its title")
-        number, stem, found = self.chapter.number, self.chapter.stem, 'find_spec("dlbook")'
+        stem, found = self.chapter.stem, 'find_spec("dlbook")'
         if (PACKAGE / f"{stem}.py").is_file():
             found = f'({found} and find_spec("dlbook.{stem}"))'
-        part = f"Chapter {number}" if number else "A page"
-        title = self.titled(block)
-        welcome = WELCOME.format(title=title, part=part, version=__version__)
+        part = f"Chapter {self.chapter.number}" if self.chapter.number else "A page"
+        welcome = WELCOME.format(
+            title=self.heading(block, title=True), part=part, version=__version__
+        )
         present = PRESENT.format(found=found, version=__version__)
         hidden = {"jupyter": {"source_hidden": True}, "tags": ["hide-input"]}
         return [self.cell("markdown", welcome), self.cell("code", present, **hidden)]
@@ -178,34 +179,24 @@ class Writer:
             r"(\\\\?)([A-Za-z]+)", lambda m: written_out("\\" + m[2]).replace("\\", m[1]), code
         )
 
-    def bibliography(self):
-        """Return the list of the sources cited."""
-        sources = [self.sources[key] for key in self.cited]
-        sources.sort(key=lambda source: (families(source), source["year"]))
-        return "## References\n\n" + "\n".join(f"- {described(source)}" for source in sources)
-
     # blocks
 
     def block(self, block):
         """Return the Markdown of one block."""
-        if block.kind not in self.KINDS:
+        if block.kind not in KINDS:
             self.fail(block.line, f"{block.kind} has no form in a notebook here")
-        return self.KINDS[block.kind](self, block)
+        return getattr(self, block.kind.strip("{}"))(block)
 
     def inside(self, block):
         """Return the Markdown of what a directive holds."""
         return "\n\n".join(map(self.block, block.inside))
 
-    def titled(self, block):
-        """Return a heading's number and words."""
-        number = f"{block.number}. " if block.number else ""
-        return number + self.inline(block.lines[0], block.line)
-
-    def heading(self, block):
-        """Return a heading below the title."""
-        if block.argument == "#":
+    def heading(self, block, title=False):
+        """Return a heading with its number."""
+        if (block.argument == "#") != title:
             self.fail(block.line, "a page has one title, at its top")
-        return f"{block.argument} {self.titled(block)}"
+        number = f"{block.number}. " if block.number else ""
+        return f"{block.argument} {number}{self.inline(block.lines[0], block.line)}"
 
     def text(self, block):
         """A paragraph, a list or a table."""
@@ -232,16 +223,13 @@ class Writer:
             _, code = kernel_source(block.argument)
         except (LookupError, OSError) as error:
             self.fail(block.line, f"no kernel {block.argument}: {error}")
-        code = IN_DOCSTRING.sub(lambda m: self.numbers(m[1]), code)
-        return f"**`dlbook.{block.argument}`**\n\n```python\n{code}```"
+        numbers = {label: f"({known.number})" for label, known in self.book.labels.items()}
 
-    def numbers(self, labels):
-        """Return the numbers of the labels in a docstring."""
-        known = self.book.labels
-        listed = re.split(", *", labels)
-        return ", ".join(
-            f"({known[label].number})" if label in known else label for label in listed
-        )
+        def numbered(m):
+            return re.sub(r"[\w-]+", lambda label: numbers.get(label[0], label[0]), m[1])
+
+        code = IN_DOCSTRING.sub(numbered, code)
+        return f"**`dlbook.{block.argument}`**\n\n```python\n{code}```"
 
     def exercise(self, block):
         """{exercise} title: a numbered heading and the text."""
@@ -260,6 +248,8 @@ class Writer:
         title = block.kind.strip("{}").capitalize()
         return f"<blockquote>\n\n**{title}.**\n\n{self.inside(block)}\n\n</blockquote>"
 
+    tip = warning = note
+
     def equations(self, block):
         """{equations}: the table at the end of a chapter."""
         rows = []
@@ -274,19 +264,6 @@ class Writer:
             rows.append(([int(n) for n in number.split(".")], f"| ({number}) | {name} | {code} |"))
         table = ["| Equation | What it says | Function |", "|---|---|---|"]
         return "\n".join([*table, *(row for _, row in sorted(rows))])
-
-    KINDS = {
-        "text": text,
-        "listing": listing,
-        "{math}": math,
-        "{kernel}": kernel,
-        "{exercise}": exercise,
-        "{fold}": fold,
-        "{note}": note,
-        "{tip}": note,
-        "{warning}": note,
-        "{equations}": equations,
-    }
 
     # words
 
@@ -320,8 +297,9 @@ class Writer:
             known = f"Exercise {self.labelled('exercise', target, line)}"
             return words or known
         if name == "doc":
-            title = self.title(target, line)
-            return words or title
+            if target not in self.book.titles:
+                self.fail(line, f"the book has no page {target}")
+            return words or self.inline(self.book.titles[target], line)
         return self.fail(line, f"the role {{{name}}} has no form in a notebook")
 
     def labelled(self, kind, label, line):
@@ -330,13 +308,6 @@ class Writer:
         if not found or found.kind != kind:
             self.fail(line, f"no {kind} has the label {label}")
         return found.number
-
-    def title(self, stem, line):
-        """Return the title of a page."""
-        titles = {c.stem: c.blocks[0].lines[0] for c in self.book.chapters if c.blocks}
-        if stem not in titles:
-            self.fail(line, f"the book has no page {stem}")
-        return self.inline(titles[stem], line)
 
     def cite(self, name, keys, line):
         """Return a citation in words and note its sources for the list."""
@@ -354,27 +325,22 @@ class Writer:
 # Files
 
 
-class Saved(NamedTuple):
-    """Names of files: new or replaced, already there and the same, there and different."""
-
-    written: list
-    same: list
-    kept: list
-
-
 def save_all(files, folder, overwrite=False):
-    """Write {name: bytes} into a folder; what is there and differs is kept unless `overwrite`."""
-    folder, saved = Path(folder), Saved([], [], [])
+    """Write {name: bytes} into a folder; return the names that were written, same and kept.
+
+    A file that is already there and differs is kept unless `overwrite` is set.
+    """
+    folder, saved = Path(folder), {"written": [], "same": [], "kept": []}
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         path = folder / name
         if path.is_file() and path.read_bytes() == data:
-            saved.same.append(name)
+            saved["same"].append(name)
         elif os.path.lexists(path) and not overwrite:
-            saved.kept.append(name)
+            saved["kept"].append(name)
         else:
             save(path, data)
-            saved.written.append(name)
+            saved["written"].append(name)
     return saved
 
 
