@@ -145,3 +145,11 @@ def test_api_pages_are_listed():
     listed = re.findall(r"^([a-z_]+)$", text.split(":maxdepth:")[1], re.M)
     chapters_listed = [name for name in listed if name in CHAPTERS]
     assert chapters_listed == CHAPTERS
+
+
+@pytest.mark.parametrize("stem", CHAPTERS)
+def test_shown_blocks_fit(stem):
+    """Code that is shown and not run keeps to the column too."""
+    for block in re.findall(r"^```python\n(.*?)^```", text_of(stem), re.M | re.S):
+        wide = [line for line in block.splitlines() if len(line) > WIDEST]
+        assert not wide, f"book/{stem}.md: {wide[0]}"
