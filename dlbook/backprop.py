@@ -450,11 +450,11 @@ def _example(params, x, y, cost):
     return x, axes.floats("y", y, "j").astype(params.flat.dtype)
 
 
-def _forward(params, x):
-    """Return lists z and a, indexed by layer."""
+def _forward(params, x, apply):
+    """Return lists z and a, indexed by layer; `apply` is a kernel for one layer."""
     z, a = [None, None], [None, x]
     for w, b in zip(params.w[2:], params.b[2:], strict=True):
-        zl, al = layer(w, b, a[-1])
+        zl, al = apply(w, b, a[-1])
         z.append(zl)
         a.append(al)
     return z, a
@@ -500,7 +500,7 @@ def network_cost(params: Params, x: ArrayLike, y: ArrayLike, cost: str = "quadra
         ½ ‖y − a^L‖², or −log softmax(z^L)_y.
     """
     x, y = _example(params, x, y, cost)
-    z, a = _forward(params, x)
+    z, a = _forward(params, x, layer)
     return _cost(z[-1], a[-1], y, cost)
 
 
@@ -562,7 +562,7 @@ def deltas(params: Params, x: ArrayLike, y: ArrayLike, cost: str = "quadratic") 
         ``delta[l]`` has shape (n_l,); ``delta[0]`` and ``delta[1]`` are None.
     """
     x, y = _example(params, x, y, cost)
-    z, a = _forward(params, x)
+    z, a = _forward(params, x, layer)
     return _deltas(params, z, a, y, cost)
 
 
@@ -585,7 +585,7 @@ def backprop(
         ``w[l]`` is ∂C_x/∂w^l and ``b[l]`` is ∂C_x/∂b^l.
     """
     x, y = _example(params, x, y, cost)
-    z, a = _forward(params, x)
+    z, a = _forward(params, x, layer)
     delta = _deltas(params, z, a, y, cost)
     grads = _views(np.empty_like(params.flat), layer_sizes(params))
     for l in range(2, len(params.w)):
@@ -804,16 +804,6 @@ def _batch(params, x, y, cost):
     return x, axes.floats("y", y, "n j").astype(params.flat.dtype, copy=False)
 
 
-def _batch_forward(params, x):
-    """Return lists z and a of matrices, indexed by layer."""
-    z, a = [None, None], [None, x]
-    for w, b in zip(params.w[2:], params.b[2:], strict=True):
-        zl, al = layer_batch(w, b, a[-1])
-        z.append(zl)
-        a.append(al)
-    return z, a
-
-
 def batch_forward(params: Params, x: ArrayLike) -> tuple[list, list]:
     """Apply layer 2, 3, …, L to a batch, one example per row.
 
@@ -835,7 +825,7 @@ def batch_forward(params: Params, x: ArrayLike) -> tuple[list, list]:
 
 def _step(params, x, y, grads, cost):
     """Fill `grads` and return the mean cost; nothing is checked."""
-    z, a = _batch_forward(params, x)
+    z, a = _forward(params, x, layer_batch)
     L = len(params.w) - 1
     if cost == "cross-entropy":
         loss = softmax_cross_entropy(z[L], y)
@@ -904,7 +894,7 @@ def predict(params: Params, state: None, x: ArrayLike) -> np.ndarray:
     -------
     ndarray of int64, shape (n,)
     """
-    z, _ = batch_forward(params, x)
+    z, _ = batch_forward(params, x, layer)
     return np.argmax(z[-1], axis=1)
 
 
