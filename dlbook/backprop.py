@@ -482,7 +482,8 @@ def forward(params: Params, x: ArrayLike) -> tuple[list, list]:
     z, a : lists of ndarray
         ``z[l]`` and ``a[l]`` belong to layer l. ``z[0]``, ``z[1]`` and ``a[0]`` are None.
     """
-    return _forward(params, _axes(params).floats("x", x, "i").astype(params.flat.dtype))
+    x = _axes(params).floats("x", x, "i").astype(params.flat.dtype)
+    return _forward(params, x, layer)
 
 
 def network_cost(params: Params, x: ArrayLike, y: ArrayLike, cost: str = "quadratic"):
@@ -820,7 +821,7 @@ def batch_forward(params: Params, x: ArrayLike) -> tuple[list, list]:
         ``z[l]`` and ``a[l]`` have shape (n, n_l).
     """
     x = _axes(params).floats("x", x, "n i")
-    return _batch_forward(params, x.astype(params.flat.dtype, copy=False))
+    return _forward(params, x.astype(params.flat.dtype, copy=False), layer_batch)
 
 
 def _step(params, x, y, grads, cost):
@@ -894,7 +895,7 @@ def predict(params: Params, state: None, x: ArrayLike) -> np.ndarray:
     -------
     ndarray of int64, shape (n,)
     """
-    z, _ = batch_forward(params, x, layer)
+    z, _ = batch_forward(params, x)
     return np.argmax(z[-1], axis=1)
 
 
