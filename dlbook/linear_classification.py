@@ -541,8 +541,7 @@ def _all_classes(axes, y):
 
 def _integers(axes, name, y):
     """Return whole-number labels of either kind, −1 and +1 or 0 … J−1."""
-    whole = np.asarray(y).dtype.kind in "iu" and np.size(y)
-    return axes.labels(name, y, "n", values=range(-1, int(np.max(y)) + 1) if whole else None)
+    return axes.labels(name, y, "n", least=-1)
 
 
 def perceptron(
@@ -719,6 +718,8 @@ def one_vs_rest(X: ArrayLike, y: ArrayLike, l2: float) -> Fit:
 
 def _scores(params, X):
     """Check inputs against fitted weights and return the scores, (n) or (n j)."""
+    if not isinstance(params, (Perceptron, Fit)):
+        raise TypeError(f"params is {shapes.shown(params)}, expected a fitted model")
     w, b = np.asarray(params.w), np.asarray(params.b)
     X = shapes.Axes(p=w.shape[-1]).floats("X", X, "n p")
     return score(X, w, b.item()) if w.ndim == 1 else scores(X, w, b)
@@ -788,7 +789,10 @@ def standardize(train: ArrayLike, *others: ArrayLike) -> tuple[np.ndarray, ...]:
     axes = shapes.Axes()
     train = axes.floats("train", train, "n p")
     others = [shapes.Axes(p=axes["p"]).floats("others", part, "m p") for part in others]
-    mean, spread = train.mean(axis=0), train.std(axis=0)
+    with np.errstate(over="ignore"):
+        mean, spread = train.mean(axis=0), train.std(axis=0)
+    if not np.isfinite(spread).all():
+        raise ValueError("train holds numbers so large that their squares overflow: rescale it")
     spread[spread == 0] = 1
     return tuple((part - mean) / spread for part in (train, *others))
 

@@ -608,9 +608,9 @@ def design_matrix(*blocks: ArrayLike) -> np.ndarray:
         raise ValueError("design_matrix needs at least one block of columns")
     axes, columns = shapes.Axes(), []
     for k, block in enumerate(blocks):
-        block = np.asarray(block) if not isinstance(block, list) else block
         name, letter = f"block {k}", chr(ord("a") + k % 13)
-        flat = np.ndim(block) == 1
+        block = shapes.array(name, block)
+        flat = block.ndim == 1
         block = axes.floats(name, block, "n") if flat else _matrix(axes, name, block, letter)
         columns.append(block[:, None] if flat else block)
     return np.hstack([np.ones_like(columns[0][:, :1]), *columns])
@@ -887,7 +887,7 @@ def rate_limit(X: ArrayLike) -> float:
     X = shapes.Axes().floats("X", X, "n p")
     if not X.any():
         raise ValueError("X is zero: the cost is flat, no step moves beta")
-    return float(len(X) / np.linalg.norm(X, 2) ** 2)
+    return float((np.sqrt(len(X)) / np.linalg.norm(X, 2)) ** 2)
 
 
 def eigen_path(

@@ -416,7 +416,7 @@ def forward(x: ArrayLike, network: Network, g: Callable) -> np.ndarray:
 def _function(name, g):
     """Return `g` if it can be called."""
     if not callable(g):
-        raise TypeError(f"{name} is {g!r}, expected a function of an array")
+        raise TypeError(f"{name} is {shapes.shown(g)}, expected a function of an array")
     return g
 
 

@@ -534,6 +534,7 @@ BAD = [
     (lr.design_matrix, (Y, LINE[:3]), ValueError, "block 1 has shape"),
     (lr.design_matrix, (LINE, Y[:3]), ValueError, "block 1 has shape"),
     (lr.design_matrix, ([1.0, np.nan],), ValueError, "block 0 holds"),
+    (lr.design_matrix, ([[1], [1, 2]],), ValueError, "block 0 is a list whose rows"),
     (lr.operations, (0, 3), ValueError, "N"),
     (lr.operations, (3, 2.5), TypeError, "P"),
 ]

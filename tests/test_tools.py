@@ -77,6 +77,11 @@ def test_labels_are_checked(y, error, words):
         shapes.Axes().labels("y", y, "n", 3)
 
 
+def test_labels_beyond_64_bits_are_refused():
+    with pytest.raises(ValueError, match="label 9223372036854775808"):
+        shapes.Axes().labels("y", np.full(2, 2**63, np.uint64), "n")
+
+
 def test_labels_from_a_set():
     np.testing.assert_array_equal(shapes.Axes().labels("y", [1, -1], "n", values=(-1, 1)), [1, -1])
     with pytest.raises(ValueError, match=r"label 0 .* one of \(-1, 1\)"):
@@ -95,6 +100,14 @@ def test_labels_from_a_set():
         (lambda: shapes.number("rate", np.inf), ValueError, "finite"),
         (lambda: shapes.number("p", 1, least=0, below=1), ValueError, "≥ 0 and < 1"),
         (lambda: shapes.number("rate", "1"), TypeError, "expected a number"),
+        (lambda: shapes.number("rate", 10**400), ValueError, "finite number"),
+        (lambda: shapes.number("rate", np.ones(3)), TypeError, r"an array of shape \(3,\)"),
+        (
+            lambda: shapes.number("rate", 1, above=1.5),
+            ValueError,
+            "rate is 1, expected a finite number > 1.5",
+        ),
+        (lambda: shapes.choice("cost", np.ones(2), ("a",)), ValueError, "an array of shape"),
         (lambda: shapes.number("rate", True), TypeError, "expected a number"),
         (lambda: shapes.number("rate", None), TypeError, "expected a number"),
         (lambda: shapes.count("steps", 2.0), TypeError, "expected a whole number"),
@@ -113,6 +126,7 @@ def test_values_are_checked(call, error, words):
 
 def test_values_that_are_fine():
     assert shapes.number("rate", np.float32(0.5), above=0) == 0.5
+    assert shapes.number("rate", 2, above=0.5) == 2.0
     assert shapes.count("steps", np.int32(7)) == 7
     assert shapes.choice("a", "b", ("b", "c")) == "b"
 

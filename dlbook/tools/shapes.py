@@ -4,11 +4,13 @@ Axes are named by one letter, as in the chapters: ``"n p"`` is a matrix with n r
 One `Axes` object serves one call, so that an axis which two arrays share must have one size.
 """
 
+import math
 import numbers
+import operator
 
 import numpy as np
 
-__all__ = ["Axes", "choice", "count", "generator", "number"]
+__all__ = ["Axes", "array", "choice", "count", "generator", "number", "shown"]
 
 
 def _letters(axes):
@@ -71,7 +73,7 @@ class Axes:
         ValueError
             For a wrong shape, an empty array, NaN or infinity.
         """
-        x = _array(name, x)
+        x = array(name, x)
         if x.dtype.kind in "biu":
             x = x.astype(np.float64)
         if x.dtype not in (np.float32, np.float64):
@@ -87,8 +89,8 @@ class Axes:
             )
         return np.ascontiguousarray(x) if x.ndim else x
 
-    def labels(self, name, y, axes, classes=None, *, values=None):
-        """Return `y` as int64 labels 0 … classes−1, or as one of the given values.
+    def labels(self, name, y, axes, classes=None, *, least=0, values=None):
+        """Return `y` as int64 labels least … classes−1, or as one of the given values.
 
         Raises
         ------
@@ -97,7 +99,7 @@ class Axes:
         ValueError
             For a wrong shape, an empty array or a label out of range.
         """
-        y = _array(name, y)
+        y = array(name, y)
         if y.dtype.kind == "f" and y.size and np.isfinite(y).all() and (y == np.floor(y)).all():
             raise TypeError(
                 f"{name} has dtype {y.dtype}; labels are integers, use {name}.astype(int)"
@@ -107,30 +109,32 @@ class Axes:
         self._shape(name, y, axes)
         if y.size == 0:
             raise ValueError(f"{name} is empty: it has shape {y.shape}")
-        wrong = (
-            ~np.isin(y, values)
-            if values is not None
-            else (y < 0) | ((y >= classes) if classes else False)
-        )
+        if values is not None:
+            wrong, allowed = ~np.isin(y, values), f"one of {tuple(values)}"
+        else:
+            most = classes - 1 if classes else 2**63 - 1
+            wrong = (y < least) | (y > most)
+            allowed = f"{least} … {most}" if classes else f"{least} or more"
         if wrong.any():
             at = tuple(int(i) for i in np.argwhere(wrong)[0])
-            allowed = (
-                f"one of {tuple(values)}"
-                if values is not None
-                else f"0 … {classes - 1}"
-                if classes
-                else "0 or more"
-            )
             raise ValueError(f"{name} holds the label {y[at]} at index {at}, expected {allowed}")
         return np.ascontiguousarray(y, dtype=np.int64)
 
 
-def _array(name, x):
+def array(name, x):
     """Return an array, or say that the rows of a list have different lengths."""
     try:
         return np.asarray(x)
     except ValueError:
         raise ValueError(f"{name} is a list whose rows have different lengths") from None
+
+
+def shown(value):
+    """Return a value as an error message shows it: arrays by their shape, the rest cut short."""
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def number(name, value, *, above=None, least=None, below=None, most=None):
@@ -144,16 +148,17 @@ def number(name, value, *, above=None, least=None, below=None, most=None):
         Where it is NaN, infinite or out of bounds.
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} is {value!r}, expected a number")
-    bounds = [
-        (sign, bound)
-        for sign, bound in ((">", above), ("≥", least), ("<", below), ("≤", most))
-        if bound is not None
-    ]
-    holds = {">": value.__gt__, "≥": value.__ge__, "<": value.__lt__, "≤": value.__le__}
-    if not np.isfinite(value) or not all(holds[sign](bound) for sign, bound in bounds):
-        wanted = " and ".join(f"{sign} {bound}" for sign, bound in bounds)
-        raise ValueError(f"{name} is {value}, expected a finite number {wanted}".rstrip())
+        raise TypeError(f"{name} is {shown(value)}, expected a number")
+    limits = {">": (operator.gt, above), "≥": (operator.ge, least)}
+    limits |= {"<": (operator.lt, below), "≤": (operator.le, most)}
+    limits = {sign: limit for sign, limit in limits.items() if limit[1] is not None}
+    try:
+        held = math.isfinite(value) and all(holds(value, bound) for holds, bound in limits.values())
+    except OverflowError:  # a whole number beyond the largest float
+        held = False
+    if not held:
+        wanted = " and ".join(f"{sign} {bound}" for sign, (_, bound) in limits.items())
+        raise ValueError(f"{name} is {shown(value)}, expected a finite number {wanted}".rstrip())
     return float(value)
 
 
@@ -168,7 +173,7 @@ def count(name, value, *, least=1, most=2**31 - 1):
         Where it is out of range; the largest count also keeps products of two of them in 64 bits.
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} is {value!r}, expected a whole number")
+        raise TypeError(f"{name} is {shown(value)}, expected a whole number")
     if not least <= value <= most:
         raise ValueError(f"{name} is {value}, expected a whole number from {least} to {most}")
     return int(value)
@@ -176,13 +181,17 @@ def count(name, value, *, least=1, most=2**31 - 1):
 
 def choice(name, value, allowed):
     """Return `value` if it is one of the allowed words."""
-    if value not in allowed:
-        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, allowed))}")
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(
+            f"{name} is {shown(value)}, expected one of {', '.join(map(repr, allowed))}"
+        )
     return value
 
 
 def generator(name, rng):
     """Return `rng` if it is a numpy Generator; say how to make one otherwise."""
     if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"{name} is {rng!r}, expected a generator: numpy.random.default_rng(seed)")
+        raise TypeError(
+            f"{name} is {shown(rng)}, expected a generator: numpy.random.default_rng(seed)"
+        )
     return rng
