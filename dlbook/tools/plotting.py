@@ -191,9 +191,9 @@ def show(fig, *, alt, caption, name=None):
         What the picture shows, for those who do not see it: an f-string with the numbers that
         matter.
     caption : str
-        One or two sentences under the figure; may hold $mathematics$.
+        One or two sentences under the figure; mathematics stands between dollar signs.
     name : str, optional
-        Label to refer to it from the text: {numref}`name`.
+        Label by which the text refers to it, with the role ``numref``.
 
     Raises
     ------
