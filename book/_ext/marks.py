@@ -1,0 +1,261 @@
+"""Show the results of the checks: marks at equations, check lines, tables, numbers in code.
+
+`verified` collects them. Everything here is made when a page is resolved, because only then are
+all equations numbered.
+"""
+
+import re
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.nodes import make_refnode
+from verified import check, listing
+
+LABEL_IN_CODE = re.compile(r'(?<=""")\(([a-z]\w*-[\w-]+(?:, *[a-z]\w*-[\w-]+)*)\)')
+
+
+class EquationTable(SphinxDirective):
+    """{equations}: the table at the end of a chapter, from lines "label: what it is called"."""
+
+    has_content = True
+
+    def run(self):
+        names = dict(line.split(":", 1) for line in self.content if line.strip())
+        return [
+            listing(
+                kind="chapter",
+                names_of={label.strip(): name.strip() for label, name in names.items()},
+            )
+        ]
+
+
+class EquationIndex(SphinxDirective):
+    """{equation-index}: all equations of the book with their results."""
+
+    def run(self):
+        return [listing(kind="index")]
+
+
+class ClaimIndex(SphinxDirective):
+    """{claim-index}: all claims of the book with their evidence."""
+
+    def run(self):
+        return [listing(kind="claims")]
+
+
+class PitfallIndex(SphinxDirective):
+    """{pitfall-index}: all forms that are often printed wrong, with how they fail."""
+
+    def run(self):
+        return [listing(kind="pitfalls")]
+
+
+def link(app, docname, target, text):
+    """Return a link to (page, anchor), or the bare text."""
+    return (
+        make_refnode(app.builder, docname, *target, nodes.Text(text))
+        if target
+        else nodes.Text(text)
+    )
+
+
+def magnitude(row):
+    """Return the error as a reader sees it; rounding differs between machines, so it is cut at 1e-15."""
+    if row["error"] is None:
+        return "–"
+    if row["unit"] == "standard errors":
+        return f"{row['error']:.1f} s.e."
+    if row["relation"] != "==":
+        return "holds"
+    return (
+        "exact"
+        if row["error"] == 0
+        else "<1e-15"
+        if row["error"] < 1e-15
+        else f"{row['error']:.0e}"
+    )
+
+
+def story(row):
+    """Return the whole result of an equation in a sentence."""
+    times = f" in {row['checks']} checks" if row.get("checks", 1) > 1 else ""
+    tolerance = (
+        f"{row['tolerance']:g} standard errors"
+        if row["unit"] == "standard errors"
+        else "no error at all"
+        if row["tolerance"] == 0
+        else f"{row['tolerance']:.0e}"
+    )
+    return f"{row['count']} number{'s' * (row['count'] != 1)} against {row['oracle']}{times}: {row['detail']}; tolerance {tolerance}."
+
+
+def table(heads, widths, rows):
+    """Return a table node."""
+
+    def line(cells):
+        return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", *cell)) for cell in cells))
+
+    group = nodes.tgroup("", *(nodes.colspec(colwidth=w) for w in widths), cols=len(widths))
+    group += nodes.thead("", line([[nodes.Text(head)] for head in heads]))
+    group += nodes.tbody("", *(line(row) for row in rows))
+    return nodes.table("", group, classes=["results"])
+
+
+def short(function):
+    """Return a function's name as the reader imports it."""
+    return (function or "").removeprefix("dlbook.")
+
+
+def code(app, docname, row):
+    """Return a link to a function's entry in the API reference."""
+    text = nodes.literal("", short(row["function"]))
+    return make_refnode(app.builder, docname, *row["api"], text) if row["api"] else text
+
+
+def in_order(rows):
+    return sorted(rows, key=lambda r: ([int(n) for n in r["number"].split(".") if n], r["label"]))
+
+
+def equation_rows(app, docname, rows):
+    for r in in_order(rows):
+        result = [
+            link(app, docname, r["check"], f"{'✓' if r['passed'] else '✗'} {magnitude(r)}"),
+            nodes.Text(f" · {r['oracle']}"),
+        ]
+        yield [
+            [link(app, docname, (r["page"], r["anchor"]), f"({r['number']})")],
+            [nodes.Text(r["name"] or r["label"])],
+            [code(app, docname, r)],
+            result,
+        ]
+
+
+def listed(app, docname, node):
+    """Return the table a `listing` stands for."""
+    equations, claims, pitfalls, _ = app.verified
+    if node["kind"] == "chapter":
+        rows = [equations[label] for label in node["names_of"] if label in equations]
+        return table(
+            ("Equation", "What it says", "Function", "Measured error"),
+            (10, 34, 28, 28),
+            equation_rows(app, docname, rows),
+        )
+    if node["kind"] == "index":
+        return table(
+            ("Equation", "What it says", "Function", "Measured error"),
+            (10, 34, 28, 28),
+            equation_rows(app, docname, equations.values()),
+        )
+    titles = app.env.titles
+    if node["kind"] == "claims":
+        ordered = sorted(claims.values(), key=lambda c: (chapter_order(app, c["page"]), c["line"]))
+        return table(
+            ("Chapter", "Measured"),
+            (22, 78),
+            (
+                [
+                    [link(app, docname, (c["page"], c["anchor"]), titles[c["page"]].astext())],
+                    [nodes.Text(f"{'✓' if c['passed'] else '✗'} {c['evidence']}")],
+                ]
+                for c in ordered
+            ),
+        )
+    ordered = sorted(pitfalls, key=lambda c: (chapter_order(app, c["page"]), c["line"]))
+    return table(
+        ("Equation", "Wrong form", "How it fails"),
+        (10, 50, 40),
+        (
+            [
+                [
+                    link(
+                        app,
+                        docname,
+                        (c["page"], c["anchor"]),
+                        f"({equations[c['label']]['number']})"
+                        if c["label"] in equations
+                        else c["label"],
+                    )
+                ],
+                [nodes.Text(c["form"])],
+                [nodes.Text(c["detail"])],
+            ]
+            for c in ordered
+        ),
+    )
+
+
+def chapter_order(app, docname):
+    return app.env.toc_secnumbers.get(docname, {}).get("", (999,))
+
+
+def resolved(app, doctree, docname):
+    """Give equations their marks, check lines their words, listings their tables, code its numbers."""
+    equations = app.verified[0]
+    for node in doctree.findall(nodes.math_block):
+        if row := equations.get(node.get("label")):
+            node["mark"] = {
+                "passed": bool(row["passed"]),
+                "error": magnitude(row),
+                "story": story(row) if row["check"] else row["detail"] or "no check ran",
+                "function": short(row["function"]),
+                "number": row["number"],
+            }
+            for key, target in (("check_uri", row["check"]), ("api_uri", row["api"])):
+                if target:
+                    page = (
+                        ""
+                        if target[0] == docname
+                        else app.builder.get_relative_uri(docname, target[0])
+                    )
+                    node["mark"][key] = f"{page}#{target[1]}"
+    for node in doctree.findall(check):
+        r, row = node["record"], equations.get(node["record"]["label"])
+        tick = "✓ " if r["passed"] else "✗ "
+        if r["kind"] == "claim":
+            node += nodes.Text(f"{tick}{r['evidence']}")
+            node["classes"].append("claim")
+        else:
+            node += nodes.Text(tick)
+            node += link(
+                app,
+                docname,
+                row and (row["page"], row["anchor"]),
+                f"({row['number']})" if row else r["label"],
+            )
+            what = (
+                f" {r['name']}"
+                if r.get("name")
+                else f" printed wrong: {r['form']}"
+                if r["kind"] == "pitfall"
+                else ""
+            )
+            node += nodes.Text(f"{what}: {story(dict(r, checks=1))}")
+        node["classes"].append("passed" if r["passed"] else "failed")
+    for node in list(doctree.findall(listing)):
+        node.replace_self(listed(app, docname, node))
+    for node in doctree.findall(nodes.literal_block):
+        if "kernel" in node["classes"]:  # a reader sees numbers, never labels
+            text = LABEL_IN_CODE.sub(lambda m: numbered(m, equations), node.rawsource)
+            node.rawsource = text
+            node.children[:] = [nodes.Text(text)]
+
+
+def numbered(match, equations):
+    """Return the numbers of the labels in a docstring."""
+    return ", ".join(
+        f"({equations[label]['number']})" if label in equations else label
+        for label in re.split(", *", match[1])
+    )
+
+
+def setup(app):
+    """Register the directives and the last step of each page."""
+    for name, directive in (
+        ("equations", EquationTable),
+        ("equation-index", EquationIndex),
+        ("claim-index", ClaimIndex),
+        ("pitfall-index", PitfallIndex),
+    ):
+        app.add_directive(name, directive)
+    app.connect("doctree-resolved", resolved, priority=900)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
