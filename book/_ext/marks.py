@@ -11,7 +11,7 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
 from verified import check, listing
 
-LABEL_IN_CODE = re.compile(r'(?<=""")\(([a-z]\w*-[\w-]+(?:, *[a-z]\w*-[\w-]+)*)\)')
+from dlbook.tools.listing import LABELS_IN_CODE
 
 
 class EquationTable(SphinxDirective):
@@ -235,7 +235,7 @@ def resolved(app, doctree, docname):
         node.replace_self(listed(app, docname, node))
     for node in doctree.findall(nodes.literal_block):
         if "kernel" in node["classes"]:  # a reader sees numbers, never labels
-            text = LABEL_IN_CODE.sub(lambda m: numbered(m, equations), node.rawsource)
+            text = LABELS_IN_CODE.sub(lambda m: numbered(m, equations), node.rawsource)
             node.rawsource = text
             node.children[:] = [nodes.Text(text)]
 

@@ -14,8 +14,9 @@ from myst_nb.core.render import load_mime_renders
 from sphinx.domains import Domain
 from sphinx.util import logging
 
+from dlbook.tools.listing import LABELS
+
 MIME = "application/vnd.dlbook.verification+json"
-LABELS = re.compile(r"^\(([a-z][\w]*-[\w-]+(?:, *[a-z][\w]*-[\w-]+)*)\)\s*")
 log = logging.getLogger(__name__)
 
 

@@ -5,10 +5,11 @@ import re
 from functools import cache
 from pathlib import Path
 
-__all__ = ["LABELS", "PACKAGE", "equation_functions", "kernel_source"]
+__all__ = ["LABELS", "LABELS_IN_CODE", "PACKAGE", "equation_functions", "kernel_source"]
 
 PACKAGE = Path(__file__).resolve().parents[1]
-LABELS = re.compile(r"^\(([a-z]\w*-[\w-]+(?:, *[a-z]\w*-[\w-]+)*)\)")
+LABELS = re.compile(r"^\(([a-z]\w*-[\w-]+(?:, *[a-z]\w*-[\w-]+)*)\)")  # of a docstring
+LABELS_IN_CODE = re.compile(r'(?<=""")' + LABELS.pattern.removeprefix("^"))
 
 
 def kernel_source(name):

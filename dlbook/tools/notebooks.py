@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dlbook import __version__
 from dlbook.tools.bibliography import cited, listed_sources, read_bibliography
-from dlbook.tools.listing import LABELS, PACKAGE, equation_functions, kernel_source
+from dlbook.tools.listing import LABELS_IN_CODE, PACKAGE, equation_functions, kernel_source
 from dlbook.tools.myst import CAPTION, NESTING, PageError
 
 __all__ = ["MACROS", "encode", "files", "kernel_source", "notebook", "save_all"]
@@ -45,7 +45,6 @@ TOKEN = re.compile(  # what running text holds besides plain words; what is esca
     r"|\$(?P<math>(?:\\.|[^$\\])+)\$",
     re.S | re.M,
 )
-IN_DOCSTRING = re.compile(r'(?<=""")' + LABELS.pattern.removeprefix("^"))
 IN_CODE = re.compile(r"\{{1,2}([a-z:]+)\}{1,2}`([^`]+)`")
 WELCOME = """{title}
 
@@ -228,7 +227,7 @@ class Writer:
         def numbered(m):
             return re.sub(r"[\w-]+", lambda label: numbers.get(label[0], label[0]), m[1])
 
-        code = IN_DOCSTRING.sub(numbered, code)
+        code = LABELS_IN_CODE.sub(numbered, code)
         return f"**`dlbook.{block.argument}`**\n\n```python\n{code}```"
 
     def exercise(self, block):
