@@ -133,19 +133,11 @@ def equation_rows(app, docname, rows):
 def listed(app, docname, node):
     """Return the table a `listing` stands for."""
     equations, claims, pitfalls, _ = app.verified
-    if node["kind"] == "chapter":
-        rows = [equations[label] for label in node["names_of"] if label in equations]
-        return table(
-            ("Equation", "What it says", "Function", "Measured error"),
-            (10, 34, 28, 28),
-            equation_rows(app, docname, rows),
-        )
-    if node["kind"] == "index":
-        return table(
-            ("Equation", "What it says", "Function", "Measured error"),
-            (10, 34, 28, 28),
-            equation_rows(app, docname, equations.values()),
-        )
+    if node["kind"] in ("chapter", "index"):
+        chosen = node.get("names_of", equations)  # a chapter names its own, the index has all
+        rows = [equations[label] for label in chosen if label in equations]
+        heads = ("Equation", "What it says", "Function", "Measured error")
+        return table(heads, (10, 34, 28, 28), equation_rows(app, docname, rows))
     titles = app.env.titles
     if node["kind"] == "claims":
         ordered = sorted(claims.values(), key=lambda c: (chapter_order(app, c["page"]), c["line"]))
