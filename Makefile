@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 NPM    := $(shell command -v npm 2>/dev/null)
 
-.PHONY: help setup book serve test test-peers test-site lint clean
+.PHONY: help setup book serve test test-modes test-peers test-site bench lint clean
 
 help:          ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,12 +36,21 @@ serve: book    ## build the site and serve it on this machine
 test: $(READY) ## run the tests; they build the book and read its results
 	$(PY) -m pytest
 
+test-modes: $(READY) ## run the tests without compilation, and with every index checked
+	NUMBA_DISABLE_JIT=1 $(PY) -m pytest
+	rm -rf _build/kernels-checked
+	NUMBA_BOUNDSCHECK=1 DLBOOK_CACHE_DIR=_build/kernels-checked $(PY) -m pytest $(addprefix --ignore=tests/test_,$(addsuffix .py,book extension notebooks main))
+
 test-peers: $(READY) ## compare the kernels with PyTorch (installs it)
 	$(PY) -c 'import torch' 2>/dev/null || $(PY) -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(PY) -m pytest tests/peers
 
 test-site: book ## read the built site in a real browser (needs Chromium)
 	$(PY) -m pytest tests/site
+
+bench: $(READY) ## time dlbook beside its rivals (installs them); ONLY=name for some
+	@$(PY) -c 'import sys; from importlib.util import find_spec; sys.exit(not all(map(find_spec, ("gensim", "jax", "torch"))))' || $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[book,test,bench]' || echo "Not all rivals can be installed; the table says which are missing"
+	$(PY) -m benchmarks --only '$(ONLY)'
 
 lint: $(READY) ## read code and prose for style and spelling
 	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[book,test,dev]'

@@ -20,6 +20,7 @@ os.environ["DLBOOK_VERIFY"] = (
 os.environ.setdefault("DLBOOK_CACHE_DIR", str(BUILD / "kernels"))
 for pool in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(pool, "1")  # two pages are built side by side
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # and idle threads must not spin beside them
 os.environ["IPYTHONDIR"] = str(BUILD / "ipython")
 profile = BUILD / "ipython" / "profile_default"
 profile.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Backpropagation: every derivative of a network for the price of a few forward passes.
 
-Page: ``book/backprop.md``. Builds on `linear_classification` (sigmoid, softmax and cross-entropy)
-and `verification` (the gradient check).
+Page: ``book/backprop.md``. Builds on `linear_classification` (sigmoid, softmax and cross-entropy),
+`matmul` (the packed product of the fused step) and `verification` (the gradient check).
 
 Sources: Linnainmaa, BIT 16 (1976); Werbos, System Modeling and Optimization (1982); Rumelhart,
 Hinton & Williams, Nature 323 (1986); Baur & Strassen, Theor. Comput. Sci. 22 (1983) and Griewank
@@ -31,8 +31,11 @@ from dlbook.linear_classification import (
     softmax_cross_entropy,
     softmax_cross_entropy_gradient,
 )
+from dlbook.matmul import PANEL_BYTES, multiply_parallel, pack_parallel
 from dlbook.tools import shapes
-from dlbook.tools.jit import njit
+from dlbook.tools.elementary import decay, logistic
+from dlbook.tools.jit import njit, njit_fast
+from dlbook.tools.simd import aligned, largest
 from dlbook.verification import check_gradient
 
 __all__ = [
@@ -61,6 +64,13 @@ __all__ = [
     "cost_from",
     "deltas",
     "forward",
+    "fused_backward",
+    "fused_epoch",
+    "fused_errors",
+    "fused_forward",
+    "fused_gradient",
+    "fused_step",
+    "fused_weights",
     "half_shifts",
     "init",
     "layer",
@@ -77,9 +87,11 @@ __all__ = [
     "predict",
     "quadratic_cost",
     "quadratic_cost_gradient",
+    "sgd_step",
     "softmax_output_delta",
     "topological_order",
     "train",
+    "workspace",
 ]
 
 COSTS = ("quadratic", "cross-entropy")
@@ -842,12 +854,204 @@ def _step(params, x, y, grads, cost):
     return loss
 
 
+# The same step fused: the whole batch as matrices of (neurons, examples), over one flat vector
+
+
+@njit
+def _plan(sizes, N, W):
+    """Return where each part of the workspace ends: activations, two packed factors, two errors."""
+    widest, neurons = sizes[0], 0
+    for n in sizes[1:]:
+        widest, neurons = max(widest, n), neurons + n
+    activations = neurons * N
+    right = activations + -(-N // W) * W * widest  # panels of W examples
+    turned = right + -(-widest // W) * W * N  # panels of W neurons
+    return activations, right, turned, turned + widest * N, turned + 2 * widest * N
+
+
+def workspace(sizes: Sequence[int], batch: int, dtype=np.float64) -> np.ndarray:
+    """Return the memory that a fused step needs, so that no step allocates any.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Neurons of each layer, the input first.
+    batch : int
+        The most examples there will be in a step.
+    dtype : numpy dtype
+        float64 or float32.
+
+    Returns
+    -------
+    ndarray
+        One-dimensional.
+    """
+    dtype = np.dtype(shapes.choice("dtype", np.dtype(dtype).name, ("float64", "float32")))
+    sizes, batch = np.array(_sizes(sizes)), shapes.count("batch", batch)
+    return aligned((_plan(sizes, batch, PANEL_BYTES // dtype.itemsize)[-1],), dtype)
+
+
+@njit_fast
+def _activate(z, b):
+    """z_jn becomes a_jn = σ(z_jn + b_j)"""
+    for j in range(z.shape[0]):
+        for n in range(z.shape[1]):
+            z[j, n] = logistic(z[j, n] + b[j])
+
+
+@njit_fast
+def _cross_entropy(z, b, y, most, total):
+    """z_jn becomes δ_jn = (softmax(z_n + b)_j − [y_n = j]) / N; returns the mean cost."""
+    J, N = z.shape
+    most[:], total[:], loss = -np.inf, 0, 0.0
+    for j in range(J):
+        for n in range(N):
+            z[j, n] += b[j]
+            most[n] = largest(most[n], z[j, n])
+    for n in range(N):
+        loss += most[n] - z[y[n], n]
+    for j in range(J):
+        for n in range(N):
+            z[j, n] = decay(z[j, n] - most[n])
+            total[n] += z[j, n]
+    for n in range(N):
+        loss += np.log(total[n])
+        total[n] = 1 / (N * total[n])
+    for j in range(J):
+        for n in range(N):
+            z[j, n] *= total[n]
+    for n in range(N):
+        z[y[n], n] -= z.dtype.type(1) / N
+    return loss / N
+
+
+@njit_fast
+def fused_forward(flat, sizes, x, y, work):
+    """Fill the activations in `work`, with δ^L in place of the last, and return the mean cost
+    (parameters), (l), (n i), (n), (numbers) -> ()
+    """
+    N, L, W = x.shape[0], sizes.size, PANEL_BYTES // flat.itemsize
+    packed, _, most, total, _ = _plan(sizes, N, W)
+    weights = layer = 0  # where the weights and the activations of a layer begin
+    loss = 0.0
+    for l in range(1, L):
+        K, J = sizes[l - 1], sizes[l]
+        w = flat[weights : weights + J * K].reshape(J, K)
+        b = flat[weights + J * K : weights + J * K + J]
+        right = work[packed : packed + -(-N // W) * W * K].reshape(-(-N // W), K, W)
+        if l == 1:
+            pack_parallel(x.T, right)
+        else:
+            pack_parallel(work[layer - K * N : layer].reshape(K, N), right)
+        z = work[layer : layer + J * N].reshape(J, N)
+        multiply_parallel(w, right, z, False)
+        if l < L - 1:
+            _activate(z, b)
+        else:
+            loss = _cross_entropy(z, b, y, work[most : most + N], work[total : total + N])
+        weights, layer = weights + J * (K + 1), layer + J * N
+    return loss
+
+
+@njit_fast
+def fused_errors(w, delta, a, right, below):
+    """Δ^l = ((w^{l+1})ᵀ Δ^{l+1}) ⊙ A ⊙ (1 − A), one column per example
+    (k j), (k n), (j n), (q k w) -> (j n)
+    """
+    pack_parallel(delta, right)
+    multiply_parallel(w.T, right, below, False)
+    for j in range(below.shape[0]):
+        for n in range(below.shape[1]):
+            below[j, n] *= a[j, n] - a[j, n] * a[j, n]
+
+
+@njit_fast
+def fused_weights(delta, a, scale, add, right, dw, db):
+    """dw = scale Δ Aᵀ and db = scale Δ 1, or added to dw and db
+    (j n), (n k), (), (), (q n w) -> (j k), (j)
+    """
+    for j in range(delta.shape[0]):
+        total = scale * 0
+        for n in range(delta.shape[1]):
+            delta[j, n] *= scale
+            total += delta[j, n]
+        db[j] = db[j] + total if add else total
+    pack_parallel(a, right)
+    multiply_parallel(delta, right, dw, add)
+
+
+@njit_fast
+def fused_backward(flat, sizes, x, into, scale, add, work):
+    """Carry Δ^L down; write scale · gradient into a flat vector, or add it there
+    (parameters), (l), (n i), (parameters), (), (), (numbers) -> (parameters)
+    """
+    N, W, weights = x.shape[0], PANEL_BYTES // flat.itemsize, flat.size
+    layer, turned, even, odd, _ = _plan(sizes, N, W)
+    packed, adding = layer, bool(add)  # one compiled form of what is called below
+    delta = work[layer - sizes[-1] * N : layer].reshape(sizes[-1], N)
+    for l in range(sizes.size - 1, 0, -1):
+        K, J = sizes[l - 1], sizes[l]
+        weights, layer = weights - J * (K + 1), layer - J * N
+        dw = into[weights : weights + J * K].reshape(J, K)
+        db = into[weights + J * K : weights + J * K + J]
+        right = work[turned : turned + -(-K // W) * W * N].reshape(-(-K // W), N, W)
+        if l == 1:
+            fused_weights(delta, x, scale, adding, right, dw, db)
+        else:
+            w = flat[weights : weights + J * K].reshape(J, K)
+            a = work[layer - K * N : layer].reshape(K, N)
+            first = even if l % 2 else odd
+            below = work[first : first + K * N].reshape(K, N)
+            panels = work[packed : packed + -(-N // W) * W * J].reshape(-(-N // W), J, W)
+            fused_errors(w, delta, a, panels, below)  # before the weights move
+            fused_weights(delta, a.T, scale, adding, right, dw, db)
+            delta = below
+
+
+@njit_fast
+def fused_gradient(flat, sizes, x, y, grads, work):
+    """Fill the flat gradient of the mean cross-entropy and return the cost
+    (parameters), (l), (n i), (n), (parameters), (numbers) -> ()
+    """
+    loss = fused_forward(flat, sizes, x, y, work)
+    fused_backward(flat, sizes, x, grads, flat.dtype.type(1), False, work)
+    return loss
+
+
+@njit_fast
+def fused_step(flat, sizes, x, y, rate, work):
+    """θ ← θ − rate · ∇C: BP3 and BP4 add −rate · gradient to the parameters at once
+    (parameters), (l), (n i), (n), (), (numbers) -> ()
+    """
+    loss = fused_forward(flat, sizes, x, y, work)
+    fused_backward(flat, sizes, x, flat, flat.dtype.type(-rate), True, work)
+    return loss
+
+
+@njit_fast
+def fused_epoch(flat, sizes, x, y, order, rate, batch, work):
+    """Take a step for each mini-batch; return the mean cost and the step that failed, or −1
+    (parameters), (l), (n i), (n), (n), (), (), (numbers) -> (), ()
+    """
+    some_x, some_y = np.empty((batch, x.shape[1]), x.dtype), np.empty(batch, y.dtype)
+    total = 0.0
+    for step in range(-(-order.size // batch)):
+        some = order[step * batch : (step + 1) * batch]
+        for n in range(some.size):
+            some_x[n], some_y[n] = x[some[n]], y[some[n]]
+        loss = fused_step(flat, sizes, some_x[: some.size], some_y[: some.size], rate, work)
+        total += loss * some.size
+        if not (np.isfinite(loss) and np.isfinite(flat).all()):
+            return loss, step
+    return total / order.size, -1
+
+
 def loss_and_grad(
     params: Params,
     state: None,
     batch: tuple,
     grads: Params,
-    work: None = None,
+    work: np.ndarray | None = None,
     rng: None = None,
     *,
     cost: str = "cross-entropy",
@@ -858,8 +1062,10 @@ def loss_and_grad(
     ----------
     params : Params
         The network.
-    state, work, rng : None
-        Later models keep running statistics, workspaces and random masks here.
+    state, rng : None
+        Later models keep running statistics and random masks here.
+    work : ndarray, optional
+        A `workspace`, for "cross-entropy": the fused form of the same computation runs in it.
     batch : tuple (x, y)
         x of shape (n, i); y labels of shape (n,) for "cross-entropy", targets of shape (n, j)
         for "quadratic".
@@ -876,7 +1082,50 @@ def loss_and_grad(
     x, y = _batch(params, *batch, cost)
     if layer_sizes(grads) != layer_sizes(params) or grads.flat.dtype != params.flat.dtype:
         raise ValueError("grads has other sizes or another dtype than params")
-    return float(_step(params, x, y, grads, cost))
+    if work is None:
+        return float(_step(params, x, y, grads, cost))
+    if cost != "cross-entropy":
+        raise ValueError(
+            f"work is given and cost is {cost!r}; the fused form has cross-entropy only"
+        )
+    _fits(work, params, len(x))
+    sizes = np.array(layer_sizes(params))
+    return float(fused_gradient(params.flat, sizes, x, y, grads.flat, work))
+
+
+def _fits(work, params, batch):
+    """Hold a workspace against the network and the batch."""
+    need = _plan(np.array(layer_sizes(params)), batch, PANEL_BYTES // params.flat.itemsize)[-1]
+    dtype = params.flat.dtype
+    if not isinstance(work, np.ndarray) or work.dtype != dtype or not work.flags.c_contiguous:
+        raise TypeError(f"work is not a workspace of {dtype} numbers; see workspace")
+    if work.ndim != 1 or work.size < need:
+        raise ValueError(f"work holds {work.size} numbers, {batch} examples need {need}")
+
+
+def sgd_step(params: Params, batch: tuple, rate: float, work: np.ndarray) -> float:
+    """Move the parameters one step against the gradient of the mean cross-entropy of a batch.
+
+    Parameters
+    ----------
+    params : Params
+        The network; its flat vector is changed in place.
+    batch : tuple (x, y)
+        x of shape (n, i), labels y of shape (n,).
+    rate : float
+        Learning rate η > 0.
+    work : ndarray
+        A `workspace` for these sizes and at least n examples.
+
+    Returns
+    -------
+    float
+        The mean cost before the step.
+    """
+    x, y = _batch(params, *batch, "cross-entropy")
+    rate = shapes.number("rate", rate, above=0)
+    _fits(work, params, len(x))
+    return float(fused_step(params.flat, np.array(layer_sizes(params)), x, y, rate, work))
 
 
 def predict(params: Params, state: None, x: ArrayLike) -> np.ndarray:
@@ -977,21 +1226,37 @@ def train(
     epochs, batch = shapes.count("epochs", epochs), shapes.count("batch", batch)
     sizes, flat = layer_sizes(params), params.flat.copy()
     params, grads = _views(flat, sizes), _views(np.empty_like(flat), sizes)
+    work = workspace(sizes, min(batch, len(x)), flat.dtype)
     losses = np.zeros(epochs)
     for epoch in _shown(range(epochs), progress):
         order = rng.permutation(len(x))
-        for step, first in enumerate(range(0, len(x), batch)):
-            some = order[first : first + batch]
-            loss = _step(params, x[some], y[some], grads, cost)
-            with np.errstate(over="ignore", invalid="ignore"):  # answered by name below
-                flat -= rate * grads.flat
-            if not (np.isfinite(loss) and np.isfinite(flat).all()):
-                raise FloatingPointError(
-                    f"training diverged in epoch {epoch + 1}, step {step + 1}: the loss is {loss} "
-                    f"or the weights are not finite; try a rate below {rate:g}"
-                )
-            losses[epoch] += loss * len(some) / len(x)
+        if cost == "cross-entropy":
+            loss, failed = fused_epoch(
+                flat, np.array(sizes), x, y, order, rate, min(batch, len(x)), work
+            )
+        else:
+            loss, failed = _epoch(params, x, y, order, rate, batch, grads, cost)
+        if failed >= 0:
+            raise FloatingPointError(
+                f"training diverged in epoch {epoch + 1}, step {failed + 1}: the loss is {loss} "
+                f"or the weights are not finite; try a rate below {rate:g}"
+            )
+        losses[epoch] = loss
     return Trained(params, losses)
+
+
+def _epoch(params, x, y, order, rate, batch, grads, cost):
+    """Take a step for each mini-batch; returns the mean cost and the step that failed, or −1."""
+    total = 0.0
+    for step, first in enumerate(range(0, len(x), batch)):
+        some = order[first : first + batch]
+        loss = _step(params, x[some], y[some], grads, cost)
+        with np.errstate(over="ignore", invalid="ignore"):  # answered by name in train
+            params.flat[:] -= rate * grads.flat
+        total += loss * len(some)
+        if not (np.isfinite(loss) and np.isfinite(params.flat).all()):
+            return loss, step
+    return total / len(x), -1
 
 
 def _shown(epochs, progress):

@@ -10,6 +10,13 @@ os.environ.setdefault("DLBOOK_CACHE_DIR", str(ROOT / "_build" / "kernels"))
 os.environ["MPLBACKEND"] = "Agg"
 for pool in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(pool, "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads sleep
+
+
+def pytest_configure(config):
+    """Compiled code is silent about overflow and NaN; its Python form need not be."""
+    if os.environ.get("NUMBA_DISABLE_JIT") == "1":
+        config.addinivalue_line("filterwarnings", "ignore::RuntimeWarning")
 
 
 @pytest.fixture

@@ -4,8 +4,10 @@
 import subprocess
 import sys
 
+import numba
 import numpy as np
 import pytest
+from compiled import compiled_only
 
 from dlbook import backprop as bp
 from dlbook.linear_classification import sigmoid_prime, softmax
@@ -417,6 +419,84 @@ def test_progress_changes_nothing(rng, capsys):
     assert not capsys.readouterr().out
 
 
+FUSED = [(3, 1), (1, 1, 2), (5, 7, 3), (64, 32, 10), (20, 70, 33, 40, 4)]
+
+
+def fused_case(sizes, n, dtype, rng):
+    """Return a network, a batch and a workspace for it."""
+    net = bp.as_params(network(sizes, rng).flat.astype(dtype), sizes)
+    x = rng.normal(size=(n, sizes[0])).astype(dtype)
+    return net, (x, rng.integers(0, sizes[-1], n)), bp.workspace(sizes, n, dtype)
+
+
+@pytest.mark.parametrize("sizes", FUSED)
+@pytest.mark.parametrize("n", [1, 2, 31, 33])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_fused_equals_literal(sizes, n, dtype, rng):
+    """The fused gradient against BP1–BP4 of each example, and its step against plain descent."""
+    net, (x, y), work = fused_case(sizes, n, dtype, rng)
+    double = bp.as_params(net.flat.astype(np.float64), sizes)
+    one_by_one = [bp.backprop(double, x[i], y[i], "cross-entropy").flat for i in range(n)]
+    costs = [bp.network_cost(double, x[i], y[i], "cross-entropy") for i in range(n)]
+    grads, before = bp.as_params(np.full_like(net.flat, np.nan), sizes), net.flat.copy()
+    tolerance = {np.float64: 1e-13, np.float32: 2e-6}[dtype]
+    scale = max(1.0, np.max(np.abs(net.flat)))
+    loss = bp.loss_and_grad(net, None, (x, y), grads, work)
+    assert abs(loss - np.mean(costs)) <= 10 * tolerance * max(1.0, np.mean(costs))
+    assert np.max(np.abs(grads.flat - np.mean(one_by_one, 0))) <= tolerance * scale
+    assert np.array_equal(net.flat, before)
+    assert bp.sgd_step(net, (x, y), 0.25, work) == loss
+    expected = before - 0.25 * np.mean(one_by_one, 0)
+    assert np.max(np.abs(net.flat - expected)) <= tolerance * scale
+
+
+def test_fused_needs_no_fresh_workspace(rng):
+    """What a larger batch left behind does not matter."""
+    net, (x, y), work = fused_case((6, 5, 3), 40, np.float64, rng)
+    first, second = (bp.as_params(np.empty_like(net.flat), (6, 5, 3)) for _ in range(2))
+    bp.loss_and_grad(net, None, (x[:7], y[:7]), first, work)
+    work[:] = np.nan
+    bp.loss_and_grad(net, None, (x, y), second, work)
+    bp.loss_and_grad(net, None, (x[:7], y[:7]), second, work)
+    assert np.array_equal(first.flat, second.flat)
+
+
+@compiled_only
+def test_fused_same_bits_for_any_number_of_threads(rng):
+    found, before = [], numba.get_num_threads()
+    for count in (1, numba.config.NUMBA_NUM_THREADS):
+        net, batch, work = fused_case((300, 260, 200, 7), 65, np.float32, np.random.default_rng(3))
+        try:
+            numba.set_num_threads(count)
+            losses = [bp.sgd_step(net, batch, 0.1, work) for _ in range(5)]
+        finally:
+            numba.set_num_threads(before)
+        found.append((losses, net.flat))
+    assert found[0][0] == found[1][0]
+    assert np.array_equal(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_fused_lets_nan_through(bad, rng):
+    """Weights that are no longer numbers give a cost that says so."""
+    net, (x, y), work = fused_case((4, 3, 2), 5, np.float64, rng)
+    net.w[3][0, 1] = bad
+    grads = bp.as_params(np.zeros_like(net.flat), (4, 3, 2))
+    with np.errstate(all="ignore"):
+        assert not np.isfinite(bp.loss_and_grad(net, None, (x, y), grads, work))
+    assert not np.isfinite(grads.flat).all()
+
+
+def test_fused_survives_huge_logits(rng):
+    net, (x, y), work = fused_case((4, 3), 5, np.float32, rng)
+    net.flat[:] *= 1e5
+    grads, literal = (bp.as_params(np.zeros_like(net.flat), (4, 3)) for _ in range(2))
+    loss = bp.loss_and_grad(net, None, (x, y), grads, work)
+    expected = bp.loss_and_grad(net, None, (x, y), literal)
+    assert np.isfinite(loss) and abs(loss - expected) < 1e-5 * expected
+    close(grads.flat, literal.flat, 1e-5)
+
+
 def test_predict_takes_the_largest(rng):
     net = network((3, 4, 3), rng)
     x = rng.normal(size=(20, 3))
@@ -450,6 +530,7 @@ def test_half_shifts():
     assert set(five[1:].ravel()) == {0.0, 0.5}
 
 
+@compiled_only
 def test_digits():
     """At least 97 % of the test digits as the mean of five seeds, and 96 % for each."""
     d = data.digits()
@@ -529,6 +610,17 @@ BAD = [
     (lambda: _grad((X * np.inf, LABELS)), ValueError, "x holds inf"),
     (lambda: _grad((X, LABELS), bp.as_params(np.empty(8), (3, 2))), ValueError, "grads"),
     (lambda: _grad((X, LABELS), bp.as_params(np.empty(26, "f4"), (3, 4, 2))), ValueError, "grads"),
+    (lambda: _grad((X, LABELS), work=np.zeros(3)), ValueError, "work holds 3 numbers"),
+    (lambda: _grad((X, LABELS), work=np.zeros(999, "f4")), TypeError, "work"),
+    (lambda: _grad((X, LABELS), work=np.zeros(999)[::2]), TypeError, "work"),
+    (lambda: _grad((X, LABELS), work=[0.0] * 999), TypeError, "work"),
+    (lambda: _grad((X, X), work=np.zeros(999), cost="quadratic"), ValueError, "y has shape"),
+    (lambda: bp.workspace((3, 0), 4), ValueError, "sizes"),
+    (lambda: bp.workspace((3, 2), 0), ValueError, "batch"),
+    (lambda: bp.workspace((3, 2), 4, "complex128"), ValueError, "dtype"),
+    (lambda: bp.sgd_step(NET, (X, LABELS), 0.0, np.zeros(999)), ValueError, "rate"),
+    (lambda: bp.sgd_step(NET, (X, LABELS + 5), 0.1, np.zeros(999)), ValueError, "label"),
+    (lambda: bp.sgd_step(NET, (X, LABELS), 0.1, None), TypeError, "work"),
     (lambda: bp.predict(NET, None, np.ones(3)), ValueError, "x has shape"),
     (lambda: bp.batch_forward(NET, np.ones((0, 3))), ValueError, "empty"),
     (lambda: bp.train(NET, X, LABELS, 0, **GO), TypeError, "rng"),

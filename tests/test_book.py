@@ -12,8 +12,10 @@ import subprocess
 import sys
 
 import pytest
+from compiled import compiled_only
 from pages import BOOK, ROOT, argument, calls, chapters, claims, labels, pages
 
+pytestmark = compiled_only  # the pages time their kernels
 OUT = ROOT / "_build" / "html"
 PROMISED = json.loads((ROOT / "tests" / "promised.json").read_text(encoding="utf-8"))
 LOOSEST = {"float32": 1e-4, "standard errors": 5, "exact": 1e-5}

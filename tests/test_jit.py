@@ -6,8 +6,11 @@ import sys
 import textwrap
 
 import pytest
+from compiled import compiled_only
 
 from dlbook.tools import jit
+
+pytestmark = compiled_only
 
 HEAVY = ("matplotlib", "scipy.linalg", "scipy.stats", "sklearn", "safetensors")
 
@@ -63,8 +66,22 @@ def test_an_edit_in_another_file_is_seen(package, tmp_path):
     where = {"PYTHONPATH": package, "DLBOOK_CACHE_DIR": tmp_path / "cache"}
     run(CALL, **where)
     two = package / "dlbook" / "two.py"
-    two.write_text(two.read_text().replace("2 * x", "3 * x"))
+    # of another length, or Python's own cache of bytecode would miss an edit in the same second
+    two.write_text(two.read_text().replace("2 * x", "3 * x  # edited"))
     assert run(CALL, **where) == "31 0"
+
+
+def test_a_parallel_kernel_starts_its_threads_in_every_process(package, tmp_path):
+    """A caller compiled against a cached parallel kernel crashed in the process after that."""
+    (package / "dlbook" / "two.py").write_text(
+        "from numba import prange\nfrom dlbook.tools.jit import njit\n\n\n"
+        "@njit(parallel=True)\ndef two(x):\n    total = 0\n"
+        "    for i in prange(2):\n        total += x\n    return total\n"
+    )
+    where = {"PYTHONPATH": package, "DLBOOK_CACHE_DIR": tmp_path / "cache"}
+    assert run("from dlbook.two import two; print(two(10))", **where) == "20"
+    assert run(CALL, **where) == "21 0"
+    assert run(CALL, **where) == "21 1"
 
 
 def test_old_versions_are_pruned(package, tmp_path):

@@ -4,11 +4,11 @@ Each chapter's test file lists its kernels with arguments: ``KERNELS = [(kernel,
 """
 
 import importlib
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from compiled import compiled_only
 
 FILES = sorted(Path(__file__).parent.glob("test_*.py"))
 ROWS = [
@@ -17,10 +17,6 @@ ROWS = [
     if "\nKERNELS = " in path.read_text(encoding="utf-8")
     for kernel, make_args in importlib.import_module(path.stem).KERNELS
 ]
-compiled_only = pytest.mark.skipif(
-    os.environ.get("NUMBA_DISABLE_JIT") == "1",
-    reason="compilation is switched off by NUMBA_DISABLE_JIT",
-)
 
 
 def leaves(value):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from compiled import compiled_only
 from scipy import special
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
@@ -419,6 +420,7 @@ def test_logistic_regression_is_scikit_learns(l2, tumours):
     assert fit.slope <= lc.TOLERANCE and fit.steps < 20
 
 
+@compiled_only  # minutes otherwise
 def test_softmax_regression_is_scikit_learns():
     D = data.digits()
     fit = lc.softmax_regression(D.x_train, D.y_train, 1e-3)
@@ -460,6 +462,7 @@ def test_a_long_jump_is_halved():
     assert fit.cost < 0.1
 
 
+@compiled_only  # minutes otherwise
 def test_held_out_accuracies(tumours):
     (X, _, X_test), (y, _, y_test) = tumours
     fit = lc.logistic_regression(X, y, 1e-2)

@@ -55,6 +55,9 @@ def source_read(app, docname, content):
         files = reached(text, app.env.myst_config)
     except SyntaxError:  # the cell itself will fail, with a better message
         files = sorted(PACKAGE.rglob("*.py"))
+    if re.search(r"^from benchmarks\b", text, re.M):  # its cells show committed measurements
+        benchmarks = PACKAGE.parent / "benchmarks"
+        files = [*files, *sorted([*benchmarks.glob("*.py"), *benchmarks.glob("results/*.json")])]
     digest = hashlib.sha256(app.config.dlbook_stack.encode())
     for file in files:
         app.env.note_dependency(str(file))

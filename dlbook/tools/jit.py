@@ -25,7 +25,7 @@ from functools import cache
 from pathlib import Path
 
 import numba
-from llvmlite.binding import get_host_cpu_name
+from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 from numba.core import caching, config
 
 __all__ = ["njit", "njit_fast", "cache_root", "package_files"]
@@ -33,6 +33,21 @@ __all__ = ["njit", "njit_fast", "cache_root", "package_files"]
 PACKAGE = Path(__file__).resolve().parents[1]
 FAST_FLAGS = {"reassoc", "contract", "nsz", "arcp"}
 KEPT_VERSIONS = 4  # folders of one module: other environments may share the cache
+
+
+def _whole_vectors():
+    """Let Numba use the whole width of the processor's vectors.
+
+    For Intel's AVX-512 processors LLVM keeps to half of it, since the first of them slowed down
+    for the whole. Elementwise loops gain 1.3 to 1.6 times from this. Nothing is changed where
+    NUMBA_CPU_NAME or NUMBA_CPU_FEATURES decide.
+    """
+    features = get_host_cpu_features()
+    if config.CPU_NAME is None and config.CPU_FEATURES is None and features.get("avx512f"):
+        config.CPU_FEATURES = features.flatten() + ",-prefer-256-bit"
+
+
+_whole_vectors()
 
 
 def imported_names(code, package=""):
@@ -112,7 +127,8 @@ def _prune(folder, keep):
 def _cache_folder(module, root):
     """Return a writable folder for this state of a module, or None."""
     try:
-        digest = hashlib.sha256(f"{numba.__version__} {get_host_cpu_name()}".encode())
+        machine = f"{numba.__version__} {get_host_cpu_name()} {os.environ.get('DLBOOK_SIMD')}"
+        digest = hashlib.sha256(f"{machine} {config.BOUNDSCHECK}".encode())
         for file in package_files([module]):
             digest.update(file.read_bytes())
         folder = Path(root, module, digest.hexdigest()[:16])
@@ -131,6 +147,7 @@ class _Locator(caching._CacheLocator):
 
     def __init__(self, py_func, folder):
         self._line, self._folder = py_func.__code__.co_firstlineno, folder
+        self._py_file = py_func.__code__.co_filename  # for Numba's warnings
 
     def get_cache_path(self):
         return str(self._folder)
@@ -159,11 +176,17 @@ class _Cache(caching.FunctionCache):
 
     def load_overload(self, sig, target_context):
         try:
-            return super().load_overload(sig, target_context)
+            found = super().load_overload(sig, target_context)
         except Exception:  # a damaged or vanished file: start afresh
             with contextlib.suppress(OSError):
                 self.flush()
             return None
+        if found is not None:
+            # What a parallel kernel needs to have started, its callers need too. Numba hands that
+            # on from a kernel just compiled, but forgets it for one that comes from the cache;
+            # callers then crash in the next process, which loads them and starts no threads.
+            found.library._reload_init.update(found.reload_init or ())
+        return found
 
     def save_overload(self, sig, data):
         try:

@@ -160,7 +160,9 @@ class Chapter:
         lines = self.text.splitlines()
         skip = lines.index("---", 1) + 1 if lines[:1] == ["---"] else 0
         self.page, self.filename = f"{self.stem}.md", f"{self.number:02d}-{self.stem}.ipynb"
-        self.runs = self.text.startswith("---\njupytext:")  # it becomes a notebook
+        # It becomes a notebook, unless it reads what only the source tree has
+        tree = re.search(r"^from benchmarks\b", self.text, re.M)
+        self.runs = self.text.startswith("---\njupytext:") and not tree
         self.blocks = blocks(lines[skip:], self.page, skip + 1)
 
 

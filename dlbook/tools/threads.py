@@ -1,0 +1,41 @@
+"""How many threads a kernel uses, decided once for the package.
+
+- A kernel large enough to gain from it uses Numba's threads, all of them unless
+  ``numba.set_num_threads`` or ``NUMBA_NUM_THREADS`` say otherwise. A small one uses one thread.
+- Work is cut into parts that do not depend on the number of threads, and no two threads add to
+  the same number. The same seed therefore gives the same bits on one thread and on many.
+- BLAS is only called by literal kernels and, through ``np.dot``, on processors without a register
+  tile. A kernel that runs on Numba's threads never calls it, so the two pools do not compete
+  within one kernel. Their idle threads may: around parallel kernels BLAS does best with one
+  thread (``OPENBLAS_NUM_THREADS=1``), as in the book's build and its benchmarks.
+- OpenMP's threads spin for a while when they have nothing to do. Where every core is theirs that
+  is quick; where another program wants a core, a parallel kernel may wait for milliseconds, and
+  ``OMP_WAIT_POLICY=passive`` (set before Python starts) lets them sleep. The book is built with it.
+
+The package changes none of these settings in the reader's process.
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, config
+from numba.extending import intrinsic
+
+__all__ = ["threads"]
+
+
+@intrinsic
+def _threads(context):
+    """Return the number of threads Numba is set to; for kernels that call a parallel kernel.
+
+    Numba's own `get_num_threads` does the same and keeps the kernel out of the disk cache.
+    """
+
+    def emit(context, builder, signature, args):
+        kind = ir.FunctionType(cgutils.intp_t, [])
+        ask = cgutils.get_or_insert_function(builder.module, kind, "get_num_threads")
+        return builder.call(ask, [])
+
+    return types.intp(), emit
+
+
+threads = (lambda: 1) if config.DISABLE_JIT else _threads

@@ -1,0 +1,313 @@
+"""The benchmark's machinery on rows made up here: what it checks, in which order, what it reports.
+
+Nothing here is timed in earnest, and no rival needs to be installed.
+"""
+
+import json
+import re
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from pages import BOOK, ROOT, text_of
+
+sys.path.insert(0, str(ROOT))
+from benchmarks import __main__ as command
+from benchmarks import machine, report, run
+from benchmarks.row import OURS, PEAK, Row, all_rows, chosen
+from dlbook.tools.myst import Book
+
+VALUES = np.array([[1.0, 2.0], [3.0, 4.0]])
+
+
+def side(values, log=None, name=""):
+    """Return a setup whose function notes that it was called."""
+
+    def setup():
+        call = (lambda: log.append(name)) if log is not None else (lambda: None)
+        return call, lambda: [np.asarray(values)]
+
+    return setup
+
+
+def absent():
+    import torch_that_nobody_has  # noqa: F401
+
+
+def broken():
+    raise RuntimeError("no compiler\nmore")
+
+
+def row(**sides):
+    return Row("made-up", "a row", {OURS: side(VALUES), **sides}, rtol=1e-6)
+
+
+def bench(some):
+    """Return a host in this process that calls once per measurement, as `run` expects it."""
+    here = run.Bench(some, least=0)
+    return lambda side: here
+
+
+def record(threads=1, kind="time", **fields):
+    """Return a row of results with made-up seconds: cpu for one thread, wall for two."""
+    sides = {
+        OURS: {"status": "ok", "cpu": [2.0, 1.0, 4.0], "wall": [20.0, 10.0, 40.0]},
+        "torch": {"status": "ok", "cpu": [8.0, 6.0, 9.0], "wall": [30.0, 30.0, 30.0]},
+        "torch.compile": {"status": "ok", "cpu": [7.0, 6.5, 9.0], "wall": [50.0, 50.0, 50.0]},
+        "jax": {"status": "not installed"},
+    }
+    given = {"name": "r", "what": "a row", "work": 4e9, "unit": "flop", "rtol": 1e-6, "error": ""}
+    given |= {"target": {}, "share": 0, "limit": 0, "kind": kind, "threads": threads}
+    return given | {"module": "m", "sides": sides} | fields
+
+
+# Checking before timing
+
+
+@pytest.mark.parametrize(
+    "wrong", [VALUES + 1e-4, VALUES[:, :1], VALUES * np.nan, VALUES * [1, np.inf]]
+)
+def test_what_differs_is_an_error_and_is_not_timed(wrong, monkeypatch):
+    some = row(torch=side(wrong), numpy=side(VALUES + 1e-8))
+    sides = run.checked(some, some.sides, host := bench(some))
+    run.timed(sides, 3, host)
+    assert sides["torch"]["status"].startswith("differs by")
+    assert "wall" not in sides["torch"]
+    assert [len(sides[name]["cpu"]) for name in (OURS, "numpy")] == [3, 3]
+    monkeypatch.setattr(run, "time_row", lambda *_: sides)
+    assert "torch differs by" in run.measure("m", some, 1, 3)["error"]
+
+
+def test_without_our_side_nothing_is_timed(monkeypatch):
+    some = row(**{OURS: broken, "numpy": side(VALUES)})
+    sides = run.checked(some, some.sides, host := bench(some))
+    run.timed(sides, 3, host)
+    assert not any("wall" in one for one in sides.values())
+    monkeypatch.setattr(run, "time_row", lambda *_: sides)
+    assert run.measure("m", some, 1, 3)["error"] == "dlbook failed: RuntimeError: no compiler"
+
+
+def test_rivals_that_are_missing_or_fail_are_reported_and_the_rest_goes_on(monkeypatch):
+    some = row(torch_that_nobody_has=absent, torch=broken, jax=absent, numpy=side(VALUES))
+    sides = run.checked(some, some.sides, host := bench(some))
+    run.timed(sides, 2, host)
+    assert sides["torch_that_nobody_has"]["status"] == "not installed"
+    assert sides["torch"]["status"] == "failed: RuntimeError: no compiler"
+    assert sides["jax"]["status"].startswith("failed: ModuleNotFoundError")  # not jax itself
+    assert len(sides["numpy"]["wall"]) == 2
+    monkeypatch.setattr(run, "time_row", lambda *_: sides)
+    assert run.measure("m", some, 1, 2)["error"] == ""
+
+
+def test_the_peak_is_timed_and_not_compared():
+    some = row(**{PEAK: lambda: ((lambda: None), 123.0)})
+    sides = run.checked(some, some.sides, bench(some))
+    assert sides[PEAK] == {"status": "ok", "work": 123.0}
+
+
+def test_the_order_alternates():
+    log = []
+    names = [OURS, "numpy", "torch"]
+    some = row(**{name: side(VALUES, log, name) for name in names})
+    sides = run.checked(some, some.sides, host := bench(some))
+    log.clear()
+    run.timed(sides, 4, host)
+    assert log == [*names, *names[::-1], *names, *names[::-1]]
+
+
+def test_a_side_that_fails_later_has_no_time():
+    def late():
+        calls = iter(range(9))
+        return (lambda: 1 / (next(calls) < 8) and None), lambda: [VALUES]
+
+    class Dying(run.Bench):
+        def measure(self, side):
+            try:
+                return super().measure(side)
+            except ZeroDivisionError:
+                raise run.SideError("failed: its process ended") from None
+
+    here = Dying(some := row(torch=late), least=0)
+    sides = run.checked(some, some.sides, lambda side: here)
+    run.timed(sides, 5, lambda side: here)
+    assert sides["torch"]["status"] == "failed: its process ended"
+    assert len(sides[OURS]["wall"]) == 5
+    one = record() | {"sides": sides}
+    assert report.times(one, "torch") is None
+
+
+# Processes
+
+
+def test_a_process_answers_and_fails_in_words():
+    """One real row, our side alone, in a process of its own."""
+    _, some = chosen(all_rows(), "exp-1k")[0]
+    with run.Remote("benchmarks.rows.elementary", some, 1) as remote:
+        (found,) = remote.setup(OURS)
+        assert len(remote.measure(OURS)) == 2
+        with pytest.raises(run.SideError, match="KeyError: 'nobody'"):
+            remote.setup("nobody")
+    assert remote.process.returncode == 0
+    expected = np.exp(np.random.default_rng(1).normal(0, 3, 1024).astype(np.float32))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_a_process_that_dies_is_a_failure():
+    _, some = chosen(all_rows(), "exp-1k")[0]
+    remote = run.Remote("benchmarks.rows.nowhere", some, 1)
+    with remote, pytest.raises(run.SideError, match="its process ended"):
+        remote.setup(OURS)
+
+
+def test_threads_are_set_by_the_environment():
+    env = run.environment(2)
+    assert (env["NUMBA_NUM_THREADS"], env["OMP_NUM_THREADS"], env["OPENBLAS_NUM_THREADS"]) == (
+        ("2", "2", "1")
+    )
+    assert run.environment(2, ours=False)["OPENBLAS_NUM_THREADS"] == "2"
+
+
+# Statistics and tables
+
+
+def test_ratios_are_to_the_best_setting():
+    """Medians 2 and 7 (compile, 8 eager), minima 1 and 6.5: CPU time with one thread."""
+    assert report.ratios(record()) == ("torch.compile", 3.5, 6.5)
+    assert report.ratios(record(threads=2)) == ("torch", 1.5, 3.0)  # wall time with two
+    assert report.ratios(record(kind="warm")) == ("torch", 1.5, 3.0)
+    assert report.ratios(record(), "jax") is None
+
+
+def test_the_worse_statistic_decides():
+    (a, b, c) = report.verdicts(record(target={"torch": 3.5, "jax": 1}, limit=1.5))
+    assert a == ("≥ 3.5× torch", "3.50×", True)
+    assert report.verdicts(record(target={"torch": 3.6}))[0][2] is False
+    assert b == ("≥ 1× jax", "not measured", None)
+    assert c == ("≤ 1.5 s", "2.00 s", False)
+
+
+def test_share_of_the_peak():
+    """4e9 operations in 2 s, at best 1 s; the peak makes 8e9 in 2 s, always."""
+    some = record(share=0.5)
+    some["sides"][PEAK] = {"status": "ok", "work": 8e9, "cpu": [2.0], "wall": [2.0]}
+    assert report.share(some) == 0.5
+    assert report.verdicts(some) == [("≥ 50% of the peak", "50%", True)]
+    assert report.ratios(some)[0] == "torch.compile"
+    assert "50% of peak" in report.table({"rows": [some]})
+
+
+def test_results_survive_the_file(tmp_path):
+    head = machine.header()
+    results = {"machine": head, "rows": [record(target={"torch": 3}), record(threads=2)]}
+    for name, date in (("new", "2026-02-01T00:00"), ("old", "2026-01-01T00:00")):
+        dated = results | {"machine": head | {"date": date}}
+        report.write(tmp_path / f"{name}.json", dated)
+    assert set(report.read(tmp_path)) == {"new", "old"}
+    again = report.newest(tmp_path)
+    assert again["machine"]["date"].startswith("2026-02")
+    text = report.table(again)
+    assert text == report.table(results)
+    for words in ("CPU time", "wall time", "3.50×", "not installed", "reached", "2.0 GF/s"):
+        assert words in text
+    for table in (report.aims, report.starts, report.products, report.memories, report.unmeasured):
+        cells, rows = table(again)
+        assert all(len(line) == len(cells) for line in rows)
+    with pytest.raises(FileNotFoundError, match="make bench"):
+        report.newest(tmp_path / "empty")
+
+
+def test_an_error_is_shown():
+    assert "ERROR torch differs" in report.table({"rows": [record(error="torch differs")]})
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(2.5, "2.5 s"), (0.0123, "12.3 ms"), (4.5e-6, "4.5 µs"), (7e-10, "0.7 ns")]
+)
+def test_seconds(value, shown):
+    assert report.seconds(value) == shown
+
+
+# The machine
+
+
+def test_the_header_has_its_fields():
+    head = machine.header()
+    assert set(head) == {
+        *("processor", "features", "cores", "memory", "system", "variables", "libraries"),
+        *("versions", "date", "commit", "changed", "load"),
+    }
+    assert head["libraries"]["blas"]
+    assert head["libraries"]["numba_threads"]
+    assert {"python", "numpy", "numba", "torch", "jax"} <= set(head["versions"])
+    assert re.fullmatch(r"[a-z0-9-]+", machine.slug(head))
+
+
+def test_the_header_names_no_folder(monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(ROOT))
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    head = machine.header()
+    assert str(ROOT) not in json.dumps(head)
+    assert head["variables"]["OPENBLAS_CORETYPE"] == "Haswell"
+
+
+# The command, and the rows there are
+
+
+def test_an_unknown_name_is_an_error_that_lists_the_names(capsys):
+    assert command.main(["--only", "nothing"]) == 2
+    said = capsys.readouterr().err
+    assert "no benchmark is called nothing" in said
+    assert "mlp-digits" in said
+
+
+def test_rows_are_chosen_by_name_and_by_module():
+    rows = all_rows()
+    assert [r.name for _, r in chosen(rows, "exp-1k, mlp-digits")] == ["mlp-digits", "exp-1k"]
+    assert {m for m, _ in chosen(rows, "matmul")} == {"matmul"}
+    assert len(chosen(rows, "")) == sum(map(len, rows.values()))
+
+
+def test_rows_are_in_order():
+    names = [r.name for _, r in chosen(all_rows(), "")]
+    assert len(set(names)) == len(names)
+    for _, some in chosen(all_rows(), ""):
+        assert OURS in some.sides
+        assert some.kind in ("time", "warm", "cold", "compile")
+        assert set(some.target) <= {name.split(".")[0] for name in some.sides}
+
+
+def test_only_complete_results_are_published(tmp_path):
+    out, head = tmp_path / "results.json", machine.header()
+    out.write_text(json.dumps({"machine": head, "rounds": 7, "rows": [record()]}), "utf-8")
+    with pytest.raises(LookupError, match=r"lacks other \(2\)"):
+        command.publish(out, {("r", 1), ("other", 2)}, tmp_path)
+    path = command.publish(out, {("r", 1)}, tmp_path)
+    assert path.name == f"{machine.slug(head)}.json"
+    assert path.read_text("utf-8") == out.read_text("utf-8")
+
+
+def test_the_page_is_read_in_the_tree_only():
+    """Its numbers are no part of the package, so it is no notebook; its results are there."""
+    (page,) = [c for c in Book(BOOK).chapters if c.stem == "performance"]
+    assert not page.runs
+    assert report.newest()["rows"]
+
+
+def test_the_page_depends_on_the_results():
+    """New results are new numbers: the page is run again, its cached execution not used."""
+    sys.path.insert(0, str(BOOK / "_ext"))
+    import dependencies
+    from myst_parser.config.main import MdParserConfig
+
+    noted = []
+    env = SimpleNamespace(myst_config=MdParserConfig(), note_dependency=noted.append)
+    app = SimpleNamespace(env=env, config=SimpleNamespace(dlbook_stack=""))
+    dependencies.source_read(app, "performance", [text_of("performance")])
+    assert {str(path) for path in report.RESULTS.glob("*.json")} <= set(noted)
+
+
+def test_committed_results_name_no_folder():
+    """What is published carries no path of the machine."""
+    for path in report.RESULTS.glob("*.json"):
+        assert not re.search(r"/(?:home|root|tmp|work|Users)/", path.read_text("utf-8")), path.name
