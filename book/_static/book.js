@@ -40,8 +40,11 @@
     });
     mark.querySelector("summary").addEventListener("click", (event) => {
       clearTimeout(timer);
-      if (hovered) event.preventDefault(); // the click keeps open what the pointer opened
+      if (hovered && mark.open) event.preventDefault(); // the click keeps open what the pointer opened
       hovered = false;
+    });
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") clearTimeout(timer); // what was sent away does not come back by itself
     });
     mark.addEventListener("toggle", () => {
       if (mark.open && !hovered) mark.querySelector(".story").scrollIntoView({ block: "nearest" });

@@ -209,6 +209,7 @@ def test_marks_open_by_key(page):
             }, (width, mark["words"])
             assert len(mark["words"]) > 20
             assert mark.get("hovered", True)
+            assert mark.get("dismissed", True)
             assert not mark.get("axe")
 
 
