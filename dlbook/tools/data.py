@@ -55,8 +55,8 @@ CREDITS = {
 KINDS = ("blank", "name", "keyword", "number", "string", "comment", "operator")
 
 
-class DataError(RuntimeError):
-    """A data set is missing or not what it should be."""
+class DataError(ValueError):
+    """A data set or a file is missing, damaged or not what it should be."""
 
 
 class Split(NamedTuple):

@@ -1,0 +1,244 @@
+"""Norms forward and backward, and a training step with Adam.
+
+Norms: float32, the gradient by the inputs, the scale and the shift. Steps: the networks of the
+rows of `backprop` with Adam in place of plain gradient descent; compared is the cost of the second
+step and what two steps changed.
+"""
+
+import numpy as np
+
+from benchmarks.row import OURS, Row
+from benchmarks.rows import backprop
+
+EPS = 1e-5
+RATE = 0.01
+
+
+def arrays(size):
+    rng = np.random.default_rng(1)
+    x, dy = rng.standard_normal((2, *size)).astype(np.float32)
+    gamma, beta = rng.standard_normal((2, size[1])).astype(np.float32)
+    return x, dy, gamma, beta
+
+
+def our_norm(norm, size):
+    """Both directions into arrays that exist."""
+    from dlbook import training
+
+    x, dy, gamma, beta = arrays(size)
+    forward = getattr(training, f"fused_{norm}norm")
+    backward = getattr(training, f"fused_{norm}norm_backward")
+    y, dx, dgamma, dbeta = map(np.empty_like, (x, x, gamma, beta))
+    mean, root = np.empty((2, size[norm == "batch"]), np.float32)
+
+    def call():
+        forward(x, gamma, beta, EPS, mean, root, y)
+        backward(dy, x, gamma, mean, root, dx, dgamma, dbeta)
+
+    return call, lambda: [y, dx, dgamma, dbeta]
+
+
+def torch_norm(norm, size, compiled=False):
+    """PyTorch's layer in training, and autograd."""
+    import torch
+
+    x, dy, gamma, beta = map(torch.from_numpy, arrays(size))
+    J = size[1]
+    layer = torch.nn.BatchNorm1d(J, EPS) if norm == "batch" else torch.nn.LayerNorm(J, EPS)
+    with torch.no_grad():
+        layer.weight.copy_(gamma)
+        layer.bias.copy_(beta)
+    x.requires_grad_()
+    apply, last = torch.compile(layer) if compiled else layer, [None]
+
+    def call():
+        x.grad = layer.weight.grad = layer.bias.grad = None
+        last[0] = apply(x)
+        last[0].backward(dy)
+
+    def result():
+        found = last[0].detach(), x.grad, layer.weight.grad, layer.bias.grad
+        return [tensor.numpy() for tensor in found]
+
+    return call, result
+
+
+def jax_norm(norm, size):
+    """JAX: both directions under jit."""
+    import jax
+
+    x, dy, gamma, beta = map(jax.device_put, arrays(size))
+    axis = 0 if norm == "batch" else 1
+
+    def forward(x, gamma, beta):
+        mean, variance = (f(x, axis=axis, keepdims=True) for f in (jax.numpy.mean, jax.numpy.var))
+        return gamma * (x - mean) / jax.numpy.sqrt(variance + EPS) + beta
+
+    def whole(x, gamma, beta, dy):
+        y, back = jax.vjp(forward, x, gamma, beta)
+        return y, *back(dy)
+
+    compiled, last = jax.jit(whole), [None]
+
+    def call():
+        last[0] = jax.block_until_ready(compiled(x, gamma, beta, dy))
+
+    return call, lambda: [np.asarray(part) for part in last[0]]
+
+
+NORM = {
+    OURS: our_norm,
+    "torch": torch_norm,
+    "torch.compile": lambda norm, size: torch_norm(norm, size, compiled=True),
+    "jax": jax_norm,
+}
+
+
+def our_step(sizes, batch, dtype):
+    """The fused gradient into one flat vector, then one pass of Adam over it."""
+    from dlbook.optimization import Adam
+
+    bp, params, x, y, work, result = backprop.our_network(sizes, batch, dtype)
+    grads, adam = np.empty_like(params.flat), Adam(RATE)
+    counts, slots, last = np.array(sizes), adam.start(params.flat), [0.0, 0]
+
+    def step():
+        last[1] += 1
+        last[0] = bp.fused_gradient(params.flat, counts, x, y, grads, work)
+        adam.update(params.flat, grads, slots, last[1])
+
+    return step, lambda: result(last[0])
+
+
+def torch_step(sizes, batch, dtype, compiled=False):
+    """PyTorch with its fused Adam; where compiled, model and cost are one function."""
+    torch, model, x, y, result = backprop.torch_model(sizes, batch, dtype)
+    adam = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
+    last = [None]
+
+    def cost():
+        return torch.nn.functional.cross_entropy(model(x), y)
+
+    if compiled:
+        cost = torch.compile(cost, mode="max-autotune-no-cudagraphs")
+
+    def step():
+        adam.zero_grad(set_to_none=True)
+        last[0] = cost()
+        last[0].backward()
+        adam.step()
+
+    return step, lambda: result(last[0].detach())
+
+
+def torch_whole(sizes, batch, dtype):
+    """The whole step in functional form, with Adam written out, in one compiled function."""
+    torch, model, x, y, result = backprop.torch_model(sizes, batch, dtype)
+    names, tensors = zip(*model.named_parameters(), strict=True)
+    parameters = [p.detach() for p in tensors]
+    m, v = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
+    last, t = [None], torch.zeros(())
+
+    def cost(parameters):
+        given = dict(zip(names, parameters, strict=True))
+        return torch.nn.functional.cross_entropy(torch.func.functional_call(model, given, x), y)
+
+    @torch.compile(mode="max-autotune-no-cudagraphs")
+    def whole(parameters, m, v, t):
+        grads, loss = torch.func.grad_and_value(cost)(parameters)
+        t.add_(1)
+        for p, g, a, b in zip(parameters, grads, m, v, strict=True):
+            a.mul_(0.9).add_(g, alpha=0.1)
+            b.mul_(0.999).addcmul_(g, g, value=0.001)
+            root = (b / (1 - 0.999**t)).sqrt() + 1e-8
+            p.sub_(RATE / (1 - 0.9**t) * a / root)
+        return loss
+
+    @torch.no_grad()
+    def step():
+        last[0] = whole(parameters, m, v, t)
+
+    return step, lambda: result(last[0])
+
+
+def jax_step(sizes, batch, dtype):
+    """JAX: the whole step under jit, its state donated."""
+    import jax
+
+    x, y, layers = backprop.start(sizes, batch, dtype)
+    x, y = jax.device_put(x), jax.device_put(y.astype(np.int32))
+
+    def cost(params):
+        a = x
+        for w, b in params[:-1]:
+            a = jax.nn.sigmoid(a @ w.T + b)
+        w, b = params[-1]
+        log_p = jax.nn.log_softmax(a @ w.T + b)
+        return -log_p[jax.numpy.arange(batch), y].mean()
+
+    def whole(params, m, v, t):
+        loss, grads = jax.value_and_grad(cost)(params)
+        t = t + 1
+        m = jax.tree.map(lambda a, g: 0.9 * a + 0.1 * g, m, grads)
+        v = jax.tree.map(lambda a, g: 0.999 * a + 0.001 * g * g, v, grads)
+
+        def moved(p, a, b):
+            root = jax.numpy.sqrt(b / (1 - 0.999**t)) + 1e-8
+            return p - RATE / (1 - 0.9**t) * a / root
+
+        return loss, jax.tree.map(moved, params, m, v), m, v, t
+
+    compiled = jax.jit(whole, donate_argnums=(0, 1, 2, 3))
+    zeros = [tuple(np.zeros_like(p) for p in layer) for layer in layers]
+    state = [None, *map(jax.device_put, (layers, zeros, zeros, np.float32(0)))]
+
+    def step():
+        state[:] = compiled(*state[1:])
+        state[0].block_until_ready()
+
+    return step, lambda: backprop.change(state[0], jax.device_get(state[1]), layers)
+
+
+STEP = {
+    OURS: our_step,
+    "torch": torch_step,
+    "torch.compile": lambda **size: torch_step(**size, compiled=True),
+    "torch.compile whole": torch_whole,
+    "jax": jax_step,
+}
+
+ROWS = [
+    *(
+        Row(
+            f"{norm}norm",
+            f"{norm} norm of 1,024 × 64, forward and backward",
+            NORM,
+            {"norm": norm, "size": (1024, 64)},
+            rtol=1e-4,
+            work=4 * 1024 * 64 * 5,
+            unit="byte",
+            target={"torch": least},
+        )
+        for norm, least in (("batch", 2.5), ("layer", 2))
+    ),
+    Row(
+        "adam-digits",
+        "Adam step, 64-32-10, batch 32",
+        STEP,
+        backprop.DIGITS,
+        rtol=1e-3,  # the first step of Adam is ± the rate, whatever is left of a small gradient
+        work=backprop.operations(**backprop.DIGITS),
+        target={"torch": 15},
+    ),
+    Row(
+        "adam-large",
+        "Adam step, 784-1024-1024-10, batch 256, float32",
+        STEP,
+        backprop.LARGE | {"dtype": "float32"},
+        rtol=1e-2,  # as above
+        threads=(1, 2),
+        work=backprop.operations(**backprop.LARGE),
+        target={"torch": 1.8},
+        memory=(OURS, "torch"),
+    ),
+]
