@@ -815,6 +815,8 @@ class MLP:
             Draws what dropout drops.
         """
         x, y = batch
+        if len(x) < self.smallest_batch:
+            raise ValueError("batch has one example, batch norm needs two to have a variance")
         below, L = [None, x], len(self.sizes)
         for l in range(2, L):
             below.append(self._up(l, params, state, below[-1], work, rng))

@@ -452,6 +452,18 @@ def test_a_bias_before_batch_norm_has_no_gradient():
     assert np.abs(grads.b[4]).max() > 1e-3
 
 
+def test_a_batch_of_one_has_no_variance():
+    net, params, (x, y) = small("relu", "batch", 0.0)
+    state = net.start()
+    with pytest.raises(ValueError, match="needs two"):
+        net.loss_and_grad(params, state, (x[:1], y[:1]), like(params), net.workspace(1), None)
+    np.testing.assert_array_equal(state.flat, net.start().flat)
+    out = training.fit(
+        net, params, (x, y), SGD(0.1), np.random.default_rng(1), epochs=2, batch=3, progress=False
+    )
+    assert out.steps == 4  # of three examples; the seventh waits for another epoch
+
+
 def test_running_statistics_move_in_training_only():
     net, params, (x, y) = small("relu", "batch", 0.0)
     state = net.start()
