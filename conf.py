@@ -18,6 +18,7 @@ os.environ["DLBOOK_VERIFY"] = (
     "collect"  # a failed check lets the page go on and fails it at its end
 )
 os.environ.setdefault("DLBOOK_CACHE_DIR", str(BUILD / "kernels"))
+os.environ["DLBOOK_DATA_DIR"] = ""  # the exercises that a build solves are not the reader's
 for pool in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(pool, "1")  # two pages are built side by side
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # and idle threads must not spin beside them
@@ -36,6 +37,7 @@ extensions = [
     "dependencies",
     "parts",
     "verified",
+    "answers",
     "maths",
     "downloads",
     "sphinx.ext.autodoc",

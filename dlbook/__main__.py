@@ -1,4 +1,4 @@
-"""``python -m dlbook``: write the chapters as notebooks, serve the site.
+"""``python -m dlbook``: write the chapters as notebooks, serve the site, check answers.
 
 Loads nothing but the standard library, so it answers at once.
 """
@@ -100,6 +100,53 @@ def serve(options):
     return 0
 
 
+def check(options):
+    """Run files of answers to the exercises and report."""
+    from dlbook.exercises import grading
+
+    for path in options.paths:
+        if not path.exists():
+            raise CommandError(f"there is no {path}")
+        if path.is_file() and path.suffix not in grading.KINDS:
+            raise CommandError(f"{path} is no notebook and no script (.ipynb or .py)")
+    files = grading.answer_files(options.paths)
+    if not files:
+        raise CommandError("there is no notebook and no script in what you named")
+    many = len(files) > 1
+    reports = grading.run(files, options.seconds, options.jobs, progress=many)
+    try:
+        if options.report:
+            grading.write_reports(reports, options.report)
+        if options.csv:
+            grading.write_table(reports, options.csv)
+    except OSError as error:
+        raise CommandError(f"cannot write the report: {error.strerror or error}") from error
+    for report in reports:
+        text = grading.text_report(report)
+        trouble = f"; {report['problems'][0]}" if report["problems"] else ""
+        print(text.splitlines()[0] + trouble if many else text.rstrip())
+    good = [r for r in reports if r["checked"] == r["correct"] > 0 and not r["problems"]]
+    return 0 if len(good) == len(reports) else 1
+
+
+def positive(text):
+    """Return a positive number from the command line."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
+    if not 0 < number < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
+    return number
+
+
+def jobs(text):
+    """Return a number of processes from the command line."""
+    if not text.isdecimal() or not 0 < int(text) < 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes")
+    return int(text)
+
+
 def port(text):
     """Return a port number from the command line."""
     if not text.isdecimal() or int(text) > 65535:
@@ -137,6 +184,25 @@ def parser():
     )
     serving.add_argument("--port", type=port, default=8000, help="default: 8000")
     serving.set_defaults(run=serve)
+    checking = commands.add_parser(
+        "check",
+        help="check files of answers to the exercises",
+        description="Run notebooks and scripts, each in a process of its own, and say which of "
+        "their answers are right. The exit status is 0 if all are, else 1. This is no sandbox: "
+        "the files run with your rights, so check only those of people you trust.",
+    )
+    checking.add_argument(
+        "paths", type=Path, nargs="+", metavar="PATH", help="a notebook, a script or a folder"
+    )
+    checking.add_argument("--csv", type=Path, metavar="FILE", help="write a row for each file")
+    checking.add_argument(
+        "--report", type=Path, metavar="DIR", help="write each report, as text and as JSON"
+    )
+    checking.add_argument(
+        "--seconds", type=positive, default=60, help="limit for a file (default: 60)"
+    )
+    checking.add_argument("--jobs", type=jobs, help="files at a time (default: all processors)")
+    checking.set_defaults(run=check)
     return top
 
 

@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("DLBOOK_CACHE_DIR", str(ROOT / "_build" / "kernels"))
 os.environ["MPLBACKEND"] = "Agg"
+os.environ["DLBOOK_DATA_DIR"] = ""  # progress in memory
 for pool in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(pool, "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads sleep

@@ -53,7 +53,7 @@ def test_alone_it_prints_help():
     done = run()
     assert done.returncode == 0
     assert done.stderr == ""
-    assert re.findall(r"^    (\w+)\b", done.stdout, re.M) == ["notebooks", "serve"]
+    assert re.findall(r"^    (\w+)\b", done.stdout, re.M) == ["notebooks", "serve", "check"]
     assert done.stdout == run("--help").stdout
 
 

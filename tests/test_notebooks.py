@@ -128,9 +128,12 @@ def without_captions(code):
 
 
 def test_code_is_the_page_s_code(page):
-    """Jupytext finds the same cells with the same code, comments included."""
+    """Jupytext finds the same cells with the same code, comments included; solutions are text."""
     chapter, notebook = page
     theirs = [c for c in jupytext.reads(chapter.text, fmt="md:myst").cells if c.cell_type == "code"]
+    solved = [c for c in theirs if "solution" in c.metadata.get("tags", [])]
+    assert all(f"```python\n{c.source}\n```" in words(notebook) for c in solved)
+    theirs = [c for c in theirs if c not in solved]
     mine = [cell for cell in notebook.cells if cell.cell_type == "code"][1:]
     assert len(theirs) == len(mine)
     for a, b in zip(theirs, mine, strict=True):
@@ -172,11 +175,12 @@ def test_markdown_renders(page, book):
         if label.kind == "equation" and re.search(rf"(:label: +|\$\$ \(){name}\)?$", text, re.M)
     ]
     assert re.findall(r"\\tag\{([\d.]+)\}", plain) == labelled
-    assert shown.count("<details>") == shown.count("</details>") == text.count("{fold}")
+    solved = text.count(f"tags: {notebooks.SOLUTION}")
+    assert shown.count("<details>") == shown.count("</details>") == text.count("{fold}") + solved
     assert "&lt;details" not in shown
     exercises = re.findall(r"<h3>Exercise ([\d.]+) · ", shown)
     assert len(exercises) == text.count("{exercise}")
-    assert shown.count('<pre><code class="language-python">') == len(
+    assert shown.count('<pre><code class="language-python">') == solved + len(
         re.findall(r"^`{3,}(?:python|\{kernel\}.*)$", text, re.M)
     )
     assert len(re.findall("<h[1-6]>", shown)) - len(exercises) - (

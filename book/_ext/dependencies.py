@@ -36,13 +36,15 @@ LAST = "\n\n```{code-cell} ipython3\n:tags: [remove-cell]\n\n# %s\nimport dlbook
 KERNEL = re.compile(r"^(?:`{3,}|:{3,})\{kernel\} *(\w+(?:\.\w+)*)\.\w+ *$", re.M)
 
 
-def reached(text, config):
+def reached(text, config, docname):
     """Return the files of the package that a page's cells and shown kernels reach."""
     cells = read_myst_markdown_notebook(text, config).cells  # as myst-nb reads them
     names = [*ALWAYS, *(f"dlbook.{module}" for module in KERNEL.findall(text))]
     for cell in cells:
         if cell.cell_type == "code":
             names += imported_names(re.sub(r"^\s*[%!].*$", "", cell.source, flags=re.M))
+    if any(name.startswith("dlbook.exercises") for name in names):
+        names.append(f"dlbook.exercises.{docname}")  # loaded by label, so no cell imports it
     return package_files(names)
 
 
@@ -52,7 +54,7 @@ def source_read(app, docname, content):
     if not text.startswith("---\njupytext:"):
         return
     try:
-        files = reached(text, app.env.myst_config)
+        files = reached(text, app.env.myst_config, docname)
     except SyntaxError:  # the cell itself will fail, with a better message
         files = sorted(PACKAGE.rglob("*.py"))
     if re.search(r"^from benchmarks\b", text, re.M):  # its cells show committed measurements

@@ -29,6 +29,7 @@ MACROS = {rf"\{name}": rf"\operatorname{{{name}}}" for name in OPERATORS} | {
     r"\argmax": r"\operatorname*{arg\,max}",
 }
 # What may stand in a chapter or a directive; the method of this name writes it.
+SOLUTION = "[hide-cell, solution]"  # the tags of a cell that solves an exercise
 KINDS = {"text", "listing", "{math}", "{kernel}", "{equations}", *NESTING}
 UNKNOWN = (  # MyST that has no form here, and Markdown that would not reach the reader
     r"^[ >*+\d.-]*(?:`{3}|:{3}|~{3})",  # a fence away from the left margin
@@ -123,10 +124,14 @@ class Writer:
         title, *rest = self.chapter.blocks
         cells, text = self.head(title), []
         for block in [*rest, None]:
-            if text and (not block or block.kind in ("heading", "{code-cell}", "{exercise}")):
+            solved = block and block.options.get("tags") == SOLUTION
+            begins = block and not solved and block.kind in ("heading", "{code-cell}", "{exercise}")
+            if text and (begins or not block):
                 cells.append(self.cell("markdown", "\n\n".join(text)))
                 text = []
-            if block and block.kind == "{code-cell}":
+            if solved:
+                text.append(self.solution(block))
+            elif block and block.kind == "{code-cell}":
                 cells.append(self.code_cell(block))
             elif block:
                 text.append(self.heading(block) if block.kind == "heading" else self.block(block))
@@ -159,6 +164,12 @@ class Writer:
         hidden = {"jupyter": {"source_hidden": True}, "tags": ["hide-input"]}
         return [self.cell("markdown", welcome), self.cell("code", present, **hidden)]
 
+    def solution(self, block):
+        """Return the code of a solution as folded text: run, it would take the reader's place."""
+        source = "\n".join(block.lines).strip("\n")
+        listing = f"```python\n{source}\n```"
+        return f"<details>\n<summary>Solution in code</summary>\n\n{listing}\n\n</details>"
+
     def code_cell(self, block):
         """Return a code cell; its figures' captions carry their numbers."""
         source = "\n".join(block.lines).strip("\n")
@@ -166,7 +177,7 @@ class Writer:
             source = source.replace(figure.code, self.numbered(figure))
         tags = block.options.get("tags", "[]")
         if tags not in ("[]", "[hide-input]", "[hide-cell]"):
-            self.fail(block.line, f"tags: {tags}, expected [hide-input] or [hide-cell]")
+            self.fail(block.line, f"tags: {tags}, expected [hide-input], [hide-cell] or {SOLUTION}")
         hidden = {"jupyter": {"source_hidden": True}, "tags": [tags[1:-1]]} if tags != "[]" else {}
         return self.cell("code", source, **hidden)
 

@@ -1,0 +1,118 @@
+"""What a reader has done so far: a small JSON file in the user's data directory.
+
+It is written whole or not at all. A file that cannot be read is set aside under another name and
+reported. Where nothing can be written, progress lasts as long as the process.
+
+``DLBOOK_DATA_DIR`` names another directory; empty, it keeps progress in memory.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from dlbook.tools.notebooks import save
+
+__all__ = ["Store", "data_directory"]
+
+NAME, VERSION, LARGEST = "progress.json", 1, 10**7
+
+
+def data_directory():
+    """Return the folder for what the package keeps of a user, or None for memory alone."""
+    chosen = os.environ.get("DLBOOK_DATA_DIR")
+    if chosen is not None:
+        return Path(chosen) if chosen else None
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "dlbook"
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "dlbook"
+    return Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "dlbook"
+
+
+class Store:
+    """Progress by label: {"status": …, "tries": …, "hints": …}, with notes on what went wrong."""
+
+    def __init__(self, folder):
+        self.path = folder and folder / NAME
+        self.entries, self.notes = {}, []
+        if self.path is None:
+            self.notes.append("Progress is kept until Python ends.")
+
+    def read(self):
+        """Return all entries, as they are on disk if they are."""
+        if self.path is not None:
+            try:
+                if self.path.stat().st_size > LARGEST:
+                    raise ValueError("too large")
+                self.entries = _entries(json.loads(self.path.read_bytes()))
+            except FileNotFoundError:
+                self.entries = {}
+            except OSError as error:
+                self._forget(f"cannot be read ({error.strerror})")
+            except (ValueError, RecursionError):
+                self._set_aside()
+        return self.entries
+
+    def change(self, label, **fields):
+        """Update one entry; None removes it. What others wrote meanwhile is kept."""
+        entries = self.read()
+        entries[label] = entries.get(label, {}) | fields
+        self._write()
+
+    def remove(self, labels):
+        """Remove entries and return how many there were."""
+        entries = self.read()
+        gone = [entries.pop(label) for label in labels if label in entries]
+        if gone:
+            self._write()
+        return len(gone)
+
+    def _write(self):
+        if self.path is None:
+            return
+        text = json.dumps({"version": VERSION, "exercises": self.entries}, indent=1, sort_keys=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            save(self.path, f"{text}\n".encode())
+        except OSError as error:
+            self._forget(f"cannot be written ({error.strerror})")
+
+    def _forget(self, why):
+        """Go on in memory."""
+        self.notes.append(f"{self.path} {why}: progress is kept until Python ends.")
+        self.path = None
+
+    def _set_aside(self):
+        """Keep a damaged file under another name and begin a new one."""
+        number = 1
+        while (aside := self.path.with_name(f"progress-damaged-{number}.json")).exists():
+            number += 1
+        self.entries = {}
+        try:
+            os.replace(self.path, aside)
+            self.notes.append(f"{self.path} was damaged; it is now {aside.name}, beside a new one.")
+        except OSError as error:
+            self._forget(f"is damaged and cannot be moved ({error.strerror})")
+
+
+def _entries(data):
+    """Return the entries of a file, or raise ValueError."""
+    if not isinstance(data, dict) or data.get("version") != VERSION:
+        raise ValueError("another format")
+    entries = data.get("exercises")
+    if not isinstance(entries, dict):
+        raise ValueError("no exercises")
+    for entry in entries.values():
+        counts = (
+            [entry.get(key, 0) for key in ("tries", "hints")] if isinstance(entry, dict) else [""]
+        )
+        if not all(type(n) is int and n >= 0 for n in counts) or not isinstance(
+            entry.get("status", ""), str
+        ):
+            raise ValueError("not an entry")
+    return entries
