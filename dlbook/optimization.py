@@ -203,7 +203,7 @@ def rmsprop(theta, g, slots, t, rate, rho, eps, decay):
 @njit
 def rmsprop_momentum(theta, g, slots, t, rate, rho, eps, decay, mu, center):
     """v_p ← ρ v_p + (1 − ρ) g_p²,  m_p ← ρ m_p + (1 − ρ) g_p,
-    b_p ← μ b_p + g_p / (√(v_p − c m_p²) + ε),  θ_p ← θ_p − η b_p,  c = 0 or 1
+    b_p ← μ b_p + g_p / (√(v_p − c m_p²) + ε),  θ_p ← θ_p − η b_p
     (p), (p), (3 p), (), () … -> (p), (3 p) in place
     """
     kind = theta.dtype.type
@@ -226,7 +226,8 @@ def rmsprop_momentum(theta, g, slots, t, rate, rho, eps, decay, mu, center):
 @njit
 def adadelta(theta, g, slots, t, rate, rho, eps, decay):
     """(optimization-adadelta)  v_p ← ρ v_p + (1 − ρ) g_p²,
-    Δ_p = √(u_p + ε) / √(v_p + ε) g_p,  u_p ← ρ u_p + (1 − ρ) Δ_p²,  θ_p ← θ_p − η Δ_p
+    Δ_p = √(u_p + ε) / √(v_p + ε) g_p,  u_p ← ρ u_p + (1 − ρ) Δ_p²,
+    θ_p ← θ_p − η Δ_p
     (p), (p), (2 p), (), () … -> (p), (2 p) in place
     """
     kind = theta.dtype.type
@@ -244,15 +245,17 @@ def adadelta(theta, g, slots, t, rate, rho, eps, decay):
 
 @njit
 def adam(theta, g, slots, t, rate, beta1, beta2, eps, decay):
-    """(optimization-adam)  m_p ← β₁ m_p + (1 − β₁) g_p,  v_p ← β₂ v_p + (1 − β₂) g_p²,
-    θ_p ← θ_p − η m̂_p / (√v̂_p + ε),  m̂_p = m_p / (1 − β₁ᵗ),  v̂_p = v_p / (1 − β₂ᵗ)
+    """(optimization-adam)  θ_p ← θ_p − η m̂_p / (√v̂_p + ε),
+    m_p ← β₁ m_p + (1 − β₁) g_p,  m̂_p = m_p / (1 − β₁ᵗ),
+    v_p ← β₂ v_p + (1 − β₂) g_p²,  v̂_p = v_p / (1 − β₂ᵗ)
     (p), (p), (2 p), (), () … -> (p), (2 p) in place
     """
     kind = theta.dtype.type
     m = slots[0]
     v = slots[1]
     eta, e, lam = kind(rate), kind(eps), kind(decay)
-    b1, c1, b2, c2 = kind(beta1), kind(1 - beta1), kind(beta2), kind(1 - beta2)
+    b1, c1 = kind(beta1), kind(1 - beta1)
+    b2, c2 = kind(beta2), kind(1 - beta2)
     grow1, grow2 = kind(1 / (1 - beta1**t)), kind(1 / (1 - beta2**t))
     for p in prange(theta.size):
         d = g[p] + lam * theta[p]
@@ -270,7 +273,8 @@ def adamw(theta, g, slots, t, rate, beta1, beta2, eps, decay):
     m = slots[0]
     v = slots[1]
     eta, e, keep = kind(rate), kind(eps), kind(1 - rate * decay)
-    b1, c1, b2, c2 = kind(beta1), kind(1 - beta1), kind(beta2), kind(1 - beta2)
+    b1, c1 = kind(beta1), kind(1 - beta1)
+    b2, c2 = kind(beta2), kind(1 - beta2)
     grow1, grow2 = kind(1 / (1 - beta1**t)), kind(1 / (1 - beta2**t))
     for p in prange(theta.size):
         m[p] = b1 * m[p] + c1 * g[p]
@@ -290,8 +294,10 @@ def amsgrad(theta, g, slots, t, rate, beta1, beta2, eps, decay, decoupled):
     m = slots[0]
     v = slots[1]
     most = slots[2]
-    eta, e, lam, keep = kind(rate), kind(eps), kind(decay), kind(1 - rate * decoupled)
-    b1, c1, b2, c2 = kind(beta1), kind(1 - beta1), kind(beta2), kind(1 - beta2)
+    eta, e, lam = kind(rate), kind(eps), kind(decay)
+    keep = kind(1 - rate * decoupled)
+    b1, c1 = kind(beta1), kind(1 - beta1)
+    b2, c2 = kind(beta2), kind(1 - beta2)
     grow1, grow2 = kind(1 / (1 - beta1**t)), kind(1 / (1 - beta2**t))
     for p in prange(theta.size):
         d = g[p] + lam * theta[p]
@@ -1044,9 +1050,11 @@ def trajectory(
     path = np.empty((steps + 1, start.size), start.dtype)
     path[0], slots = start, optimizer.start(start)
     for t in range(steps):
-        g = axes.floats("gradient(theta)", gradient(path[t].copy()), "p", finite=False)
+        g = gradient(path[t].copy())
+        if not (isinstance(g, np.ndarray) and g.dtype == start.dtype and g.shape == start.shape):
+            g = axes.floats("gradient(theta)", g, "p", finite=False).astype(start.dtype)
         path[t + 1] = path[t]
-        optimizer.update(path[t + 1], g.astype(start.dtype, copy=False), slots, t + 1)
+        optimizer.update(path[t + 1], np.ascontiguousarray(g), slots, t + 1)
     return path
 
 
