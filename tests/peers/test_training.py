@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from shown import shown
 from torch import nn
 
@@ -55,9 +54,9 @@ def test_norms(norm, shape, eps, rng):
         gamma, beta = rng.normal(size=(2, 2))
     tensors = [torch.from_numpy(a).requires_grad_() for a in (x, gamma, beta)]
     if norm == "batch":
-        y = F.batch_norm(tensors[0], None, None, *tensors[1:], training=True, eps=eps)
+        y = nn.functional.batch_norm(tensors[0], None, None, *tensors[1:], training=True, eps=eps)
     else:
-        y = F.layer_norm(tensors[0], (x.shape[1],), *tensors[1:], eps=eps)
+        y = nn.functional.layer_norm(tensors[0], (x.shape[1],), *tensors[1:], eps=eps)
     expected = y, *torch.autograd.grad(y, tensors, torch.from_numpy(dy))
     for form in forms(norm):
         for found, wanted in zip(form(dy, x, gamma, beta, eps), expected, strict=True):
@@ -86,7 +85,7 @@ def test_dropout(p, rng):
     """The mask that PyTorch drew, taken from its own output, gives its output and gradient."""
     torch.manual_seed(3)
     a = torch.from_numpy(rng.uniform(1, 2, size=(40, 30))).requires_grad_()
-    y = F.dropout(a, p)
+    y = nn.functional.dropout(a, p)
     dy = rng.normal(size=(40, 30))
     (da,) = torch.autograd.grad(y, a, torch.from_numpy(dy))
     uniform = np.where(y.detach().numpy() == 0, 0.0, 0.999)
@@ -98,7 +97,7 @@ def test_dropout_drops_as_often(rng):
     a = np.ones((200, 500))
     found = np.mean(training.dropout(a, rng.random(a.shape), 0.3) == 0)
     torch.manual_seed(4)
-    theirs = np.mean(F.dropout(torch.ones(200, 500), 0.3).numpy() == 0)
+    theirs = np.mean(nn.functional.dropout(torch.ones(200, 500), 0.3).numpy() == 0)
     assert abs(found - theirs) < 5 * np.sqrt(2 * 0.21 / a.size)
 
 
@@ -163,7 +162,7 @@ def test_network(bend, norm, rng):
     for _ in range(3):
         x, y = rng.normal(size=(7, 6)), rng.integers(4, size=7)
         loss = net.loss_and_grad(params, state, (x, y), grads, net.workspace(7), None)
-        cost = F.cross_entropy(model(torch.from_numpy(x)), torch.from_numpy(y))
+        cost = nn.functional.cross_entropy(model(torch.from_numpy(x)), torch.from_numpy(y))
         assert loss == pytest.approx(float(cost.detach()), rel=1e-12)
     expected = torch.autograd.grad(cost, [tensor for tensor, _ in places])
     arrays_of = {id(p): g for p, g in zip(flatten(params), flatten(grads), strict=True)}
