@@ -175,7 +175,7 @@ def scale_shift(normed, gamma, beta):
 
 @njit
 def batchnorm(x, gamma, beta, eps):
-    """(training-batchnorm)  y_nj = γ_j (x_nj − μ_j) / √(v_j + ε) + β_j,  μ and v of this batch
+    """(training-batchnorm)  y_nj = γ_j (x_nj − μ_j) / √(v_j + ε) + β_j
     (n j), (j), (j), () -> (n j)
     """
     mean, variance = moments(x)
@@ -190,7 +190,8 @@ def batchnorm_backward(dy, x, gamma, eps):
     """
     mean, variance = moments(x)
     normed, N = normalize(x, mean, variance, eps), x.shape[0]
-    dx, dgamma, dbeta = np.empty_like(x), np.zeros_like(gamma), np.zeros_like(gamma)
+    dx = np.empty_like(x)
+    dgamma, dbeta = np.zeros_like(gamma), np.zeros_like(gamma)
     for n in range(N):
         for j in range(x.shape[1]):
             dbeta[j] += dy[n, j]
@@ -203,20 +204,22 @@ def batchnorm_backward(dy, x, gamma, eps):
 
 
 @njit
-def running_statistics(running, variance, batch_mean, batch_variance, N, rate):
-    """(training-running-statistics)  r_j ← (1 − ρ) r_j + ρ μ_j,   s_j ← (1 − ρ) s_j + ρ N/(N−1) v_j
+def running_statistics(r, s, batch_mean, batch_variance, N, rate):
+    """(training-running-statistics)  r_j ← (1 − ρ) r_j + ρ μ_j,
+    s_j ← (1 − ρ) s_j + ρ N/(N−1) v_j
     (j), (j), (j), (j), (), () -> (j), (j)
     """
-    mean, spread = np.empty_like(running), np.empty_like(variance)
-    for j in range(running.shape[0]):
-        mean[j] = (1 - rate) * running[j] + rate * batch_mean[j]
-        spread[j] = (1 - rate) * variance[j] + rate * N / (N - 1) * batch_variance[j]
-    return mean, spread
+    mean, variance = np.empty_like(r), np.empty_like(s)
+    for j in range(r.shape[0]):
+        unbiased = batch_variance[j] * N / (N - 1)
+        mean[j] = (1 - rate) * r[j] + rate * batch_mean[j]
+        variance[j] = (1 - rate) * s[j] + rate * unbiased
+    return mean, variance
 
 
 @njit
 def layernorm(x, gamma, beta, eps):
-    """(training-layernorm)  y_nj = γ_j (x_nj − μ_n) / √(v_n + ε) + β_j,  μ and v of one example
+    """(training-layernorm)  y_nj = γ_j (x_nj − μ_n) / √(v_n + ε) + β_j
     (n j), (j), (j), () -> (n j)
     """
     y, J = np.empty_like(x), x.shape[1]
@@ -227,19 +230,22 @@ def layernorm(x, gamma, beta, eps):
         for j in range(J):
             variance += (x[n, j] - mean) ** 2 / J
         for j in range(J):
-            y[n, j] = gamma[j] * (x[n, j] - mean) / np.sqrt(variance + eps) + beta[j]
+            normed = (x[n, j] - mean) / np.sqrt(variance + eps)
+            y[n, j] = gamma[j] * normed + beta[j]
     return y
 
 
 @njit
 def layernorm_backward(dy, x, gamma, eps):
     """(training-layernorm-backward)  dβ_j = Σ_n dy_nj,   dγ_j = Σ_n dy_nj x̂_nj,
-    dx_nj = (g_nj − Σ_i g_ni / J − x̂_nj Σ_i g_ni x̂_ni / J) / √(v_n + ε),   g_nj = γ_j dy_nj
+    dx_nj = (g_nj − Σ_i g_ni / J − x̂_nj Σ_i g_ni x̂_ni / J) / √(v_n + ε),
+    with g_nj = γ_j dy_nj
     (n j), (n j), (j), () -> (n j), (j), (j)
     """
     mean, variance = moments(x.T)
     normed, J = normalize(x.T, mean, variance, eps).T, x.shape[1]
-    dx, dgamma, dbeta = np.empty_like(x), np.zeros_like(gamma), np.zeros_like(gamma)
+    dx = np.empty_like(x)
+    dgamma, dbeta = np.zeros_like(gamma), np.zeros_like(gamma)
     for n in range(x.shape[0]):
         whole, along = 0 * x[n, 0], 0 * x[n, 0]
         for j in range(J):
@@ -951,8 +957,8 @@ class Model(Protocol):
 
     Parameters, gradients and running statistics are NamedTuples of views of a field ``flat``.
     Where a model has an attribute ``smallest_batch``, no step has fewer examples than that. Where
-    it has a method ``layers(params, state, batch)``, which yields a name and an array for each layer,
-    a run that diverges names the first layer that gives something infinite.
+    it has a method ``layers(params, state, batch)``, which yields a name and an array for each
+    layer, a run that diverges names the first layer that gives something infinite.
     """
 
     def init(self, rng: np.random.Generator) -> Any:
@@ -1015,7 +1021,8 @@ class Diverged(FloatingPointError):  # noqa: N818
         Where, both counted from 1.
     layer : str
         The first layer whose output is not finite, where the model shows them; otherwise the first
-        array, in the order of the flat vector, whose gradient or values are not: ``"w[3]"``; ``"loss"``, ``"validation"`` or ``"score"`` where only that number is not.
+        array, in the order of the flat vector, whose gradient or values are not: ``"w[3]"``;
+        ``"loss"``, ``"validation"`` or ``"score"`` where only that number is not.
     params, state : NamedTuple
         The last good weights and running statistics: those after the step before.
     """

@@ -122,7 +122,10 @@ PAIR = Exercise(
     "polynomials, and momentum with {eq}`optimization-momentum-rate` reaches the same speed without knowing the number.",
     right=(two_rates_by_roots, two_rates_by_cosine, two_rates_compiled),
     others=(
-        (lambda small, large: two_rates(small, large)[::-1], "the results are returned in the reverse order"),
+        (
+            lambda small, large: two_rates(small, large)[::-1],
+            "the results are returned in the reverse order",
+        ),
         (lambda small, large: two_rates(small, large)[0], "wrong type or shape"),
         (lambda small, large: tuple(r + 0.01 for r in two_rates(small, large)), "wrong"),
     ),
@@ -210,10 +213,7 @@ ADAGRAD = Exercise(
             lambda G, rate, eps: (
                 rate
                 * G
-                / (
-                    np.sqrt(np.cumsum(G**2, axis=0) / np.arange(1, len(G) + 1)[:, None])
-                    + eps
-                )
+                / (np.sqrt(np.cumsum(G**2, axis=0) / np.arange(1, len(G) + 1)[:, None]) + eps)
             ),
             "An average does not grow, and the rate would not fall. What forgets is RMSprop, with another weight.",
             "{eq}`optimization-rmsprop`",
@@ -260,9 +260,7 @@ def adam_in_the_rate(G, rate, beta1, beta2, eps):
     return _adam(G, rate, beta1, beta2, eps)
 
 
-def _adam(
-    G, rate, beta1, beta2, eps, first=True, second=True, moving=True, inside=False, late=0
-):
+def _adam(G, rate, beta1, beta2, eps, first=True, second=True, moving=True, inside=False, late=0):
     """Return Adam's points, with what readers forget taken out."""
     m = v = theta = np.zeros(G.shape[1])
     path = []
@@ -484,7 +482,9 @@ def lion_probes(rng):
         yield rng.normal(size=(t, p)), rng.normal(size=p), 0.1, 0.6, 0.9, float(rng.uniform(0.2, 1))
 
 
-def _lion(G, theta, rate, beta1, beta2, decay, early=False, coupled=False, signed=True, plain=False):
+def _lion(
+    G, theta, rate, beta1, beta2, decay, early=False, coupled=False, signed=True, plain=False
+):
     """Return Lion's points, with what readers forget taken out."""
     m, path = np.zeros(len(theta)), []
     for g in G:

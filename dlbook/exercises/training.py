@@ -370,7 +370,9 @@ def own_by_integral(n, alpha, beta):
 
 
 def own_from_he(n, alpha, beta):
-    return np.array([chapter.he_variance(n, u / v) / v**2 for u, v in zip(alpha, beta, strict=True)])
+    return np.array(
+        [chapter.he_variance(n, u / v) / v**2 for u, v in zip(alpha, beta, strict=True)]
+    )
 
 
 @njit
@@ -517,7 +519,10 @@ SCALE = Exercise(
     "them; that is the odd cell of the ablation.",
     right=(next_by_vectors, next_by_hypot, next_compiled),
     others=(
-        (lambda norm, slope, rate: -next_norm(norm, slope, rate), "every number has the opposite sign"),
+        (
+            lambda norm, slope, rate: -next_norm(norm, slope, rate),
+            "every number has the opposite sign",
+        ),
         (lambda norm, slope, rate: np.sum(next_norm(norm, slope, rate)), "wrong type or shape"),
         (lambda norm, slope, rate: next_norm(norm, slope, rate) + 0.01, "wrong"),
     ),
