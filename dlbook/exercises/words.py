@@ -55,7 +55,7 @@ def counterexample(exercise, case, actual):
     given = described(exercise, case).removeprefix("Input: ")
     for k, (a, e) in enumerate(zip(actual, case.expected, strict=False)):
         if gap((a,), (e,)) > EXACT:
-            part = f"as result {k + 1} " if len(case.expected) > 1 else ""
+            part = f"result {k + 1}: " if len(case.expected) > 1 else ""
             break
     else:
         return f"Smallest case: {given}"
