@@ -39,7 +39,7 @@ test: $(READY) ## run the tests; they build the book and read its results
 test-modes: $(READY) ## run the tests without compilation, and with every index checked
 	NUMBA_DISABLE_JIT=1 $(PY) -m pytest
 	rm -rf _build/kernels-checked
-	NUMBA_BOUNDSCHECK=1 DLBOOK_CACHE_DIR=_build/kernels-checked $(PY) -m pytest $(addprefix --ignore=tests/test_,$(addsuffix .py,book extension notebooks main))
+	NUMBA_BOUNDSCHECK=1 DLBOOK_CACHE_DIR=_build/kernels-checked $(PY) -m pytest $(addprefix --ignore=tests/test_,$(addsuffix .py,book exercises extension notebooks main))
 
 test-peers: $(READY) ## compare the kernels with PyTorch (installs it)
 	$(PY) -c 'import torch' 2>/dev/null || $(PY) -m pip install --quiet --disable-pip-version-check torch==2.13.0
