@@ -125,8 +125,8 @@ def torch_compiled(sizes, batch, dtype):
     return step, lambda: result(last[0])
 
 
-def jax_jit(sizes, batch, dtype):
-    """JAX: the step under jit, its parameters donated."""
+def jax_model(sizes, batch, dtype):
+    """Return JAX, the layers to start from, and the cost as a function of layers."""
     import jax
 
     jax.config.update("jax_enable_x64", dtype == "float64")
@@ -140,6 +140,13 @@ def jax_jit(sizes, batch, dtype):
         w, b = params[-1]
         log_p = jax.nn.log_softmax(a @ w.T + b)
         return -log_p[jax.numpy.arange(batch), y].mean()
+
+    return jax, layers, cost
+
+
+def jax_jit(sizes, batch, dtype):
+    """JAX: the step under jit, its parameters donated."""
+    jax, layers, cost = jax_model(sizes, batch, dtype)
 
     def whole(params):
         loss, grads = jax.value_and_grad(cost)(params)

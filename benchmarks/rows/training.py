@@ -163,18 +163,7 @@ def torch_whole(sizes, batch, dtype):
 
 def jax_step(sizes, batch, dtype):
     """JAX: the whole step under jit, its state donated."""
-    import jax
-
-    x, y, layers = backprop.start(sizes, batch, dtype)
-    x, y = jax.device_put(x), jax.device_put(y.astype(np.int32))
-
-    def cost(params):
-        a = x
-        for w, b in params[:-1]:
-            a = jax.nn.sigmoid(a @ w.T + b)
-        w, b = params[-1]
-        log_p = jax.nn.log_softmax(a @ w.T + b)
-        return -log_p[jax.numpy.arange(batch), y].mean()
+    jax, layers, cost = backprop.jax_model(sizes, batch, dtype)
 
     def whole(params, m, v, t):
         loss, grads = jax.value_and_grad(cost)(params)
