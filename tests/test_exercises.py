@@ -928,6 +928,14 @@ def test_a_folder_of_200_is_checked(folder):
     assert rows["hangs-inside.py"]["backprop-binary"] == "stopped"
 
 
+def test_how_a_process_ended_is_read_once(tmp_path):
+    """With many processes that end while others start, no exit code is lost."""
+    path = tmp_path / "short.py"
+    path.write_text("x = 1\n", "utf-8")
+    reports = grading.run([(path, f"copy {k}") for k in range(400)], jobs=6)
+    assert [report["problems"] for report in reports] == [[]] * 400
+
+
 def test_reports_are_text_and_json(folder):
     path, _ = folder
     assert len(list((path / "out").rglob("*.json"))) == len(list((path / "out").rglob("*.txt"))) == 200  # fmt: skip

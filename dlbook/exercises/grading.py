@@ -11,6 +11,7 @@ import csv
 import json
 import linecache
 import multiprocessing
+import multiprocessing.connection
 import os
 import re
 import signal
@@ -31,6 +32,9 @@ KINDS = (".ipynb", ".py")
 ATTEMPTS = 5  # runs of one file, each without what stopped the one before
 PATIENCE = 120  # seconds until a process must have started
 LARGEST = 50_000_000  # bytes of a file
+
+# Starting a process asks all others for their exit code, which can be read only once
+_one_at_a_time = threading.Lock()
 
 
 # Files
@@ -233,7 +237,8 @@ def _attempt(context, path, log, skip, seconds, stop):
     """Run a file once; return why it was stopped, or an empty string."""
     ready, told = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(path, log, skip, told))
-    process.start()
+    with _one_at_a_time:
+        process.start()
     told.close()
     try:
         with contextlib.suppress(EOFError):
@@ -241,18 +246,22 @@ def _attempt(context, path, log, skip, seconds, stop):
                 return f"it did not start within {PATIENCE} seconds"
             ready.recv()
         end = time.monotonic() + seconds
-        while process.is_alive() and time.monotonic() < end and not stop.is_set():
-            process.join(0.2)
-        if process.is_alive():
-            return "interrupted" if stop.is_set() else f"no end within {seconds:g} seconds"
+        while not multiprocessing.connection.wait([process.sentinel], 0.2):
+            if stop.is_set():
+                return "interrupted"
+            if time.monotonic() >= end:
+                return f"no end within {seconds:g} seconds"
+        with _one_at_a_time:
+            process.join()
         code = process.exitcode
         return "" if code == 0 else f"its process ended with {_cause(code)}"
     finally:
         with contextlib.suppress(AttributeError, OSError):  # and all that it started
             os.killpg(process.pid, signal.SIGKILL)
-        process.kill()
-        process.join()
-        process.close()
+        with _one_at_a_time:
+            process.kill()
+            process.join()
+            process.close()
         ready.close()
 
 
