@@ -103,6 +103,8 @@ def tile(context, rows, a, i, panel, c, j, columns, more):
     lanes = TILE.bytes * 8 // bits  # numbers in a vector
 
     def emit(context, builder, signature, arguments):
+        builder.function.attributes.add("noinline")  # one copy for all who call it: compiled sooner
+
         # The types: a number, a vector of them, a truth value for each, whole numbers
         number = ir.FloatType() if bits == 32 else ir.DoubleType()
         vector, truths = ir.VectorType(number, lanes), ir.VectorType(ir.IntType(1), lanes)
