@@ -26,7 +26,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlbook.matmul import PANEL_BYTES, multiply, multiply_parallel, pack, pack_parallel
+from dlbook.matmul import DEPTH, PANEL_BYTES, multiply, multiply_parallel, pack, pack_parallel
 from dlbook.optimization import Optimizer
 from dlbook.tools import shapes
 from dlbook.tools.elementary import decay, hyperbolic_tangent
@@ -437,14 +437,16 @@ def earlier_into(h, counts, before):
 
 @njit_fast
 def rows_gradient_into(delta, a, panels, dw):
-    """dw_jk = dw_jk + Σ_r δ_rj a_rk
+    """dw_jk = dw_jk + Σ_r δ_rj a_rk, a few rows at a time, which stay in cache
     (r j), (r k), (numbers) -> (j k)
     """
-    R, K = a.shape
+    R, J = delta.shape
     W = PANEL_BYTES // a.itemsize
-    right = panels[: -(-K // W) * W * R].reshape(-(-K // W), R, W)
-    pack_parallel(a, right)
-    multiply_parallel(delta.T, right, dw, True)
+    for first in range(0, R, DEPTH):
+        last = min(R, first + DEPTH)
+        right = panels[: -(-J // W) * W * (last - first)].reshape(-(-J // W), last - first, W)
+        pack_parallel(delta[first:last], right)
+        multiply_parallel(a[first:last].T, right, dw.T, True)
 
 
 @njit_fast
@@ -877,8 +879,8 @@ class RNN:
         """Return memory for a packed factor of so many rows."""
         widest = max(self.width, self.outputs, 0 if self.symbols else self.inputs)
         panel = PANEL_BYTES // work.dtype.itemsize
-        most = max(widest, self.gates * self.hidden, count)
-        return work.array("panels", (widest + panel) * most)
+        tall = max(widest, self.gates * self.hidden)
+        return work.array("panels", (tall + panel) * max(widest, min(count, DEPTH)))
 
     # A piece of the time axis: the whole of it, or what lies between two cuts or two checkpoints
 
