@@ -2,11 +2,15 @@
 
 import re
 import sys
+import threading
 
+import numba
 import numpy as np
 import pytest
+from compiled import compiled_only
 
 from dlbook.tools import data, plotting, shapes, timing
+from dlbook.tools.threads import in_threads
 
 
 @pytest.mark.parametrize(
@@ -282,3 +286,30 @@ def test_timing_returns_seconds_per_call():
     seconds, none = timing.median_seconds(lambda: time.sleep(0.003), lambda: None, rounds=3)
     assert 0.003 <= seconds < 0.1
     assert none < seconds
+
+
+# Threads
+
+
+@compiled_only
+@pytest.mark.parametrize("count", [1, 2])
+def test_parts_in_threads(count):
+    before, called = numba.get_num_threads(), []
+    try:
+        numba.set_num_threads(min(count, before))
+        in_threads(called.append, 7)
+        assert sorted(called) == list(range(7))
+        in_threads(called.append, 0)
+        assert len(called) == 7
+        with pytest.raises(ZeroDivisionError):
+            in_threads(lambda m: 1 // (2 - m), 4)
+    finally:
+        numba.set_num_threads(before)
+
+
+@compiled_only
+def test_parts_in_threads_run_side_by_side():
+    """As many as there are threads wait for each other, which one after the other could not."""
+    count = numba.get_num_threads()
+    meeting = threading.Barrier(count)
+    in_threads(lambda _: meeting.wait(timeout=60), count)

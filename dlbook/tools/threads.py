@@ -62,7 +62,7 @@ def in_threads(part, parts):
     run: it costs some ten microseconds, where ``parallel=True`` costs seconds of compiling.
     """
     count = 1 if config.DISABLE_JIT else min(parts, get_num_threads())
-    if count == 1:
+    if count <= 1:
         for m in range(parts):
             part(m)
     else:
