@@ -879,8 +879,8 @@ class RNN:
         """Return memory for a packed factor of so many rows."""
         widest = max(self.width, self.outputs, 0 if self.symbols else self.inputs)
         panel = PANEL_BYTES // work.dtype.itemsize
-        tall = max(widest, self.gates * self.hidden)
-        return work.array("panels", (tall + panel) * max(widest, min(count, DEPTH)))
+        tall, deep = max(widest, self.gates * self.hidden), max(widest, min(count, DEPTH))
+        return work.array("panels", tall * deep + panel * max(tall, deep))
 
     # A piece of the time axis: the whole of it, or what lies between two cuts or two checkpoints
 

@@ -61,8 +61,8 @@ def in_threads(part, parts):
     For kernels that run for long and call many others, which let go of Python's lock while they
     run: it costs some ten microseconds, where ``parallel=True`` costs seconds of compiling.
     """
-    count = 1 if config.DISABLE_JIT else min(parts, get_num_threads())
-    if count <= 1:
+    count = 1 if config.DISABLE_JIT else get_num_threads()
+    if min(count, parts) <= 1:
         for m in range(parts):
             part(m)
     else:
