@@ -65,6 +65,7 @@ __all__ = [
     "conv_parameters",
     "convolve",
     "correlate",
+    "db_into",
     "dense_parameters",
     "error_values",
     "field_of",
@@ -108,7 +109,7 @@ __all__ = [
     "winograd_lines_dw",
 ]
 
-WORTH = 8_000_000  # multiply-adds for which it is worth to start another thread
+WORTH = 16_000_000  # multiply-adds for which it is worth to start another thread
 ONE = (1, 1)
 SAME = (ONE, ONE, ONE, 1)  # stride, padding and dilation of one, in one group
 POINTWISE = (1, 1, 1, 1, 0, 0, 1, 1)  # a 1 × 1 filter on every pixel
@@ -472,6 +473,18 @@ def _reach(size, start, step, count):
 
 
 @njit_fast
+def db_into(dz, db):
+    """`conv_db`
+    (n k) -> (k)
+    """
+    db[:] = 0
+    for n in range(dz.shape[0]):
+        row = dz[n]
+        for k in range(db.size):
+            db[k] += row[k]
+
+
+@njit_fast
 def gather_patches(x, channel, line, how, J, p):
     """Rows (m, j) of `patches` for the lines m from `line` on, of channels from `channel` on
     (n h w c), (), (), (8), () -> (mj uvc)
@@ -592,7 +605,10 @@ def conv_lines_backward(dz, x, back, how, m, M, p, errors, dx, dw):
         for g in range(G):
             some = dz.reshape(-1, K)[line * J : line * J + R, g * g_width : (g + 1) * g_width]
             a = _matrix(x, g, line, R // J, how, J, p)
-            pack(any_layout(some), packed)
+            if G == 1:
+                pack(dz.reshape(-1, K)[line * J : line * J + R], packed)  # whole rows: faster
+            else:
+                pack(any_layout(some), packed)
             multiply(any_layout(a.T), packed, any_layout(dw[g]), True)
             if whole and dx.size:
                 dp = dx.reshape(-1, p.shape[1])[line * J : line * J + R]
@@ -703,25 +719,24 @@ def _rows_into(x, n, first, count, margin, strip):
 
 @njit_fast
 def pack_values(w, back, room, packed):
-    """Filters at 36 points, in panels: rows c and columns k, or turned round and the other way."""
-    K, C = w.shape[:2]
-    size = K * C
-    nine, some = room[: 9 * size], room[9 * size : 27 * size]
-    values = room[27 * size : 63 * size]
+    """Filters at 36 points, in panels: rows c and columns k, or turned round and the other way
+    (k c 3 3), (), (numbers) -> (36 q c w) or (36 q k w)
+    """
+    (K, C), (_, Q, R, width) = w.shape[:2], packed.shape
+    size = Q * R * width
+    nine, some, flat = room[: 9 * size], room[9 * size : 27 * size], packed.reshape(-1)
+    nine[:] = 0
     for k in range(K):
         for c in range(C):
-            at = k * C + c if back else c * K + k
+            row, column = (k, c) if back else (c, k)
+            at = (column // width * R + row) * width + column % width
             for u in range(3):
                 for v in range(3):
                     place = 8 - 3 * u - v if back else 3 * u + v
                     nine[place * size + at] = w[k, c, u, v]
     filter_values(nine, 0, 3 * size, some, 0, 3 * size, 3 * size)
     for i in range(6):
-        filter_values(some, 3 * i * size, size, values, 6 * i * size, size, size)
-    rows, columns = (K, C) if back else (C, K)
-    for point in range(36):
-        some = values[point * size : (point + 1) * size].reshape(rows, columns)
-        pack(any_layout(some), packed[point])
+        filter_values(some, 3 * i * size, size, flat, 6 * i * size, size, size)
 
 
 @njit_fast
@@ -980,7 +995,7 @@ def memory(images: tuple, filters: tuple, out: tuple, how: tuple, dtype) -> Patc
         sizes = {
             "forth": (36, -(-K // width), C, width),
             "back": (36, -(-C // width), K, width),
-            "room": (63 * C * K,),
+            "room": (27 * max(-(-K // width) * C, -(-C // width) * K) * width,),
             "none": (4 * TW * most,),
             "strip": strip,
             "lines": strip,
@@ -1026,7 +1041,7 @@ def _winograd(x, filters, b, padding, mem, z):
 def backward(dz, x, w, how, mem, dx, dw, db):
     """Carry a gradient back through `forward`; where dx is None it is not computed."""
     K, C, U, V = w.shape
-    np.sum(dz.reshape(-1, K), axis=0, out=db)
+    db_into(dz.reshape(-1, K), db)
     if isinstance(mem, Patches):
         into = np.empty((0, 0, 0, 0), dz.dtype) if dx is None else dx
         flat, M = (U, V, *how[0], *how[1], *how[2]), len(mem.p)
