@@ -440,13 +440,17 @@ def rows_gradient_into(delta, a, panels, dw):
     """dw_jk = dw_jk + Σ_r δ_rj a_rk, a few rows at a time, which stay in cache
     (r j), (r k), (numbers) -> (j k)
     """
-    R, J = delta.shape
+    (R, J), K = delta.shape, a.shape[1]
     W = PANEL_BYTES // a.itemsize
+    turned, room = panels[: K * J].reshape(K, J), panels[K * J :]
     for first in range(0, R, DEPTH):
         last = min(R, first + DEPTH)
-        right = panels[: -(-J // W) * W * (last - first)].reshape(-(-J // W), last - first, W)
+        right = room[: -(-J // W) * W * (last - first)].reshape(-(-J // W), last - first, W)
         pack_parallel(delta[first:last], right)
-        multiply_parallel(a[first:last].T, right, dw.T, True)
+        multiply_parallel(a[first:last].T, right, turned, first > 0)
+    for j in range(J if R else 0):
+        for k in range(K):
+            dw[j, k] += turned[k, j]
 
 
 @njit_fast
@@ -880,7 +884,7 @@ class RNN:
         widest = max(self.width, self.outputs, 0 if self.symbols else self.inputs)
         panel = PANEL_BYTES // work.dtype.itemsize
         tall, deep = max(widest, self.gates * self.hidden), max(widest, min(count, DEPTH))
-        return work.array("panels", tall * deep + panel * max(tall, deep))
+        return work.array("panels", tall * (widest + deep) + panel * max(tall, deep))
 
     # A piece of the time axis: the whole of it, or what lies between two cuts or two checkpoints
 
