@@ -138,6 +138,7 @@ def test_fast_equals_literal(dtype, rtol, seed):
         assert relative_error(mine, wanted, scale=scale) < rtol
 
 
+@compiled_only
 @pytest.mark.parametrize("seed", range(30))
 def test_winograd_equals_literal(seed):
     """3 × 3 filters of eight channels or more, in single precision: 1e-5 of the largest number."""

@@ -207,6 +207,8 @@ def serving(folder):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell that runs the tests in its background lets them ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     patience = threading.Timer(30, process.kill)
     patience.start()

@@ -453,6 +453,7 @@ def test_one_symbol_has_nothing_to_say(rng):
     assert net.sample(params, [0], 5, rng).tolist() == [0] * 5
 
 
+@compiled_only
 def test_memory_of_the_three_ways():
     """All states, checkpoints, truncation: what grows with T, with its root, and not at all."""
     used = {}
@@ -523,6 +524,7 @@ def test_adding():
         assert wanted == pytest.approx(sequence[sequence[:, 1] == 1, 0].sum(), rel=1e-15)
 
 
+@compiled_only
 def test_a_network_learns_to_add():
     rng = np.random.default_rng(1)
     net = RNN(2, 16, 1, reads="last", cost="squares", cell="relu", initial="identity", scale=0.9)
