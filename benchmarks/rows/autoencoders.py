@@ -10,8 +10,9 @@ import numpy as np
 
 from benchmarks.row import OURS, Row
 from benchmarks.rows.backprop import change
+from benchmarks.rows.training import RATE, jax_whole
 
-SIZES, BATCH, RATE = (64, 32, 16, 32, 64), 32, 0.01
+SIZES, BATCH = (64, 32, 16, 32, 64), 32
 
 
 def start():
@@ -143,29 +144,7 @@ def jax_jit(adam):
                 a = jax.nn.relu(a)
         return ((a - x) ** 2).sum() / (2 * BATCH)
 
-    def whole(params, m, v, t):
-        loss, grads = jax.value_and_grad(cost)(params)
-        t = t + 1
-        if not adam:
-            return loss, jax.tree.map(lambda p, g: p - RATE * g, params, grads), m, v, t
-        m = jax.tree.map(lambda a, g: 0.9 * a + 0.1 * g, m, grads)
-        v = jax.tree.map(lambda a, g: 0.999 * a + 0.001 * g * g, v, grads)
-
-        def moved(p, a, b):
-            root = jax.numpy.sqrt(b / (1 - 0.999**t)) + 1e-8
-            return p - RATE / (1 - 0.9**t) * a / root
-
-        return loss, jax.tree.map(moved, params, m, v), m, v, t
-
-    compiled = jax.jit(whole, donate_argnums=(0, 1, 2, 3))
-    zeros = [tuple(np.zeros_like(p) for p in layer) for layer in layers]
-    state = [None, *map(jax.device_put, (layers, zeros, zeros, np.float32(0)))]
-
-    def step():
-        state[:] = compiled(*state[1:])
-        state[0].block_until_ready()
-
-    return step, lambda: change(state[0], jax.device_get(state[1]), layers)
+    return jax_whole(jax, layers, cost, adam)
 
 
 SIDES = {

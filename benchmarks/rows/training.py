@@ -161,13 +161,14 @@ def torch_whole(sizes, batch, dtype):
     return step, lambda: result(last[0])
 
 
-def jax_step(sizes, batch, dtype):
-    """JAX: the whole step under jit, its state donated."""
-    jax, layers, cost = backprop.jax_model(sizes, batch, dtype)
+def jax_whole(jax, layers, cost, adam=True):
+    """The whole step of JAX under jit, its state donated: plain descent, or Adam written out."""
 
     def whole(params, m, v, t):
         loss, grads = jax.value_and_grad(cost)(params)
         t = t + 1
+        if not adam:
+            return loss, jax.tree.map(lambda p, g: p - RATE * g, params, grads), m, v, t
         m = jax.tree.map(lambda a, g: 0.9 * a + 0.1 * g, m, grads)
         v = jax.tree.map(lambda a, g: 0.999 * a + 0.001 * g * g, v, grads)
 
@@ -186,6 +187,11 @@ def jax_step(sizes, batch, dtype):
         state[0].block_until_ready()
 
     return step, lambda: backprop.change(state[0], jax.device_get(state[1]), layers)
+
+
+def jax_step(sizes, batch, dtype):
+    """JAX with Adam."""
+    return jax_whole(*backprop.jax_model(sizes, batch, dtype))
 
 
 STEP = {
