@@ -430,7 +430,8 @@ TILE = simd.TILE or simd.TILES["avx512"]  # without a tile, panels keep a usual 
 PANEL_BYTES = TILE.vectors * TILE.bytes  # bytes in a row of a panel
 ROWS = TILE.rows
 TWO_THIRDS, THIRD = 2 * ROWS // 3, ROWS // 3  # what is left below a whole tile
-BLOCK, DEPTH = 20 * ROWS, 128  # rows of a that stay in the second cache; depth of a copied block
+BLOCK = 20 * ROWS  # rows of a that stay in the second cache
+DEPTH = 512  # depth of a block that is copied
 
 
 def panels(K: int, N: int, dtype=np.float32) -> np.ndarray:
@@ -459,15 +460,18 @@ def pack(b, out):
     """Copy b into panels: P_qkw = b_k,(qW+w), zero beyond the last column
     (k j) -> (q k w)
     """
-    W = out.shape[2]
+    W, J = PANEL_BYTES // b.itemsize, b.shape[1]  # known when compiling: a row is a few vectors
     for q in range(out.shape[0]):
-        first, last = q * W, min(b.shape[1], (q + 1) * W)
+        place, first, columns = out[q], q * W, min(W, J - q * W)
         for k in range(b.shape[0]):
-            row, place = b[k][first:last], out[q, k]
-            for w in range(row.size):
-                place[w] = row[w]
-            for w in range(row.size, W):
-                place[w] = 0
+            if columns == W:
+                for w in range(W):
+                    place[k, w] = b[k, first + w]
+            else:
+                for w in range(columns):
+                    place[k, w] = b[k, first + w]
+                for w in range(columns, W):
+                    place[k, w] = 0
 
 
 @njit_fast
@@ -495,7 +499,7 @@ def multiply_tiled(a, packed, c, more):
     """c_ij = Σ_k a_ik b_kj, or added to c_ij if `more`; b in panels
     (i k), (q k w), (i j) -> (i j)
     """
-    if a.strides[0] < a.strides[1] and a.shape[1] > DEPTH:
+    if a.strides[0] < a.strides[1] and 4 * a.shape[1] > DEPTH:
         _multiply_turned(a, packed, c, more)
         return
     W, J = packed.shape[2], c.shape[1]
@@ -509,13 +513,18 @@ def multiply_tiled(a, packed, c, more):
 def _multiply_turned(a, packed, c, more):
     """The same where a is a transposed matrix: far-apart lines are brought together first."""
     W, J = packed.shape[2], c.shape[1]
+    copied = np.empty((min(DEPTH, a.shape[1]), 2 * ROWS), a.dtype)
     for k in range(0, a.shape[1], DEPTH):
-        for i in range(0, a.shape[0], 4 * ROWS):
-            block = a[i : i + 4 * ROWS, k : k + DEPTH].T.copy().T
-            rows = c[i : i + 4 * ROWS]
+        lines = a[:, k : k + DEPTH].T
+        for i in range(0, a.shape[0], 2 * ROWS):
+            count, rows = min(2 * ROWS, a.shape[0] - i), c[i : i + 2 * ROWS]
+            for line in range(lines.shape[0]):
+                for m in range(count):
+                    copied[line, m] = lines[line, i + m]
+            block = copied[: lines.shape[0], :count].T
             for q in range(packed.shape[0]):
                 panel, columns = packed[q, k : k + DEPTH], min(W, J - q * W)
-                _strip(block, 0, block.shape[0], panel, rows, q * W, columns, more or k > 0)
+                _strip(block, 0, count, panel, rows, q * W, columns, more or k > 0)
 
 
 @njit

@@ -440,17 +440,13 @@ def rows_gradient_into(delta, a, panels, dw):
     """dw_jk = dw_jk + Σ_r δ_rj a_rk, a few rows at a time, which stay in cache
     (r j), (r k), (numbers) -> (j k)
     """
-    (R, J), K = delta.shape, a.shape[1]
-    W = PANEL_BYTES // a.itemsize
-    turned, room = panels[: K * J].reshape(K, J), panels[K * J :]
-    for first in range(0, R, DEPTH):
-        last = min(R, first + DEPTH)
-        right = room[: -(-J // W) * W * (last - first)].reshape(-(-J // W), last - first, W)
-        pack_parallel(delta[first:last], right)
-        multiply_parallel(a[first:last].T, right, turned, first > 0)
-    for j in range(J if R else 0):
-        for k in range(K):
-            dw[j, k] += turned[k, j]
+    (R, K), W = a.shape, PANEL_BYTES // a.itemsize
+    depth = DEPTH if delta.shape[1] > 512 else DEPTH // 4  # deep enough to be copied if far apart
+    for first in range(0, R, depth):
+        last = min(R, first + depth)
+        right = panels[: -(-K // W) * W * (last - first)].reshape(-(-K // W), last - first, W)
+        pack_parallel(a[first:last], right)
+        multiply_parallel(delta[first:last].T, right, dw, True)
 
 
 @njit_fast
@@ -1020,6 +1016,10 @@ class RNN:
     def _ends(self, h, rows, span, last):
         """Note the states of sequences that end in a piece; return those of the others, to go on."""
         (first, stop), N = span, len(rows.order)
+        if stop - first == len(rows.counts):  # all steps at once
+            for part, found in zip(last, h, strict=True):
+                part[rows.order] = found[rows.last]
+            return [part[:0] for part in h]
         begin = N + rows.ahead[first] if first else 0  # in the states of the whole
         here = (rows.last >= begin) & (rows.last < N + rows.ahead[stop])
         shift = len(h[0]) - (rows.ahead[stop] - rows.ahead[first]) - begin if first else 0
