@@ -36,8 +36,16 @@ def equal(a, b, rtol):
             np.testing.assert_allclose(x, y, rtol=0, atol=rtol * max(1e-300, np.nanmax(np.abs(y))))
 
 
+def changed(args, how):
+    """Return arguments with a function applied to every array, those in tuples too."""
+    return tuple(
+        changed(a, how) if isinstance(a, tuple) else how(a) if isinstance(a, np.ndarray) else a
+        for a in args
+    )
+
+
 def copies(args):
-    return tuple(a.copy() if isinstance(a, np.ndarray) else a for a in args)
+    return changed(args, np.copy)
 
 
 @compiled_only
@@ -62,9 +70,8 @@ def test_leaves_its_input_alone(kernel, make_args, rng):
     args = make_args(rng)
     kept = copies(args)
     kernel(*args)
-    for given, before in zip(args, kept, strict=True):
-        if isinstance(given, np.ndarray):
-            np.testing.assert_array_equal(given, before)
+    for given, before in zip(leaves(args), leaves(kept), strict=True):
+        np.testing.assert_array_equal(given, before)
 
 
 @pytest.mark.parametrize(("kernel", "make_args"), ROWS)
@@ -73,25 +80,19 @@ def test_takes_strided_arrays(kernel, make_args, rng):
     args = make_args(rng)
 
     def strided(a):
-        if not isinstance(a, np.ndarray) or a.ndim == 0:
+        if a.ndim == 0:
             return a
         wide = np.zeros((*a.shape[:-1], 2 * a.shape[-1]), dtype=a.dtype)
         wide[..., ::2] = a
         return wide[..., ::2]
 
-    equal(kernel(*map(strided, args)), kernel(*args), 1e-13)
+    equal(kernel(*changed(args, strided)), kernel(*args), 1e-13)
 
 
 @pytest.mark.parametrize(("kernel", "make_args"), ROWS)
 def test_float32(kernel, make_args, rng):
     """In single precision the result is right to single precision."""
     args = make_args(rng)
-    single = tuple(
-        a.astype(np.float32) if isinstance(a, np.ndarray) and a.dtype == np.float64 else a
-        for a in args
-    )
-    double = tuple(
-        a.astype(np.float64) if isinstance(a, np.ndarray) and a.dtype == np.float32 else a
-        for a in single
-    )
+    single = changed(args, lambda a: a.astype(np.float32) if a.dtype == np.float64 else a)
+    double = changed(single, lambda a: a.astype(np.float64) if a.dtype == np.float32 else a)
     equal(kernel(*single), kernel(*double), 2e-5)

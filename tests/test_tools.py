@@ -197,6 +197,22 @@ def test_source_is_labelled_by_character():
         data.source(files=10_000)
 
 
+def test_names_look_like_what_they_are():
+    names = data.names()
+    assert set(names) == {"function", "class", "constant"}
+    assert min(map(len, names.values())) > 100
+    for kind, some in names.items():
+        assert list(some) == sorted(set(some)) and all(map(str.isidentifier, some))
+        assert all(word[0].islower() == (kind == "function") for word in some)
+        assert all((word == word.upper()) == (kind == "constant") for word in some)
+
+
+def test_tunes_say_what_they_are():
+    tunes = data.tunes()
+    assert len(tunes) == len({tune.name for tune in tunes}) >= 12
+    assert all(tune.about and tune.notes and tune.eighths in (6, 8) for tune in tunes)
+
+
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(data.DataError, match="pip install scikit-learn"):

@@ -11,6 +11,11 @@ Two sets of options are used in the book:
 fast kernels: sums may be reordered and multiply-adds fused, while NaN and infinities keep their
 meaning (never ``fastmath=True``).
 
+A compiled kernel holds copies of the kernels it calls, and of several copies that are loaded the
+first one runs. Copies of a loop whose sums may be reordered can round differently, so that results
+would depend on what had been compiled before. A loop over floating-point numbers that fast kernels
+share is therefore inlined into each of them: ``njit_fast(forceinline=True)``.
+
 Where no private folder can be written, kernels compile in memory in every new process; nothing
 raises. Cache files are pickles, so they only ever live in a folder of the user's own.
 """

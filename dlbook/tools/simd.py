@@ -209,10 +209,18 @@ def tile(context, rows, a, i, panel, c, j, columns, more):
         k.add_incoming(builder.add(k, const(1)), body)
         builder.branch(head)
 
+        # Masks cost many cycles on some processors, so whole rows are stored without
         builder.position_at_end(done)
-        for r in down:
-            for v in across:
-                builder.call(store, [sums[r][v], c_places[r][v], aligned, exists[v]])
+        whole_rows = builder.icmp_signed(">=", columns_, const(len(across) * lanes))
+        with builder.if_else(whole_rows) as (all_there, some_there):
+            with all_there:
+                for r in down:
+                    for v in across:
+                        builder.store(sums[r][v], c_places[r][v], align=bits // 8)
+            with some_there:
+                for r in down:
+                    for v in across:
+                        builder.call(store, [sums[r][v], c_places[r][v], aligned, exists[v]])
         return context.get_dummy_value()
 
     i = j = columns = types.intp

@@ -1,0 +1,1099 @@
+"""Attention: every step looks at all others and takes a weighted mean of what it finds.
+
+Page: ``book/attention.md``. Builds on `sequence_tasks` (the encoder and the decoder), `rnn` (memory by
+name), `training` (the dense layer, first weights), `matmul` (the packed product).
+
+Sources: Bahdanau, Cho & Bengio, ICLR (2015), for attention and its additive score; Luong, Pham &
+Manning, EMNLP (2015), for a context beside the state; Vaswani et al., NeurIPS (2017), for the scaled
+product, several heads, and positions; Milakov & Gimelshein, arXiv:1805.02867 (2018), for softmax in
+one pass; Rabe & Staats, arXiv:2112.05682 (2021), and Dao et al., NeurIPS (2022), for attention whose
+memory does not grow with the square of the time, Dao et al. also for its way back.
+
+Axes: n sequences of a batch; h heads; t steps that ask, s steps that are looked at; k numbers of a
+query and of a key, v those of a value; m width of the model; j units of an additive score; r rows of
+a tile. The capital is the count, except that W is the width of a panel, as in `matmul`.
+
+Names: q queries, k keys, v values, z scores, a weights (a row of them sums to one), o results; do is
+∂C/∂o and so on for every other letter. `seen` says which keys a query may look at. L is the
+logarithm of the sum of a row's exponentials.
+"""
+# ruff: noqa: E741
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numba import get_num_threads
+from numpy.typing import ArrayLike
+
+from dlbook.matmul import DEPTH, PANEL_BYTES, multiply, pack
+from dlbook.rnn import Work, rows_gradient_into, rows_sum_into
+from dlbook.sequence_tasks import EncoderDecoder, Pair
+from dlbook.tools import shapes
+from dlbook.tools.elementary import decay
+from dlbook.tools.jit import njit, njit_fast
+from dlbook.tools.simd import any_layout, largest
+from dlbook.tools.threads import in_threads
+from dlbook.training import cut_up, dense_input_into, dense_into, xavier
+
+__all__ = [
+    "Attended",
+    "AttentiveDecoder",
+    "Heads",
+    "MultiHead",
+    "additive_backward",
+    "additive_scores",
+    "attend",
+    "attend_back",
+    "attend_back_heads",
+    "attend_heads",
+    "attention",
+    "attention_backward",
+    "attention_cost",
+    "carry_back",
+    "causal",
+    "dk",
+    "dq",
+    "dv",
+    "joined",
+    "largest_and_sum",
+    "look",
+    "masked_softmax",
+    "multi_head",
+    "multi_head_backward",
+    "padding",
+    "permuted",
+    "positions",
+    "product_variance",
+    "projected",
+    "recurrence_cost",
+    "row_dots",
+    "scaled_scores",
+    "shift_matrix",
+    "soft_lookup",
+    "softmax_backward",
+    "split",
+    "tiled",
+    "weigh_back_into",
+    "weigh_into",
+    "weights_again",
+]
+
+# One head, written out. Rows are steps.
+
+
+@njit
+def soft_lookup(a, v):
+    """(attention-soft-lookup)  o_tv = Σ_s a_ts v_sv
+    (t s), (s v) -> (t v)
+    """
+    o = np.zeros((a.shape[0], v.shape[1]), a.dtype)
+    for t in range(a.shape[0]):
+        for s in range(v.shape[0]):
+            for e in range(v.shape[1]):
+                o[t, e] += a[t, s] * v[s, e]
+    return o
+
+
+@njit
+def additive_scores(q, k, wq, wk, u):
+    """(attention-additive)  z_ts = Σ_j u_j tanh(Σ_k wq_jk q_tk
+    + Σ_k wk_jk k_sk)
+    (t k), (s k), (j k), (j k), (j) -> (t s)
+    """
+    z = np.zeros((q.shape[0], k.shape[0]), u.dtype)
+    for t in range(q.shape[0]):
+        for s in range(k.shape[0]):
+            for j in range(u.shape[0]):
+                b = 0 * u[j]
+                for i in range(q.shape[1]):
+                    b += wq[j, i] * q[t, i]
+                for i in range(k.shape[1]):
+                    b += wk[j, i] * k[s, i]
+                z[t, s] += u[j] * np.tanh(b)
+    return z
+
+
+@njit
+def additive_backward(dz, q, k, wq, wk, u):
+    """(attention-additive-backward)  e_ts = dz_ts u (1 − b_ts²),
+    du = Σ dz_ts b_ts,  dwq = Σ e_ts q_tᵀ,  dq_t = Σ_s wqᵀ e_ts,  …
+    (t s), (t k), (s k), (j k), (j k), (j) -> as q, k, wq, wk, u
+    """
+    dq, dk, du = np.zeros_like(q), np.zeros_like(k), np.zeros_like(u)
+    dwq, dwk = np.zeros_like(wq), np.zeros_like(wk)
+    for t in range(dz.shape[0]):
+        for s in range(dz.shape[1]):
+            for j in range(u.shape[0]):
+                b = np.tanh(np.sum(wq[j] * q[t]) + np.sum(wk[j] * k[s]))
+                e = dz[t, s] * u[j] * (1 - b**2)
+                du[j] += dz[t, s] * b
+                dq[t] += e * wq[j]
+                dk[s] += e * wk[j]
+                dwq[j] += e * q[t]
+                dwk[j] += e * k[s]
+    return dq, dk, dwq, dwk, du
+
+
+@njit
+def product_variance(K, q_variance, k_variance):
+    """(attention-scale)  Var Σ_k q_k k_k = K Var q_k Var k_k
+    (), (), () -> ()
+    """
+    return K * q_variance * k_variance
+
+
+@njit
+def scaled_scores(q, k):
+    """(attention-scaled-dot)  z_ts = Σ_k q_tk k_sk / √K
+    (t k), (s k) -> (t s)
+    """
+    z = np.zeros((q.shape[0], k.shape[0]), q.dtype)
+    for t in range(q.shape[0]):
+        for s in range(k.shape[0]):
+            for i in range(q.shape[1]):
+                z[t, s] += q[t, i] * k[s, i]
+            z[t, s] /= np.sqrt(q.shape[1])
+    return z
+
+
+@njit
+def causal(T, S, first):
+    """(attention-causal)  seen_ts = [s ≤ first + t], steps counted from 0
+    (), (), () -> (t s)
+    """
+    seen = np.zeros((T, S), np.bool_)
+    for t in range(T):
+        for s in range(S):
+            seen[t, s] = s <= first + t
+    return seen
+
+
+@njit
+def padding(length, T, S):
+    """(attention-padding)  seen_ts = [s < length], steps counted from 0
+    (), (), () -> (t s)
+    """
+    seen = np.zeros((T, S), np.bool_)
+    for t in range(T):
+        for s in range(S):
+            seen[t, s] = s < length
+    return seen
+
+
+@njit
+def masked_softmax(z, seen):
+    """(attention-mask)  a_ts = [seen_ts] exp(z_ts) / Σ_r [seen_tr] exp(z_tr)
+    (t s), (t s) -> (t s)
+
+    A row that sees nothing is zero throughout.
+    """
+    a = np.zeros_like(z)
+    for t in range(z.shape[0]):
+        most, total = -np.inf, 0 * z[t, 0]
+        for s in range(z.shape[1]):
+            if seen[t, s]:
+                most = max(most, z[t, s].real)
+        for s in range(z.shape[1]):
+            if seen[t, s]:
+                a[t, s] = np.exp(z[t, s] - most)
+                total += a[t, s]
+        if most > -np.inf:
+            a[t] /= total
+    return a
+
+
+@njit
+def look(q, k, v, seen):
+    """o = softmax(q kᵀ / √K over what is seen) v; also the weights
+    (t k), (s k), (s v), (t s) -> (t v), (t s)
+    """
+    a = masked_softmax(scaled_scores(q, k), seen)
+    return soft_lookup(a, v), a
+
+
+# Its way back
+
+
+@njit
+def softmax_backward(da, a):
+    """(attention-softmax-backward)  dz_ts = a_ts (da_ts − Σ_r a_tr da_tr)
+    (t s), (t s) -> (t s)
+    """
+    dz = np.empty_like(da)
+    for t in range(a.shape[0]):
+        mean = 0 * a[t, 0]
+        for s in range(a.shape[1]):
+            mean += a[t, s] * da[t, s]
+        for s in range(a.shape[1]):
+            dz[t, s] = a[t, s] * (da[t, s] - mean)
+    return dz
+
+
+@njit
+def dq(dz, k):
+    """(attention-dq)  dq_tk = Σ_s dz_ts k_sk / √K
+    (t s), (s k) -> (t k)
+    """
+    found = np.zeros((dz.shape[0], k.shape[1]), dz.dtype)
+    for t in range(dz.shape[0]):
+        for s in range(dz.shape[1]):
+            for i in range(k.shape[1]):
+                found[t, i] += dz[t, s] * k[s, i] / np.sqrt(k.shape[1])
+    return found
+
+
+@njit
+def dk(dz, q):
+    """(attention-dk)  dk_sk = Σ_t dz_ts q_tk / √K
+    (t s), (t k) -> (s k)
+    """
+    found = np.zeros((dz.shape[1], q.shape[1]), dz.dtype)
+    for t in range(dz.shape[0]):
+        for s in range(dz.shape[1]):
+            for i in range(q.shape[1]):
+                found[s, i] += dz[t, s] * q[t, i] / np.sqrt(q.shape[1])
+    return found
+
+
+@njit
+def dv(a, do):
+    """(attention-dv)  dv_sv = Σ_t a_ts do_tv
+    (t s), (t v) -> (s v)
+    """
+    found = np.zeros((a.shape[1], do.shape[1]), a.dtype)
+    for t in range(a.shape[0]):
+        for s in range(a.shape[1]):
+            for e in range(do.shape[1]):
+                found[s, e] += a[t, s] * do[t, e]
+    return found
+
+
+@njit
+def carry_back(do, q, k, v, a):
+    """From ∂C/∂o to ∂C/∂q, ∂C/∂k, ∂C/∂v, where da_ts = Σ_v do_tv v_sv
+    (t v), (t k), (s k), (s v), (t s) -> (t k), (s k), (s v)
+    """
+    dz = softmax_backward(projected(do, v), a)
+    return dq(dz, k), dk(dz, q), dv(a, do)
+
+
+# Several heads. A head has some columns of the projections for its own.
+
+
+@njit
+def projected(x, w):
+    """z_ti = Σ_m w_im x_tm
+    (t m), (i m) -> (t i)
+    """
+    z = np.zeros((x.shape[0], w.shape[0]), w.dtype)
+    for t in range(x.shape[0]):
+        for i in range(w.shape[0]):
+            for m in range(x.shape[1]):
+                z[t, i] += w[i, m] * x[t, m]
+    return z
+
+
+@njit
+def split(x, h, H):
+    """x^h_ti = x_t,(h I + i): the columns of head h of H
+    (t m), (), () -> (t i)
+    """
+    I = x.shape[1] // H
+    return x[:, h * I : (h + 1) * I].copy()
+
+
+@njit
+def joined(x, wq, wk, wv, H, seen):
+    """o^h = look(q^h, k^h, v^h),  q = x_0 wqᵀ,  k = x_1 wkᵀ,  v = x_1 wvᵀ
+    2 of (t m), (i m), (i m), (i m), (), (t s) -> (t i), (h t s)
+    """
+    q, k, v = projected(x[0], wq), projected(x[1], wk), projected(x[1], wv)
+    I = v.shape[1] // H
+    o, a = np.zeros_like(q), np.zeros((H, q.shape[0], k.shape[0]), q.dtype)
+    for h in range(H):
+        found = look(split(q, h, H), split(k, h, H), split(v, h, H), seen)
+        o[:, h * I : (h + 1) * I], a[h] = found
+    return o, a
+
+
+@njit
+def multi_head(x, y, wq, wk, wv, wo, H, seen):
+    """(attention-multi-head)  z_tm = Σ_h Σ_i wo_m,(hI+i) o^h_ti,
+    o^h = look(x wqᵀ, y wkᵀ, y wvᵀ restricted to the columns of head h)
+    (t m), (s m), (i m), (i m), (i m), (m i), (), (t s) -> (t m)
+    """
+    o, _ = joined((x, y), wq, wk, wv, H, seen)
+    return projected(o, wo)
+
+
+@njit
+def multi_head_backward(dz, x, y, wq, wk, wv, wo, H, seen):
+    """(attention-multi-head-backward)  dwo = dzᵀ o,  dwq = dqᵀ x,
+    dwk = dkᵀ y,  dwv = dvᵀ y,  dx = dq wq,  dy = dk wk + dv wv
+    (t m), (t m), (s m), 3 of (i m), (m i), (), (t s) -> as x, y, weights
+    """
+    o, a = joined((x, y), wq, wk, wv, H, seen)
+    do, I = soft_lookup(dz, wo), o.shape[1] // H
+    q, k, v = projected(x, wq), projected(y, wk), projected(y, wv)
+    dq_, dk_, dv_ = np.zeros_like(q), np.zeros_like(k), np.zeros_like(v)
+    for h in range(H):
+        at = slice(h * I, (h + 1) * I)
+        some = split(q, h, H), split(k, h, H), split(v, h, H)
+        dq_[:, at], dk_[:, at], dv_[:, at] = carry_back(
+            split(do, h, H), some[0], some[1], some[2], a[h]
+        )
+    dy = soft_lookup(dk_, wk) + soft_lookup(dv_, wv)
+    dwq, dwk, dwv = dv(dq_, x), dv(dk_, y), dv(dv_, y)
+    return soft_lookup(dq_, wq), dy, dwq, dwk, dwv, dv(dz, o)
+
+
+# Order
+
+
+@njit
+def permuted(x, order):
+    """(attention-permutation)  (P x)_tm = x_(order_t) m
+    (t m), (t) -> (t m)
+    """
+    out = np.empty_like(x)
+    for t in range(x.shape[0]):
+        out[t] = x[order[t]]
+    return out
+
+
+@njit
+def positions(T, M):
+    """(attention-positional)  p_t,2i = sin(t ω_i),  p_t,2i+1 = cos(t ω_i),
+    ω_i = 10000^(−2i/M)
+    (), () -> (t m)
+    """
+    p = np.empty((T, M))
+    for t in range(T):
+        for m in range(M):
+            angle = t * 10000.0 ** (-(m - m % 2) / M)
+            p[t, m] = np.cos(angle) if m % 2 else np.sin(angle)
+    return p
+
+
+@njit
+def shift_matrix(c, M):
+    """(attention-shift)  p_{t+c} = M_c p_t,
+    M_c of blocks [[cos cω, sin cω], [−sin cω, cos cω]]
+    (), () -> (m m)
+    """
+    matrix = np.zeros((M, M))
+    for m in range(0, M, 2):
+        angle = c * 10000.0 ** (-m / M)
+        matrix[m, m] = matrix[m + 1, m + 1] = np.cos(angle)
+        matrix[m, m + 1] = np.sin(angle)
+        matrix[m + 1, m] = -np.sin(angle)
+    return matrix
+
+
+# In one pass, and in tiles
+
+
+@njit
+def largest_and_sum(z):
+    """(attention-online-softmax)  m ← max(m, z_s),
+    l ← l exp(m_old − m) + exp(z_s − m)
+    (s) -> (), ()
+    """
+    m, l = -np.inf, 0.0
+    for s in range(z.shape[0]):
+        new = max(m, z[s])
+        l = l * np.exp(m - new) + np.exp(z[s] - new)
+        m = new
+    return m, l
+
+
+@njit
+def tiled(q, k, v, R):
+    """(attention-tiled)  m′ = max(m, max_s z_s),  c = exp(m − m′),
+    p_s = exp(z_s − m′),  l ← l c + Σ_s p_s,  o ← o c + Σ_s p_s v_s
+    (t k), (s k), (s v), () -> (t v), (t)
+
+    For each block of R keys; gives o / l, and L = m + log l.
+    """
+    o = np.zeros((q.shape[0], v.shape[1]), q.dtype)
+    m, l = np.full(q.shape[0], -np.inf), np.zeros(q.shape[0], q.dtype)
+    for s in range(0, k.shape[0], R):
+        z = scaled_scores(q, k[s : s + R])
+        for t in range(q.shape[0]):
+            new = max(m[t], z[t].max())
+            p, c = np.exp(z[t] - new), np.exp(m[t] - new)
+            l[t] = l[t] * c + np.sum(p)
+            for e in range(v.shape[1]):
+                o[t, e] = o[t, e] * c + np.sum(p * v[s : s + R, e])
+            m[t] = new
+    return o / l.reshape(-1, 1), m + np.log(l)
+
+
+@njit
+def weights_again(z, L):
+    """(attention-recompute)  a_ts = exp(z_ts − L_t)
+    (t s), (t) -> (t s)
+    """
+    a = np.empty_like(z)
+    for t in range(z.shape[0]):
+        for s in range(z.shape[1]):
+            a[t, s] = np.exp(z[t, s] - L[t])
+    return a
+
+
+@njit
+def row_dots(do, o):
+    """(attention-row-dots)  Σ_s a_ts da_ts = Σ_v do_tv o_tv
+    (t v), (t v) -> (t)
+    """
+    found = np.zeros(o.shape[0], o.dtype)
+    for t in range(o.shape[0]):
+        for e in range(o.shape[1]):
+            found[t] += do[t, e] * o[t, e]
+    return found
+
+
+# What it costs
+
+
+@njit
+def attention_cost(T, M):
+    """(attention-cost)  2 T² M, and 4 T M² for the projections
+    (), () -> (), ()
+
+    Multiply-adds of scores and mixing, and of four projections.
+    """
+    return 2 * T**2 * M, 4 * T * M**2
+
+
+@njit
+def recurrence_cost(T, M):
+    """(attention-recurrence-cost)  2 T M²
+    (), () -> ()
+
+    Multiply-adds of a recurrent layer of M units that reads M numbers.
+    """
+    return 2 * T * M**2
+
+
+# The same, fast, in tiles. Arrays of a head are rows that lie `step` apart, from row `first` on:
+# queries, keys and values may stand as (n, h, t, k), where a head has its rows together, or as
+# (n, t, h, k), as a projection leaves them, where the heads of a step lie side by side.
+
+KEYS, STRIP, BLOCK = 64, 24, 64  # of a tile: keys, and queries on the way forth and back
+GROUP = 16  # queries, and keys, that share a border where a tile lies on the diagonal
+PARALLEL_FROM = 2_000_000  # multiply-adds
+
+
+@njit_fast
+def rows_at(x, first, step, i, count):
+    """Return rows i to i + count of a head
+    (rows k), (), (), (), () -> (count k)
+    """
+    return any_layout(x[first + i * step : first + (i + count) * step : step])
+
+
+@njit_fast(forceinline=True)
+def weigh_into(z, seen, slope, n, scale, most, sums, o, first, step):
+    """Products of a strip become weights up to a factor; row r sees min(n, seen + slope r) keys
+    (r s), (), (), (), (), (r), (r), (rows v), (), () -> ()
+
+    `most` is the largest product of each row so far, `sums` the sum of weights relative to it, and
+    both go on with this block; where the largest is new, what has been mixed in o is rescaled.
+    """
+    for r in range(most.shape[0]):
+        row = z[r]
+        for s in range(min(n, seen + slope * r), row.size):
+            row[s] = -np.inf
+        old, total = most[r], sums[r]
+        m, new = old, total - total
+        for s in range(row.size):
+            m = largest(m, row[s])
+        for s in range(row.size):
+            w = decay(scale * (row[s] - m))
+            row[s] = w
+            new += w
+        if m != old:
+            c, mixed = decay(scale * (old - m)), o[first + r * step]
+            for e in range(mixed.size):
+                mixed[e] *= c
+            total *= c
+        most[r], sums[r] = m, total + new
+
+
+@njit_fast
+def _look(q, k, v, o, L, total, T, S, places, how, scale, kt, vp, z, sums):
+    """Attention of one head: o and L of the first T of all queries, to S keys."""
+    (fq, fk, step), (first, slope), W = places, how, kt.shape[2]
+    L[:] = -np.inf
+    sums[:T] = 0
+    for t in range(total):
+        o[fq + t * step][:] = 0
+    for begin in range(0, S, KEYS):
+        n, fresh, add = min(KEYS, S - begin), begin < 0, begin >= 0  # no literals: compiled once
+        pack(rows_at(k, fk, step, begin, n).T, any_layout(kt[: -(-n // W)]))
+        pack(rows_at(v, fk, step, begin, n), any_layout(vp[:, :n]))
+        for t in range(max(0, begin - first) * slope, T, STRIP):
+            R, seen = min(STRIP, T - t), (first + t + 1 - begin if slope else n)
+            m = min(n, seen + slope * (R - 1))
+            P = -(-m // W)
+            products = z[: STRIP * P * W].reshape(STRIP, P * W)[:R]
+            multiply(rows_at(q, fq, step, t, R), any_layout(kt[:P]), any_layout(products), fresh)
+            most, so_far, at = L[t : t + R], sums[t : t + R], fq + t * step
+            weigh_into(products, seen, slope, n, scale, most, so_far, o, at, step)
+            mixed = rows_at(o, fq, step, t, R)
+            multiply(any_layout(products[:, :m]), any_layout(vp[:, :m]), mixed, add)
+    zero, one = o.dtype.type(0), o.dtype.type(1)
+    for t in range(T):
+        if sums[t] > zero:  # a query that sees nothing finds nothing: its o is zero, its L is −∞
+            share, mixed = one / sums[t], o[fq + t * step]
+            for e in range(mixed.size):
+                mixed[e] *= share
+        L[t] = scale * L[t] + np.log(sums[t])
+
+
+@njit_fast
+def attend_heads(q, k, v, o, L, lengths, asks, sizes, how, scale, begin, end, kt, vp, z, sums):
+    """Attention of heads `begin` to `end`, counted through all sequences
+    (rows k), (rows k), (rows v), (rows v), (n·h t), (n), (n) -> ()
+
+    `sizes` is (h, t, s, whether the heads of a step lie side by side), `how` (first, slope): query
+    t sees the keys up to first + t with slope 1, and all with slope 0. The rest is memory.
+    """
+    H, T, S, side = sizes
+    for m in range(begin, end):
+        n, h = m // H, m % H
+        step = H if side else 1
+        places = n * H * T + h * (1 if side else T), n * H * S + h * (1 if side else S), step
+        _look(q, k, v, o, L[m], T, asks[n], lengths[n], places, how, scale, kt, vp, z, sums)
+
+
+@njit_fast(forceinline=True)
+def weigh_back_into(z, dz, wide, seen, slope, n, scale, L, dots):
+    """Products become weights, and ∂C/∂weights becomes ∂C/∂products; as in `weigh_into`
+    (r s), (r s), (), (), (), (), (), (r), (r) -> ()
+    """
+    zero = z.dtype.type(0)
+    for r in range(L.shape[0]):
+        row, back, whole, dot = z[r][:wide], dz[r][:wide], L[r], dots[r]
+        for s in range(row.size):
+            w = decay(scale * row[s] - whole)
+            row[s] = w
+            back[s] = scale * w * (back[s] - dot)
+        row, back = z[r], dz[r]
+        for s in range(min(n, seen + slope * r), n):
+            row[s], back[s] = zero, zero
+
+
+@njit_fast
+def _look_back(do, q, k, v, o, L, dq, dk, dv, whole, T, S, places, how, scale, memory):
+    """The way back of one head; `whole` says how many queries and keys there are with padding."""
+    (fq, fk, step), (first, slope) = places, how
+    kt, vt, kp, qp, dop, z, dz, dots = memory
+    W = kt.shape[2]
+    for t in range(T):
+        mixed, back, dot = o[fq + t * step], do[fq + t * step], o.dtype.type(0)
+        for e in range(mixed.size):
+            dot += mixed[e] * back[e]
+        dots[t] = dot
+    for t in range(whole[0]):
+        dq[fq + t * step][:] = 0
+    for s in range(whole[1]):
+        dk[fk + s * step][:] = 0
+        dv[fk + s * step][:] = 0
+    for begin in range(0, S, KEYS):
+        n, fresh, add = min(KEYS, S - begin), begin < 0, begin >= 0  # no literals: compiled once
+        P, keys = -(-n // W), rows_at(k, fk, step, begin, n)
+        pack(keys.T, any_layout(kt[:P]))
+        pack(rows_at(v, fk, step, begin, n).T, any_layout(vt[:P]))
+        pack(keys, any_layout(kp[:, :n]))
+        for t in range(max(0, begin - first) * slope, T, BLOCK):
+            R, seen = min(BLOCK, T - t), (first + t + 1 - begin if slope else n)
+            qs, dos = rows_at(q, fq, step, t, R), rows_at(do, fq, step, t, R)
+            pack(qs, any_layout(qp[:, :R]))
+            pack(dos, any_layout(dop[:, :R]))
+            group = GROUP if seen < n else BLOCK  # on the diagonal, a few rows at a time
+            for a in range(0, R, group):
+                b = min(R, a + group)
+                m = min(n, seen + slope * (b - 1))
+                p = -(-m // W)
+                multiply(qs[a:b], any_layout(kt[:p]), any_layout(z[a:b, : p * W]), fresh)
+                multiply(dos[a:b], any_layout(vt[:p]), any_layout(dz[a:b, : p * W]), fresh)
+                sees, at = seen + slope * a, slice(t + a, t + b)
+                weigh_back_into(z[a:b], dz[a:b], p * W, sees, slope, n, scale, L[at], dots[at])
+                into = rows_at(dq, fq, step, t + a, b - a)
+                multiply(any_layout(dz[a:b, :m]), any_layout(kp[:, :m]), into, add)
+            for a in range(0, n, group):
+                b = min(n, a + group)
+                c = min(R, max(0, a + 1 - seen)) * slope // GROUP * GROUP
+                into = rows_at(dv, fk, step, begin + a, b - a)
+                multiply(any_layout(z[c:R, a:b].T), any_layout(dop[:, c:R]), into, add)
+                into = rows_at(dk, fk, step, begin + a, b - a)
+                multiply(any_layout(dz[c:R, a:b].T), any_layout(qp[:, c:R]), into, add)
+
+
+@njit_fast
+def attend_back_heads(
+    do, q, k, v, o, L, dq, dk, dv, lengths, asks, sizes, how, scale, begin, end, memory
+):
+    """The way back of heads `begin` to `end`; arguments as in `attend_heads`."""
+    H, T, S, side = sizes
+    for m in range(begin, end):
+        n, h = m // H, m % H
+        step = H if side else 1
+        places = n * H * T + h * (1 if side else T), n * H * S + h * (1 if side else S), step
+        some = (T, S), asks[n], lengths[n], places, how, scale, memory
+        _look_back(do, q, k, v, o, L[m], dq, dk, dv, *some)
+
+
+# Memory and threads
+
+
+def _arranged(q, k, v, how, side):
+    """Return sizes of checked arrays, and among how many threads the heads are shared."""
+    (N, T, H, K) = q.shape if side else (q.shape[0], *q.shape[2:0:-1], q.shape[3])
+    S, V = k.shape[1 if side else 2], v.shape[3]
+    todo = N * H * T * S * (K + V) // (1 + how[1])
+    parts = max(1, min(get_num_threads(), N * H, todo // PARALLEL_FROM))
+    return (N, H, T, S, K, V), parts, q.dtype.type(1 / np.sqrt(K)), PANEL_BYTES // q.itemsize
+
+
+def attend(q, k, v, o, L, lengths, how, work, *, side=False, asks=None):
+    """Write the attention of arrays that were checked into o and L.
+
+    Parameters
+    ----------
+    q, k, v, o : ndarray, shape (n, h, t, k), (n, h, s, k), (n, h, s, v), (n, h, t, v)
+        Contiguous. With `side` (n, t, h, k) and so on: the heads of a step lie side by side.
+    L : ndarray, shape (n·h, t)
+        Logarithms of the sums.
+    lengths : ndarray of int64, shape (n,)
+        How many keys each sequence has, from 0 to S.
+    how : (int, int)
+        (first, 1) where query t sees the keys up to first + t only, (0, 0) where it sees all.
+    work : dlbook.rnn.Work
+        Memory, of which each thread has a part of its own.
+    side : bool
+        See above.
+    asks : ndarray of int64, shape (n,), optional
+        How many queries each sequence has, all T where not given. What the others find is zero.
+    """
+    (N, H, T, S, K, V), parts, scale, W = _arranged(q, k, v, how, side)
+    asks = np.full(N, T) if asks is None else asks
+    kt, vp = work.array("kt", parts, KEYS // W, K, W), work.array("vp", parts, -(-V // W), KEYS, W)
+    z, sums = work.array("z", parts, STRIP * KEYS), work.array("dots", parts, T)
+    rows = q.reshape(-1, K), k.reshape(-1, K), v.reshape(-1, V), o.reshape(-1, V)
+
+    def part(m):
+        span = N * H * m // parts, N * H * (m + 1) // parts
+        room = kt[m], vp[m], z[m], sums[m]
+        attend_heads(*rows, L, lengths, asks, (H, T, S, side), how, scale, *span, *room)
+
+    in_threads(part, parts)
+
+
+def attend_back(do, q, k, v, o, L, dq, dk, dv, lengths, how, work, *, side=False, asks=None):
+    """Write ∂C/∂q, ∂C/∂k and ∂C/∂v from ∂C/∂o and what `attend` has written; as there."""
+    (N, H, T, S, K, V), parts, scale, W = _arranged(q, k, v, how, side)
+    asks = np.full(N, T) if asks is None else asks
+    kt, vt = work.array("kt", parts, KEYS // W, K, W), work.array("vt", parts, KEYS // W, V, W)
+    kp = work.array("kp", parts, -(-K // W), KEYS, W)
+    qp, dop = (work.array(name, parts, -(-I // W), BLOCK, W) for name, I in (("qp", K), ("dop", V)))
+    z, dz = (work.array(name, parts, BLOCK, KEYS) for name in ("products", "dz"))
+    dots = work.array("dots", parts, T)
+    rows = (x.reshape(-1, I) for x, I in ((do, V), (q, K), (k, K), (v, V), (o, V)))
+    into = (x.reshape(-1, I) for x, I in ((dq, K), (dk, K), (dv, V)))
+    rows = *rows, L, *into, lengths, asks, (H, T, S, side), how, scale
+
+    def part(m):
+        span = N * H * m // parts, N * H * (m + 1) // parts
+        room = kt[m], vt[m], kp[m], qp[m], dop[m], z[m], dz[m], dots[m]
+        attend_back_heads(*rows, *span, room)
+
+    in_threads(part, parts)
+
+
+# Public functions
+
+
+class Attended(NamedTuple):
+    """What attention gives, and all that its way back needs besides."""
+
+    o: np.ndarray  # (n, h, t, v)
+    L: np.ndarray  # (n, h, t): logarithm of the sum of exponentials, −∞ where nothing is seen
+
+
+def _checked(q, k, v, causal, lengths, first):
+    """Return the three arrays in one dtype, lengths, and how queries see."""
+    axes = shapes.Axes()
+    q, k = (
+        axes.floats("q", q, "n h t k", finite=False),
+        axes.floats("k", k, "n h s k", finite=False),
+    )
+    v = axes.floats("v", v, "n h s v", finite=False)
+    if not q.dtype == k.dtype == v.dtype:
+        raise TypeError(f"q, k and v are {q.dtype}, {k.dtype} and {v.dtype}, expected one dtype")
+    if not isinstance(causal, (bool, np.bool_)):
+        raise TypeError(f"causal is {shapes.shown(causal)}, expected True or False")
+    first = shapes.count("first", first, least=0)
+    if first and not causal:
+        raise ValueError(f"first is {first}, which has a meaning for causal attention only")
+    S = axes["s"]
+    lengths = np.full(len(q), S) if lengths is None else lengths
+    lengths = axes.labels("lengths", lengths, "n", S + 1)
+    return q, k, v, lengths, (first, 1) if causal else (0, 0), axes
+
+
+def attention(
+    q: ArrayLike,
+    k: ArrayLike,
+    v: ArrayLike,
+    *,
+    causal: bool = False,
+    lengths: ArrayLike | None = None,
+    first: int = 0,
+) -> Attended:
+    """Return softmax(q kᵀ / √K) v for all heads of all sequences, in tiles.
+
+    The weights are never there all at once: memory grows with t and s, not with their product.
+
+    Parameters
+    ----------
+    q : array_like, shape (n, h, t, k)
+        Queries, float32 or float64; NaN and infinities pass through.
+    k : array_like, shape (n, h, s, k)
+        Keys, of the same dtype.
+    v : array_like, shape (n, h, s, v)
+        Values.
+    causal : bool
+        Whether query t sees the keys 0 to first + t only.
+    lengths : array_like of int, shape (n,), optional
+        How many keys a sequence has, from 0 on; all s where not given.
+    first : int
+        The place of the first query among the keys, for causal attention: where the keys of
+        earlier steps were kept, and only the queries of the last steps are new.
+
+    Returns
+    -------
+    Attended
+        A query that sees no key at all finds zero; PyTorch's answer depends on its version.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If shapes or dtypes do not fit, or a length is out of range.
+
+    References
+    ----------
+    Vaswani et al., NeurIPS (2017), equation 1; Dao et al., NeurIPS (2022), algorithm 1.
+    """
+    q, k, v, lengths, how, axes = _checked(q, k, v, causal, lengths, first)
+    (N, H, T, _), work = q.shape, Work(q.dtype)
+    o, L = np.empty((N, H, T, axes["v"]), q.dtype), np.empty((N, H, T), q.dtype)
+    attend(q, k, v, o, L.reshape(-1, T), lengths, how, work)
+    return Attended(o, L)
+
+
+def attention_backward(
+    do: ArrayLike,
+    q: ArrayLike,
+    k: ArrayLike,
+    v: ArrayLike,
+    found: Attended,
+    *,
+    causal: bool = False,
+    lengths: ArrayLike | None = None,
+    first: int = 0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the derivatives of a cost with respect to queries, keys and values.
+
+    Parameters
+    ----------
+    do : array_like, shape (n, h, t, v)
+        ∂C/∂o.
+    q, k, v, causal, lengths, first
+        As they were given to `attention`.
+    found : Attended
+        What it returned.
+
+    Returns
+    -------
+    dq, dk, dv : ndarray
+        Shaped as q, k and v.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `attention` does, and if do or found do not fit.
+    """
+    q, k, v, lengths, how, axes = _checked(q, k, v, causal, lengths, first)
+    if not isinstance(found, Attended):
+        raise TypeError(f"found is {shapes.shown(found)}, expected what attention returned")
+    do = axes.floats("do", do, "n h t v", finite=False)
+    o, L = axes.floats("found.o", found.o, "n h t v", finite=False), found.L
+    L = axes.floats("found.L", L, "n h t", finite=False).reshape(-1, axes["t"])
+    if not do.dtype == o.dtype == L.dtype == q.dtype:
+        raise TypeError(f"do is {do.dtype} and found is {o.dtype}, expected {q.dtype} as q")
+    into = np.empty_like(q), np.empty_like(k), np.empty_like(v)
+    attend_back(do, q, k, v, o, L, *into, lengths, how, Work(q.dtype))
+    return into
+
+
+class Heads(NamedTuple):
+    """Parameters of a `MultiHead`, or their gradients; all are views of ``flat``."""
+
+    flat: np.ndarray
+    wq: np.ndarray  # (i, m), where i counts the columns of all heads
+    wk: np.ndarray  # (i, m)
+    wv: np.ndarray  # (i, m)
+    wo: np.ndarray  # (m, i)
+    bq: np.ndarray  # (i,)
+    bk: np.ndarray  # (i,)
+    bv: np.ndarray  # (i,)
+    bo: np.ndarray  # (m,)
+
+
+class Kept(NamedTuple):
+    """What the way back of a `MultiHead` needs; arrays belong to the memory they were made in."""
+
+    x: np.ndarray  # (n·t, m)
+    y: np.ndarray  # (n·s, m)
+    q: np.ndarray  # (n, t, h, i/h)
+    k: np.ndarray  # (n, s, h, i/h)
+    v: np.ndarray
+    o: np.ndarray
+    L: np.ndarray  # (n·h, t)
+    lengths: np.ndarray
+    how: tuple
+
+
+@dataclass(frozen=True)
+class MultiHead:
+    """Attention of several heads between two projections, of a sequence to itself or to another.
+
+    Parameters
+    ----------
+    width : int
+        Numbers of a step, m.
+    heads : int
+        It divides the width: each head has width / heads columns of the projections.
+    dtype : {"float32", "float64"}
+        Of parameters and data.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one of them is not what is described here.
+    """
+
+    width: int
+    heads: int
+    dtype: str = "float32"
+
+    def __post_init__(self):
+        """Check all of them at once."""
+        shapes.count("width", self.width)
+        shapes.count("heads", self.heads)
+        shapes.choice("dtype", self.dtype, ("float32", "float64"))
+        if self.width % self.heads:
+            raise ValueError(f"heads is {self.heads}, which does not divide the width {self.width}")
+
+    def init(self, rng: np.random.Generator) -> Heads:
+        """Draw weights of Xavier's variance; biases are zero."""
+        shapes.generator("rng", rng)
+        M = self.width
+        sizes = [(M, M)] * 4 + [(M,)] * 4
+        flat = np.zeros(4 * M * M + 4 * M, self.dtype)
+        params = Heads(flat, *cut_up(flat, sizes))
+        for w in params[1:5]:
+            w[:] = xavier((M, M), rng)
+        return params
+
+    def up(self, params, x, y, lengths, how, work, name="") -> tuple[np.ndarray, Kept]:
+        """Return what queries of x find in y, as (n, t, m), and what the way back needs.
+
+        Parameters
+        ----------
+        params : Heads
+            The projections.
+        x, y : ndarray, shape (n, t, m), (n, s, m)
+            Steps that ask and steps that are looked at; y is x for self-attention. Trusted.
+        lengths, how
+            As in `attend`.
+        work : dlbook.rnn.Work
+            Memory.
+        name : str
+            Tells apart what several layers keep in the same memory.
+        """
+        (N, T, M), S, H = x.shape, y.shape[1], self.heads
+        x, y, panels = x.reshape(-1, M), y.reshape(-1, M), self._panels(work)
+        q, k, v, o, z = (
+            work.array((letter, name), N, steps, H, M // H)
+            for letter, steps in (("q", T), ("k", S), ("v", S), ("o", T), ("z", T))
+        )
+        L = work.array(("L", name), N * H, T)
+        dense_into(x, params.wq, params.bq, panels, q.reshape(-1, M))
+        dense_into(y, params.wk, params.bk, panels, k.reshape(-1, M))
+        dense_into(y, params.wv, params.bv, panels, v.reshape(-1, M))
+        attend(q, k, v, o, L, lengths, how, work, side=True)
+        dense_into(o.reshape(-1, M), params.wo, params.bo, panels, z.reshape(-1, M))
+        return z.reshape(N, T, M), Kept(x, y, q, k, v, o, L, lengths, how)
+
+    def down(self, params, dz, kept, grads, work) -> tuple[np.ndarray, np.ndarray]:
+        """Return ∂C/∂x and ∂C/∂y from ∂C/∂z, and add to the gradient.
+
+        Parameters
+        ----------
+        params, grads : Heads
+            The projections, and where their gradient goes.
+        dz : ndarray, shape (n, t, m)
+            What comes from above.
+        kept : Kept
+            From `up`.
+        work : dlbook.rnn.Work
+            Memory.
+        """
+        (N, T, M), S, panels = dz.shape, kept.k.shape[1], self._panels(work)
+        dz, do = dz.reshape(-1, M), work.array("do", *kept.o.shape)
+        dq, dk, dv = (
+            work.array(n, *a.shape) for n, a in zip(("dq", "dk", "dv"), kept[2:5], strict=True)
+        )
+        rows_gradient_into(dz, kept.o.reshape(-1, M), panels, grads.wo)
+        rows_sum_into(dz, grads.bo)
+        dense_input_into(dz, params.wo, panels, do.reshape(-1, M))
+        attend_back(do, *kept[2:7], dq, dk, dv, kept.lengths, kept.how, work, side=True)
+        dx, dy = work.array("dx", N * T, M), work.array("dy", N * S, M)
+        part = work.array("part of dy", N * S, M)
+        for d, w, rows, dw, db, into in (
+            (dq, params.wq, kept.x, grads.wq, grads.bq, dx),
+            (dk, params.wk, kept.y, grads.wk, grads.bk, dy),
+            (dv, params.wv, kept.y, grads.wv, grads.bv, part),
+        ):
+            d = d.reshape(-1, M)
+            rows_gradient_into(d, rows, panels, dw)
+            rows_sum_into(d, db)
+            dense_input_into(d, w, panels, into)
+        dy += part
+        return dx.reshape(N, T, M), dy.reshape(N, S, M)
+
+    def _panels(self, work):
+        """Return memory for a packed factor."""
+        M = self.width
+        return work.array(
+            "panels", M * M + (M + PANEL_BYTES // work.dtype.itemsize) * max(M, DEPTH)
+        )
+
+
+# A decoder that looks at what was read
+
+
+@dataclass(frozen=True)
+class AttentiveDecoder(EncoderDecoder):
+    """An `EncoderDecoder` whose decoder asks at each step what it should look at.
+
+    The state of the decoder is the query; the states of the encoder are the values and, after one
+    matrix, the keys. Scores are made of the state and of the context that was found. All else, the
+    way states come about included, is as in the network without attention.
+
+    References
+    ----------
+    Luong, Pham & Manning, EMNLP (2015), the score they call *general*.
+    """
+
+    @property
+    def width(self) -> int:
+        """Return how many numbers the scores are made of, those of state and context."""
+        return 2 * self.hidden
+
+    def _more(self) -> list[tuple[int, ...]]:
+        """Return the shape of the matrix from the encoder's states to keys."""
+        return [(self.hidden, self.hidden)]
+
+    def _laid_out(self, name, rows, places, shape, work):
+        """Return rows as (n, 1, t, j), zero where a sequence has ended."""
+        out = work.array(name, shape[0], 1, shape[1], self.hidden)
+        out[:] = 0
+        out.reshape(-1, self.hidden)[places] = rows
+        return out
+
+    def _lengths(self, spans):
+        """Return how many symbols of each line were read, and how many states look at them."""
+        (n, t, u), places = spans.shape, (spans.source.places, spans.target.places)
+        return [
+            np.bincount(p // steps, minlength=n) for p, steps in zip(places, (t, u), strict=True)
+        ]
+
+    def _asked(self, params, d, h, spans, work):
+        """Return queries, keys and values of a batch, laid out."""
+        (n, t, u), source = spans.shape, spans.source.places
+        keys = work.array("key rows", len(h), self.hidden)
+        none = np.zeros(self.hidden, self.dtype)
+        dense_into(np.ascontiguousarray(h), params.more[0], none, self._panels(work, len(h)), keys)
+        q = self._laid_out("queries", d, spans.target.places, (n, u), work)
+        k = self._laid_out("keys", keys, source, (n, t), work)
+        v = self._laid_out("values", h, source, (n, t), work)
+        return q, k, v
+
+    def _seen(self, params, d, h, spans, work):
+        """Return states and contexts side by side."""
+        (n, _, u), J = spans.shape, self.hidden
+        asked = self._asked(params, d, h, spans, work)
+        o, L = work.array("found", n, 1, u, J), work.array("sums", n, u)
+        lengths, asks = self._lengths(spans)
+        attend(*asked, o, L, lengths, (0, 0), work, asks=asks)
+        seen = work.array("seen", len(d), 2 * J)
+        seen[:, :J], seen[:, J:] = d, o.reshape(-1, J)[spans.target.places]
+        return seen
+
+    def _seen_back(self, params, dseen, d, h, spans, grads, work):
+        """Return ∂C/∂d and ∂C/∂h; add to the gradient of the matrix."""
+        (n, t, u), J = spans.shape, self.hidden
+        source, target = spans.source.places, spans.target.places
+        q, k, v = (
+            work.array(name, n, 1, steps, J)
+            for name, steps in (("queries", u), ("keys", t), ("values", t))
+        )
+        lengths, asks = self._lengths(spans)
+        o, L = work.array("found", n, 1, u, J), work.array("sums", n, u)
+        do = self._laid_out("dfound", dseen[:, J:], target, (n, u), work)
+        dq, dk, dv = (
+            work.array(name, *x.shape)
+            for name, x in (("dqueries", q), ("dkeys", k), ("dvalues", v))
+        )
+        attend_back(do, q, k, v, o, L, dq, dk, dv, lengths, (0, 0), work, asks=asks)
+        dd, dh = work.array("dd", len(d), J), work.array("dh", len(h), J)
+        dkeys, panels = dk.reshape(-1, J)[source], self._panels(work, len(h))
+        rows_gradient_into(dkeys, np.ascontiguousarray(h), panels, grads.more[0])
+        dense_input_into(dkeys, params.more[0], panels, dh)
+        dh += dv.reshape(-1, J)[source]
+        np.add(dseen[:, :J], dq.reshape(-1, J)[target], out=dd)
+        return dd, dh
+
+    def alignment(self, params: Pair, data: tuple) -> np.ndarray:
+        """Return what each step of the decoder looked at.
+
+        Parameters
+        ----------
+        params : Pair
+            The network.
+        data : tuple (x, y, lengths, ends)
+            As for `check`; the decoder reads y, as in training.
+
+        Returns
+        -------
+        ndarray, shape (n, u, t)
+            Weights; a row sums to one up to the end of y, behind it is zero.
+        """
+        batch, work = self.check(params, data), self.workspace(1)
+        self._up(params, batch, work)
+        (n, t), u, J = batch[0].shape, batch[1].shape[1], self.hidden
+        q = work.decoder.array("queries", n, 1, u, J).astype(float)
+        k = work.decoder.array("keys", n, 1, t, J).astype(float)
+        return np.array(
+            [
+                masked_softmax(scaled_scores(q[m, 0], k[m, 0]), padding(length, u, t))
+                * (np.arange(u) < end)[:, None]
+                for m, (length, end) in enumerate(zip(*batch[2:], strict=True))
+            ]
+        )
