@@ -148,8 +148,9 @@ def lstm_states(x, h_0, c_0, wx, wh, b):
     """
     T, J = x.shape[0], h_0.shape[0]
     h, c = np.empty((T + 1, J), b.dtype), np.empty((T + 1, J), b.dtype)
-    gates, (i, f, g, o) = np.empty((T, 4 * J), b.dtype), gate_slices(J)
-    h[0], c[0] = h_0, c_0
+    gates, h[0], c[0] = np.empty((T, 4 * J), b.dtype), h_0, c_0
+    i, f = slice(0, J), slice(J, 2 * J)
+    g, o = slice(2 * J, 3 * J), slice(3 * J, 4 * J)
     for t in range(T):
         gates[t, i] = input_gate(x[t], h[t], wx[i], wh[i], b[i])
         gates[t, f] = forget_gate(x[t], h[t], wx[f], wh[f], b[f])
@@ -158,12 +159,6 @@ def lstm_states(x, h_0, c_0, wx, wh, b):
         c[t + 1] = cell_state(gates[t, f], c[t], gates[t, i], gates[t, g])
         h[t + 1] = hidden_state(gates[t, o], c[t + 1])
     return h, c, gates
-
-
-@njit
-def gate_slices(J):
-    """Return which rows belong to the first, second, third and fourth gate of J units."""
-    return slice(0, J), slice(J, 2 * J), slice(2 * J, 3 * J), slice(3 * J, 4 * J)
 
 
 # Its way back
@@ -290,7 +285,8 @@ def gru_states(x, start, wx, wh, b):
     """
     T, J = x.shape[0], start.shape[0]
     h, gates = np.empty((T + 1, J), b.dtype), np.empty((T, 4 * J), b.dtype)
-    h[0], (r, z, n, q) = start, gate_slices(J)
+    h[0], r, z = start, slice(0, J), slice(J, 2 * J)
+    n, q = slice(2 * J, 3 * J), slice(3 * J, 4 * J)
     for t in range(T):
         gates[t, r] = reset_gate(x[t], h[t], wx[r], wh[r], b[r])
         gates[t, z] = update_gate(x[t], h[t], wx[z], wh[z], b[z])

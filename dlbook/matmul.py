@@ -460,7 +460,7 @@ def pack(b, out):
     """Copy b into panels: P_qkw = b_k,(qW+w), zero beyond the last column
     (k j) -> (q k w)
     """
-    W, J = PANEL_BYTES // b.itemsize, b.shape[1]  # known when compiling: a row is a few vectors
+    W, J = PANEL_BYTES // b.itemsize, b.shape[1]  # W: known when compiling
     for q in range(out.shape[0]):
         place, first, columns = out[q], q * W, min(W, J - q * W)
         for k in range(b.shape[0]):

@@ -516,6 +516,7 @@ def test_workspaces_do_not_leak_between_steps(rng):
         np.testing.assert_array_equal(*results)
 
 
+@compiled_only
 def test_memory_of_checkpoints():
     """Four times the steps: four times the memory, and twice the memory."""
     used = {}
@@ -558,6 +559,7 @@ def test_sampling_carries_cells(rng):
 # Learning, first weights, refusals
 
 
+@compiled_only
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_a_network_learns_to_add(cell):
     rng = np.random.default_rng(1)
@@ -568,6 +570,7 @@ def test_a_network_learns_to_add(cell):
     assert np.mean((net.predict(out.params, None, x) - y) ** 2) < 1 / 60
 
 
+@compiled_only
 def test_both_ways_see_what_comes_later(rng):
     """The label of a step is the symbol two steps later: one direction cannot know it."""
     x = rng.integers(3, size=(300, 12))
