@@ -3,7 +3,11 @@ PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
+SPREAD := -n logical --maxprocesses 4 --dist worksteal
+APART  := benchmarks book exercises extension main notebooks pages store   # what no compilation changes
 NPM    := $(shell command -v npm 2>/dev/null)
+
+without = $(patsubst %,--ignore=tests/test_%.py,$(1))
 
 .PHONY: help setup book serve test test-modes test-peers test-site bench lint clean
 
@@ -33,13 +37,15 @@ book: $(READY) ## build the site into _build/html
 serve: book    ## build the site and serve it on this machine
 	$(PY) -m dlbook serve _build/html
 
+# The book first, with the machine to itself: its pages measure time.
 test: $(READY) ## run the tests; they build the book and read its results
-	$(PY) -m pytest
+	@$(PY) -m pytest tests/test_book.py; book=$$?; $(PY) -m pytest $(SPREAD) --ignore=tests/test_book.py && exit $$book
 
+# Without compilation NumPy checks the indices of all kernels that run as Python; the rest is checked compiled.
 test-modes: $(READY) ## run the tests without compilation, and with every index checked
-	NUMBA_DISABLE_JIT=1 $(PY) -m pytest
+	NUMBA_DISABLE_JIT=1 $(PY) -m pytest $(SPREAD) $(call without,$(APART))
 	rm -rf _build/kernels-checked
-	NUMBA_BOUNDSCHECK=1 DLBOOK_CACHE_DIR=_build/kernels-checked $(PY) -m pytest $(addprefix --ignore=tests/test_,$(addsuffix .py,book exercises extension notebooks main))
+	NUMBA_BOUNDSCHECK=1 DLBOOK_CACHE_DIR=_build/kernels-checked $(PY) -m pytest $(SPREAD) $(call without,$(APART) jit kernels)
 
 test-peers: $(READY) ## compare the kernels with PyTorch (installs it)
 	$(PY) -c 'import torch' 2>/dev/null || $(PY) -m pip install --quiet --disable-pip-version-check torch==2.13.0

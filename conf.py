@@ -40,6 +40,7 @@ extensions = [
     "answers",
     "maths",
     "downloads",
+    "colours",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",

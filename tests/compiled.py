@@ -2,9 +2,23 @@
 
 import os
 
+import numba
+import numpy as np
 import pytest
 
 compiled_only = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") == "1",
     reason="compilation is switched off by NUMBA_DISABLE_JIT",
 )
+
+
+def same_bits(compute):
+    """Say whether a function returns arrays of the same bits on one thread, on two and on all."""
+    most, found = numba.get_num_threads(), []
+    try:
+        for count in sorted({1, min(2, most), most}):
+            numba.set_num_threads(count)
+            found.append([np.asarray(part).tobytes() for part in compute()])
+    finally:
+        numba.set_num_threads(most)
+    return all(parts == found[0] for parts in found)

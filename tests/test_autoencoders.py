@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from compiled import compiled_only
 from scipy import linalg, special, stats
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
@@ -135,6 +136,7 @@ def test_principal_components_against_sklearn(rng):
         assert ae.eckart_young(found.s, i, 40) == pytest.approx(error, rel=1e-12)
 
 
+@compiled_only  # minutes otherwise
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("j", [2, 4, 8])
 def test_linear_network_finds_the_subspace(j, seed):
@@ -621,6 +623,7 @@ def test_convolutional_single_precision():
     assert relative_error(grads[1].flat, grads[0].flat) < 1e-4
 
 
+@compiled_only  # minutes otherwise
 def test_convolutional_network_learns():
     """Ten epochs, and it reconstructs better than PCA with as many numbers."""
     digits = data.digits(np.float32)

@@ -8,11 +8,11 @@ import itertools
 
 import numpy as np
 
+from benchmarks import steps
 from benchmarks.row import OURS, Row
-from benchmarks.rows.backprop import change
-from benchmarks.rows.training import RATE, jax_whole
+from benchmarks.rows.backprop import change, torch_linear
 
-SIZES, BATCH = (64, 32, 16, 32, 64), 32
+SIZES, BATCH, RATE = (64, 32, 16, 32, 64), 32, 0.01
 
 
 def start():
@@ -25,112 +25,51 @@ def start():
 
 
 def dlbook(adam):
-    """Our model as the loop calls it: a fused gradient, then one pass of the optimizer."""
-    from dlbook import optimization
+    """Our model as the loop calls it."""
     from dlbook.autoencoders import Autoencoder
-    from dlbook.tools.flat import like
 
     x, layers = start()
     net = Autoencoder(SIZES[:3])
     params = net.init(np.random.default_rng())
     params.flat[:] = np.concatenate([np.ravel(p) for layer in layers for p in layer])
-    grads, work = like(params), net.workspace(BATCH)
-    optimizer = optimization.Adam(RATE) if adam else optimization.SGD(RATE)
-    slots, last = optimizer.start(params.flat), [0.0, 0]
 
-    def step():
-        last[1] += 1
-        last[0] = net.loss_and_grad(params, None, (x,), grads, work, None)
-        optimizer.update(params.flat, grads.flat, slots, last[1])
+    def result(loss):
+        return change(loss, zip(params.w[2:], params.b[2:], strict=True), layers)
 
-    def result():
-        return change(last[0], zip(params.w[2:], params.b[2:], strict=True), layers)
-
-    return step, result
+    return steps.our_step(net, params, (x,), RATE, result, adam)
 
 
 def torch_model():
-    """Return PyTorch's model and data, and a function that gives a side's result."""
+    """Return PyTorch's model, its cost, given what stands for it, and a function that gives the result."""
     import torch
     from torch import nn
 
     x, layers = start()
-    linear = [nn.Linear(m, n) for m, n in itertools.pairwise(SIZES)]
-    with torch.no_grad():
-        for module, (w, b) in zip(linear, layers, strict=True):
-            module.weight.copy_(torch.from_numpy(w))
-            module.bias.copy_(torch.from_numpy(b))
+    x = torch.from_numpy(x)
+    linear, result = torch_linear(layers)
     relu = nn.ReLU()
     model = nn.Sequential(linear[0], relu, linear[1], linear[2], relu, linear[3])
 
-    def result(loss):
-        now = [(one.weight.detach().numpy(), one.bias.detach().numpy()) for one in linear]
-        return change(loss, now, layers)
+    def cost(model):
+        return nn.functional.mse_loss(model(x), x, reduction="sum") / (2 * BATCH)
 
-    return torch, model, torch.from_numpy(x), result
-
-
-def cost_of(torch, model, x):
-    return torch.nn.functional.mse_loss(model(x), x, reduction="sum") / (2 * BATCH)
+    return model, cost, result
 
 
-def torch_eager(adam, compiled=False):
-    """PyTorch with its fused optimizer; where compiled, model and cost are one function."""
-    torch, model, x, result = torch_model()
-    kind = torch.optim.Adam if adam else torch.optim.SGD
-    optimizer, last = kind(model.parameters(), lr=RATE, fused=True), [None]
-
-    def cost():
-        return cost_of(torch, model, x)
-
-    if compiled:
-        cost = torch.compile(cost, mode="max-autotune-no-cudagraphs")
-
-    def step():
-        optimizer.zero_grad(set_to_none=True)
-        last[0] = cost()
-        last[0].backward()
-        optimizer.step()
-
-    return step, lambda: result(last[0].detach())
+def torch_eager(adam, mode=None):
+    """PyTorch with its fused optimizer."""
+    model, cost, result = torch_model()
+    return steps.torch_step(model.parameters(), lambda: cost(model), RATE, result, adam, mode)
 
 
 def torch_whole(adam):
-    """The whole step in functional form, with the optimizer written out, in one function."""
-    torch, model, x, result = torch_model()
-    names, tensors = zip(*model.named_parameters(), strict=True)
-    parameters = [p.detach() for p in tensors]
-    m, v = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
-    last, t = [None], torch.zeros(())
-
-    def cost(parameters):
-        given = dict(zip(names, parameters, strict=True))
-        out = torch.func.functional_call(model, given, x)
-        return torch.nn.functional.mse_loss(out, x, reduction="sum") / (2 * BATCH)
-
-    @torch.compile(mode="max-autotune-no-cudagraphs")
-    def whole(parameters, m, v, t):
-        grads, loss = torch.func.grad_and_value(cost)(parameters)
-        t.add_(1)
-        for p, g, a, b in zip(parameters, grads, m, v, strict=True):
-            if not adam:
-                p.sub_(g, alpha=RATE)
-                continue
-            a.mul_(0.9).add_(g, alpha=0.1)
-            b.mul_(0.999).addcmul_(g, g, value=0.001)
-            root = (b / (1 - 0.999**t)).sqrt() + 1e-8
-            p.sub_(RATE / (1 - 0.9**t) * a / root)
-        return loss
-
-    @torch.no_grad()
-    def step():
-        last[0] = whole(parameters, m, v, t)
-
-    return step, lambda: result(last[0])
+    """The whole step in one compiled function."""
+    model, cost, result = torch_model()
+    return steps.torch_whole(model, cost, RATE, result, adam)
 
 
 def jax_jit(adam):
-    """JAX: the whole step under jit, its state donated."""
+    """JAX: the whole step under jit."""
     import jax
 
     x, layers = start()
@@ -144,13 +83,16 @@ def jax_jit(adam):
                 a = jax.nn.relu(a)
         return ((a - x) ** 2).sum() / (2 * BATCH)
 
-    return jax_whole(jax, layers, cost, adam)
+    def result(loss, now):
+        return change(loss, now, layers)
+
+    return steps.jax_step(jax, cost, layers, RATE, result, adam)
 
 
 SIDES = {
     OURS: dlbook,
     "torch": torch_eager,
-    "torch.compile": lambda adam: torch_eager(adam, compiled=True),
+    "torch.compile": lambda adam: torch_eager(adam, steps.TUNED),
     "torch.compile whole": torch_whole,
     "jax": jax_jit,
 }

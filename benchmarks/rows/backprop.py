@@ -8,9 +8,10 @@ import itertools
 
 import numpy as np
 
+from benchmarks import steps
 from benchmarks.row import NOT_BEHIND, OURS, Row
 
-RATE = 0.1
+RATE, ADAM = 0.1, 0.01  # of plain descent, and of Adam in the rows of `training`
 
 
 def start(sizes, batch, dtype):
@@ -65,68 +66,50 @@ def dlbook_checked(sizes, batch, dtype):
     return step, lambda: result(last[0])
 
 
-def torch_model(sizes, batch, dtype):
-    """Return PyTorch's model and data, and a function that gives a side's result."""
+def torch_linear(layers):
+    """Return PyTorch's layers with these weights, and a function that gives the result."""
     import torch
-    from torch import nn
 
-    x, y, layers = start(sizes, batch, dtype)
-    linear = [nn.Linear(m, n, dtype=getattr(torch, dtype)) for m, n in itertools.pairwise(sizes)]
+    linear = [torch.nn.Linear(*w.T.shape, dtype=getattr(torch, w.dtype.name)) for w, _ in layers]
     with torch.no_grad():
         for module, (w, b) in zip(linear, layers, strict=True):
             module.weight.copy_(torch.from_numpy(w))
             module.bias.copy_(torch.from_numpy(b))
-    model = nn.Sequential(*[part for one in linear for part in (one, nn.Sigmoid())][:-1])
 
     def result(loss):
         now = [(one.weight.detach().numpy(), one.bias.detach().numpy()) for one in linear]
         return change(loss, now, layers)
 
-    return torch, model, torch.from_numpy(x), torch.from_numpy(y), result
+    return linear, result
 
 
-def torch_eager(sizes, batch, dtype):
+def torch_model(sizes, batch, dtype):
+    """Return PyTorch's model, its cost, given what stands for it, and a function that gives the result."""
+    import torch
+    from torch import nn
+
+    x, y, layers = start(sizes, batch, dtype)
+    x, y = torch.from_numpy(x), torch.from_numpy(y)
+    linear, result = torch_linear(layers)
+    model = nn.Sequential(*[part for one in linear for part in (one, nn.Sigmoid())][:-1])
+    return model, lambda model: nn.functional.cross_entropy(model(x), y), result
+
+
+def torch_eager(sizes, batch, dtype, adam=False, mode=None):
     """PyTorch as it is usually written, with its fused optimizer."""
-    torch, model, x, y, result = torch_model(sizes, batch, dtype)
-    optimizer = torch.optim.SGD(model.parameters(), lr=RATE, fused=True)
-    last = [None]
-
-    def step():
-        optimizer.zero_grad(set_to_none=True)
-        last[0] = torch.nn.functional.cross_entropy(model(x), y)
-        last[0].backward()
-        optimizer.step()
-
-    return step, lambda: result(last[0].detach())
+    model, cost, result = torch_model(sizes, batch, dtype)
+    rate = ADAM if adam else RATE
+    return steps.torch_step(model.parameters(), lambda: cost(model), rate, result, adam, mode)
 
 
-def torch_compiled(sizes, batch, dtype):
-    """The whole step in functional form, compiled with the products tuned: faster than a compiled
-    model with its optimizer."""
-    torch, model, x, y, result = torch_model(sizes, batch, dtype)
-    names, tensors = zip(*model.named_parameters(), strict=True)
-    parameters, last = [p.detach() for p in tensors], [None]
-
-    def cost(parameters):
-        given = dict(zip(names, parameters, strict=True))
-        return torch.nn.functional.cross_entropy(torch.func.functional_call(model, given, x), y)
-
-    @torch.compile(mode="max-autotune-no-cudagraphs")
-    def whole(parameters):
-        grads, loss = torch.func.grad_and_value(cost)(parameters)
-        for p, g in zip(parameters, grads, strict=True):
-            p.sub_(g, alpha=RATE)
-        return loss
-
-    @torch.no_grad()
-    def step():
-        last[0] = whole(parameters)
-
-    return step, lambda: result(last[0])
+def torch_compiled(sizes, batch, dtype, adam=False):
+    """The whole step compiled: faster than a compiled model with its optimizer."""
+    model, cost, result = torch_model(sizes, batch, dtype)
+    return steps.torch_whole(model, cost, ADAM if adam else RATE, result, adam)
 
 
-def jax_model(sizes, batch, dtype):
-    """Return JAX, the layers to start from, and the cost as a function of layers."""
+def jax_jit(sizes, batch, dtype, adam=False):
+    """JAX: the step under jit."""
     import jax
 
     jax.config.update("jax_enable_x64", dtype == "float64")
@@ -141,25 +124,10 @@ def jax_model(sizes, batch, dtype):
         log_p = jax.nn.log_softmax(a @ w.T + b)
         return -log_p[jax.numpy.arange(batch), y].mean()
 
-    return jax, layers, cost
+    def result(loss, now):
+        return change(loss, now, layers)
 
-
-def jax_jit(sizes, batch, dtype):
-    """JAX: the step under jit, its parameters donated."""
-    jax, layers, cost = jax_model(sizes, batch, dtype)
-
-    def whole(params):
-        loss, grads = jax.value_and_grad(cost)(params)
-        return loss, jax.tree.map(lambda p, g: p - RATE * g, params, grads)
-
-    compiled = jax.jit(whole, donate_argnums=0)
-    state = [None, jax.device_put(layers)]
-
-    def step():
-        state[:] = compiled(state[1])
-        state[0].block_until_ready()
-
-    return step, lambda: change(state[0], jax.device_get(state[1]), layers)
+    return steps.jax_step(jax, cost, layers, ADAM if adam else RATE, result, adam)
 
 
 NETWORK = {

@@ -6,6 +6,7 @@ channels last on our side and in both layouts on PyTorch's; turning them round i
 
 import numpy as np
 
+from benchmarks import steps
 from benchmarks.row import OURS, Row
 
 RATE = 0.01
@@ -101,22 +102,13 @@ def network():
 
 
 def our_step():
-    from dlbook.optimization import Adam
-    from dlbook.tools.flat import like
-
+    """Our model as the loop calls it."""
     net, params, x, y = network()
-    grads, work, adam, last = like(params), net.workspace(len(x)), Adam(RATE), [0.0, 0]
-    slots = adam.start(params.flat)
-
-    def step():
-        last[1] += 1
-        last[0] = net.loss_and_grad(params, None, (x, y), grads, work, None)
-        adam.update(params.flat, grads.flat, slots, last[1])
-
-    return step, lambda: [np.array([last[0]])]
+    return steps.our_step(net, params, (x, y), RATE, lambda loss: [np.array([loss])], adam=True)
 
 
-def torch_step(last_axis=False, compiled=False):
+def torch_step(last_axis=False, mode=None):
+    """PyTorch's layers with our first weights and its fused Adam."""
     import torch
     from torch import nn
 
@@ -138,21 +130,14 @@ def torch_step(last_axis=False, compiled=False):
     x, y = torch.from_numpy(x).reshape(-1, 1, 8, 8), torch.from_numpy(y)
     if last_axis:
         model = model.to(memory_format=torch.channels_last)
-    adam, last = torch.optim.Adam(model.parameters(), lr=RATE, fused=True), [None]
 
     def cost():
         return nn.functional.cross_entropy(model(x), y)
 
-    if compiled:
-        cost = torch.compile(cost, mode="max-autotune-no-cudagraphs")
+    def result(loss):
+        return [np.array([float(loss)])]
 
-    def step():
-        adam.zero_grad(set_to_none=True)
-        last[0] = cost()
-        last[0].backward()
-        adam.step()
-
-    return step, lambda: [np.array([float(last[0].detach())])]
+    return steps.torch_step(model.parameters(), cost, RATE, result, True, mode)
 
 
 LAYER = {
@@ -169,7 +154,7 @@ STEP = {
     OURS: our_step,
     "torch": torch_step,
     "torch.channels_last": lambda: torch_step(last_axis=True),
-    "torch.compile": lambda: torch_step(compiled=True),
+    "torch.compile": lambda: torch_step(mode=steps.TUNED),
 }
 
 ROWS = [

@@ -1,166 +1,190 @@
-"""A training step of a simple recurrent network that reads symbols, float32, with plain gradient descent.
+"""A training step of a recurrent network, float32, with plain gradient descent; here of units of tanh.
 
-Loss of every step, the gradient of all weights, and an update at the rate 0.1: 32 steps, 16
-sequences, 64 units, 64 symbols. We read a symbol by looking a column up; PyTorch's layer takes rows
-of numbers, which are one-hot here or, as another setting, columns looked up by an embedding.
+Loss of every step, the gradient of all weights, and an update at the rate 0.1. Units of tanh and the
+LSTM read a symbol by looking a column up; PyTorch's layer takes rows of numbers, which are one-hot
+here or, as another setting, columns looked up by an embedding. The GRU reads features on all sides.
+The errors do not go down to the inputs on any side, as there is nothing below to be trained.
 """
 
 import numpy as np
 
+from benchmarks import steps
 from benchmarks.row import OURS, Row
 
-BOOK = {"steps": 32, "batch": 16, "hidden": 64, "symbols": 64}
-LARGE = {"steps": 128, "batch": 64, "hidden": 512, "symbols": 64}
-RATE = 0.1
+BOOK = {"steps": 32, "batch": 16, "hidden": 64, "inputs": 64}
+LARGE = {"steps": 128, "batch": 64, "hidden": 512, "inputs": 64}
+CLASSES, RATE = 64, 0.1
+GATES = {"tanh": 1, "lstm": 4, "gru": 3}
 
 
-def some(steps, batch, hidden, symbols):
+def some(cell, steps, batch, hidden, inputs):
     """Return a network with its parameters and a batch."""
+    from dlbook.gated import Gated
     from dlbook.rnn import RNN
 
-    rng = np.random.default_rng(1)
-    net = RNN(symbols, hidden, symbols, symbols=True)
-    params = net.init(rng)
-    x, y = rng.integers(symbols, size=(2, batch, steps))
-    return net, params, x, y
+    rng, symbols = np.random.default_rng(1), cell != "gru"
+    if cell == "tanh":
+        net = RNN(inputs, hidden, CLASSES, symbols=True)
+    else:
+        net = Gated(inputs, hidden, CLASSES, cell=cell, symbols=symbols)
+    x = rng.integers(inputs, size=(batch, steps))
+    if not symbols:
+        x = rng.standard_normal((batch, steps, inputs)).astype(np.float32)
+    return net, net.init(rng), x, rng.integers(CLASSES, size=(batch, steps))
 
 
-def ours(**size):
-    """The gradient into one flat vector, then one pass over it."""
-    from dlbook.optimization import SGD
-    from dlbook.tools.flat import like
+def ours(cell, **size):
+    """Our model as the loop calls it."""
+    net, params, x, y = some(cell, **size)
+    G = GATES[cell] * net.hidden
 
-    net, params, x, y = some(**size)
-    batch, sgd = net.check(params, (x, y)), SGD(RATE)
-    grads, work, slots = like(params), net.workspace(len(x)), sgd.start(params.flat)
-    last = [0.0, 0]
+    def result(loss):
+        b = params.b[0]
+        return [loss, params.wx[0], params.wh[0], b[:G], b[G:], params.wy, params.by]
 
-    def step():
-        last[1] += 1
-        last[0] = net.loss_and_grad(params, None, batch, grads, work)
-        sgd.update(params.flat, grads.flat, slots, last[1])
-
-    def result():
-        return [last[0], params.wx[0], params.wh[0], params.b[0], params.wy, params.by]
-
-    return step, result
+    return steps.our_step(net, params, net.check(params, (x, y)), RATE, result)
 
 
-def torch_model(steps, batch, hidden, symbols, embed):
-    """Return PyTorch's layers with our first weights, as a function from symbols to the cost."""
+def torch_step(cell, embed=False, mode=None, **size):
+    """PyTorch's layers with our first weights."""
     import torch
-    from torch.nn import functional
+    from torch import nn
 
-    _, params, x, y = some(steps, batch, hidden, symbols)
-    x, y = torch.from_numpy(x.T.copy()), torch.from_numpy(y.T.copy()).reshape(-1)
-    rnn, top = torch.nn.RNN(symbols, hidden, bias=True), torch.nn.Linear(hidden, symbols)
+    net, params, x, y = some(cell, **size)
+    J, G = net.hidden, GATES[cell] * net.hidden
+    x = torch.from_numpy(np.ascontiguousarray(np.swapaxes(x, 0, 1)))
+    y = torch.from_numpy(y.T.copy()).reshape(-1)
+    layer = {"tanh": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[cell](net.inputs, J)
+    top = nn.Linear(J, CLASSES)
+    own = 2 * G - len(params.b[0])  # of its two biases one is enough,
+    second = np.zeros(G, np.float32)  # but for the last gate of a GRU
+    second[own:] = params.b[0][G:]
     with torch.no_grad():
         for tensor, array in (
-            (rnn.weight_ih_l0, params.wx[0]),
-            (rnn.weight_hh_l0, params.wh[0]),
-            (rnn.bias_ih_l0, params.b[0]),
+            (layer.weight_ih_l0, params.wx[0]),
+            (layer.weight_hh_l0, params.wh[0]),
+            (layer.bias_ih_l0, params.b[0][:G]),
+            (layer.bias_hh_l0, second),
             (top.weight, params.wy),
             (top.bias, params.by),
         ):
             tensor.copy_(torch.from_numpy(array))
-        rnn.bias_hh_l0.zero_()
-    rnn.bias_hh_l0.requires_grad_(False)  # we have one bias
-    eye = torch.eye(symbols)
+    if cell == "gru":  # only the part of the second bias that is no double is trained
+
+        def keep_last(gradient):
+            return torch.cat((torch.zeros_like(gradient[:own]), gradient[own:]))
+
+        layer.bias_hh_l0.register_hook(keep_last)
+    else:
+        layer.bias_hh_l0.requires_grad_(False)
+    eye = torch.eye(net.inputs)
 
     def cost():
-        rows = functional.embedding(x, eye) if embed else functional.one_hot(x, symbols).float()
-        return functional.cross_entropy(top(rnn(rows)[0]).reshape(-1, symbols), y)
+        rows = x
+        if cell != "gru":
+            one_hot = nn.functional.one_hot
+            rows = nn.functional.embedding(x, eye) if embed else one_hot(x, net.inputs).float()
+        return nn.functional.cross_entropy(top(layer(rows)[0]).reshape(-1, CLASSES), y)
 
     def result(loss):
-        found = (rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0, top.weight, top.bias)
+        found = [layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0]
+        found += [layer.bias_hh_l0[own:], top.weight, top.bias]
         return [float(loss), *(tensor.detach().numpy() for tensor in found)]
 
-    trained = [p for p in (*rnn.parameters(), *top.parameters()) if p.requires_grad]
-    return torch, cost, trained, result
+    trained = [p for p in (*layer.parameters(), *top.parameters()) if p.requires_grad]
+    return steps.torch_step(trained, cost, RATE, result, mode=mode)
 
 
-def torch_step(embed=False, compiled=False, **size):
-    """PyTorch with its fused optimizer."""
-    torch, cost, trained, result = torch_model(embed=embed, **size)
-    sgd, last = torch.optim.SGD(trained, lr=RATE, fused=True), [None]
-    if compiled:
-        cost = torch.compile(cost)
-
-    def step():
-        sgd.zero_grad(set_to_none=True)
-        last[0] = cost()
-        last[0].backward()
-        sgd.step()
-
-    return step, lambda: result(last[0].detach())
-
-
-def jax_step(**size):
-    """JAX: a scan over the steps, all of it under jit, the parameters donated."""
+def jax_step(cell, **size):
+    """JAX: a scan over the steps."""
     import jax
+    from jax import numpy as jnp
 
-    _, params, x, y = some(**size)
-    x, y = jax.device_put(x.T.copy()), jax.device_put(y.T.copy())
-    hidden, batch = size["hidden"], size["batch"]
+    net, params, x, y = some(cell, **size)
+    G = GATES[cell] * net.hidden
+    x, y = jax.device_put(np.swapaxes(x, 0, 1).copy()), jax.device_put(y.T.copy())
+    zero = jnp.zeros((size["batch"], net.hidden), np.float32)
+
+    def tanh(h, z, wh, last_bias):
+        h = jnp.tanh(z + h @ wh.T)
+        return h, h
+
+    def lstm(carried, z, wh, last_bias):
+        h, c = carried
+        i, f, g, o = jnp.split(z + h @ wh.T, 4, axis=-1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o) * jnp.tanh(c)
+        return (h, c), h
+
+    def gru(h, z, wh, last_bias):
+        xr, xz, xn = jnp.split(z, 3, axis=-1)
+        hr, hz, hn = jnp.split(h @ wh.T, 3, axis=-1)
+        r, keep = jax.nn.sigmoid(xr + hr), jax.nn.sigmoid(xz + hz)
+        n = jnp.tanh(xn + r * (hn + last_bias))
+        h = n + keep * (h - n)
+        return h, h
+
+    one = {"tanh": tanh, "lstm": lstm, "gru": gru}[cell]
 
     def cost(weights):
         wx, wh, b, wy, by = weights
-
-        def one(h, symbols):
-            h = jax.numpy.tanh(h @ wh.T + wx.T[symbols] + b)
-            return h, h
-
-        _, h = jax.lax.scan(one, jax.numpy.zeros((batch, hidden), np.float32), x)
+        z = (x @ wx.T if cell == "gru" else wx.T[x]) + b[:G]
+        begin = (zero, zero) if cell == "lstm" else zero
+        _, h = jax.lax.scan(lambda carried, row: one(carried, row, wh, b[G:]), begin, z)
         logp = jax.nn.log_softmax(h @ wy.T + by)
-        return -jax.numpy.take_along_axis(logp, y[..., None], axis=-1).mean()
+        return -jnp.take_along_axis(logp, y[..., None], axis=-1).mean()
 
-    def whole(weights):
-        loss, grads = jax.value_and_grad(cost)(weights)
-        return loss, [w - RATE * g for w, g in zip(weights, grads, strict=True)]
+    def result(loss, weights):
+        wx, wh, b, wy, by = weights
+        return [loss, wx, wh, b[:G], b[G:], wy, by]
 
-    compiled = jax.jit(whole, donate_argnums=0)
     first = [params.wx[0], params.wh[0], params.b[0], params.wy, params.by]
-    state = [None, [jax.device_put(part.copy()) for part in first]]
-
-    def step():
-        state[:] = compiled(state[1])
-        state[0].block_until_ready()
-
-    return step, lambda: [float(state[0]), *map(np.asarray, state[1])]
+    return steps.jax_step(jax, cost, [part.copy() for part in first], RATE, result)
 
 
-SIDES = {
-    OURS: ours,
-    "torch": torch_step,
-    "torch.embedding": lambda **size: torch_step(embed=True, **size),
-    "torch.compile": lambda **size: torch_step(embed=True, compiled=True, **size),
-    "jax": jax_step,
-}
+def sides(cell, compiled):
+    """Return the sides of a row."""
+    found = {
+        OURS: lambda **size: ours(cell, **size),
+        "torch": lambda **size: torch_step(cell, **size),
+        "jax": lambda **size: jax_step(cell, **size),
+    }
+    if cell != "gru":
+        found["torch.embedding"] = lambda **size: torch_step(cell, embed=True, **size)
+    if compiled:
+        found["torch.compile"] = lambda **size: torch_step(cell, True, "default", **size)
+    return found
 
 
-def operations(steps, batch, hidden, symbols):
+def operations(cell, steps, batch, hidden, inputs):
     """Multiply-adds count twice; a symbol is looked up, so its product costs nothing."""
-    return 2 * steps * batch * (3 * hidden * hidden + 3 * hidden * symbols)
+    gates = GATES[cell]
+    read = 2 * gates * hidden * inputs if cell == "gru" else 0
+    return 2 * steps * batch * (3 * gates * hidden * hidden + 3 * hidden * CLASSES + read)
+
+
+def row(name, title, cell, size, least, **more):
+    """Return a row."""
+    several, work = sides(cell, size is BOOK), operations(cell, **size)
+    return Row(name, title, several, size, work=work, target={"torch": least}, **more)
 
 
 ROWS = [
-    Row(
+    row(
         "rnn",
         "training step of a simple RNN, 32 steps, batch 16, 64 units, 64 symbols, float32",
-        SIDES,
+        "tanh",
         BOOK,
+        3,
         rtol=1e-4,
-        work=operations(**BOOK),
-        target={"torch": 3},
     ),
-    Row(
+    row(
         "rnn-large",
         "the same with 128 steps, batch 64, 512 units",
-        {name: side for name, side in SIDES.items() if name != "torch.compile"},
+        "tanh",
         LARGE,
+        1.5,
         rtol=1e-3,
-        work=operations(**LARGE),
-        target={"torch": 1.5},
         memory=(OURS, "torch"),
     ),
 ]

@@ -7,11 +7,11 @@ step and what two steps changed.
 
 import numpy as np
 
+from benchmarks import steps
 from benchmarks.row import OURS, Row
 from benchmarks.rows import backprop
 
 EPS = 1e-5
-RATE = 0.01
 
 
 def arrays(size):
@@ -99,7 +99,7 @@ def our_step(sizes, batch, dtype):
     from dlbook.optimization import Adam
 
     bp, params, x, y, work, result = backprop.our_network(sizes, batch, dtype)
-    grads, adam = np.empty_like(params.flat), Adam(RATE)
+    grads, adam = np.empty_like(params.flat), Adam(backprop.ADAM)
     counts, slots, last = np.array(sizes), adam.start(params.flat), [0.0, 0]
 
     def step():
@@ -110,96 +110,12 @@ def our_step(sizes, batch, dtype):
     return step, lambda: result(last[0])
 
 
-def torch_step(sizes, batch, dtype, compiled=False):
-    """PyTorch with its fused Adam; where compiled, model and cost are one function."""
-    torch, model, x, y, result = backprop.torch_model(sizes, batch, dtype)
-    adam = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
-    last = [None]
-
-    def cost():
-        return torch.nn.functional.cross_entropy(model(x), y)
-
-    if compiled:
-        cost = torch.compile(cost, mode="max-autotune-no-cudagraphs")
-
-    def step():
-        adam.zero_grad(set_to_none=True)
-        last[0] = cost()
-        last[0].backward()
-        adam.step()
-
-    return step, lambda: result(last[0].detach())
-
-
-def torch_whole(sizes, batch, dtype):
-    """The whole step in functional form, with Adam written out, in one compiled function."""
-    torch, model, x, y, result = backprop.torch_model(sizes, batch, dtype)
-    names, tensors = zip(*model.named_parameters(), strict=True)
-    parameters = [p.detach() for p in tensors]
-    m, v = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
-    last, t = [None], torch.zeros(())
-
-    def cost(parameters):
-        given = dict(zip(names, parameters, strict=True))
-        return torch.nn.functional.cross_entropy(torch.func.functional_call(model, given, x), y)
-
-    @torch.compile(mode="max-autotune-no-cudagraphs")
-    def whole(parameters, m, v, t):
-        grads, loss = torch.func.grad_and_value(cost)(parameters)
-        t.add_(1)
-        for p, g, a, b in zip(parameters, grads, m, v, strict=True):
-            a.mul_(0.9).add_(g, alpha=0.1)
-            b.mul_(0.999).addcmul_(g, g, value=0.001)
-            root = (b / (1 - 0.999**t)).sqrt() + 1e-8
-            p.sub_(RATE / (1 - 0.9**t) * a / root)
-        return loss
-
-    @torch.no_grad()
-    def step():
-        last[0] = whole(parameters, m, v, t)
-
-    return step, lambda: result(last[0])
-
-
-def jax_whole(jax, layers, cost, adam=True):
-    """The whole step of JAX under jit, its state donated: plain descent, or Adam written out."""
-
-    def whole(params, m, v, t):
-        loss, grads = jax.value_and_grad(cost)(params)
-        t = t + 1
-        if not adam:
-            return loss, jax.tree.map(lambda p, g: p - RATE * g, params, grads), m, v, t
-        m = jax.tree.map(lambda a, g: 0.9 * a + 0.1 * g, m, grads)
-        v = jax.tree.map(lambda a, g: 0.999 * a + 0.001 * g * g, v, grads)
-
-        def moved(p, a, b):
-            root = jax.numpy.sqrt(b / (1 - 0.999**t)) + 1e-8
-            return p - RATE / (1 - 0.9**t) * a / root
-
-        return loss, jax.tree.map(moved, params, m, v), m, v, t
-
-    compiled = jax.jit(whole, donate_argnums=(0, 1, 2, 3))
-    zeros = [tuple(np.zeros_like(p) for p in layer) for layer in layers]
-    state = [None, *map(jax.device_put, (layers, zeros, zeros, np.float32(0)))]
-
-    def step():
-        state[:] = compiled(*state[1:])
-        state[0].block_until_ready()
-
-    return step, lambda: backprop.change(state[0], jax.device_get(state[1]), layers)
-
-
-def jax_step(sizes, batch, dtype):
-    """JAX with Adam."""
-    return jax_whole(*backprop.jax_model(sizes, batch, dtype))
-
-
 STEP = {
     OURS: our_step,
-    "torch": torch_step,
-    "torch.compile": lambda **size: torch_step(**size, compiled=True),
-    "torch.compile whole": torch_whole,
-    "jax": jax_step,
+    "torch": lambda **size: backprop.torch_eager(**size, adam=True),
+    "torch.compile": lambda **size: backprop.torch_eager(**size, adam=True, mode=steps.TUNED),
+    "torch.compile whole": lambda **size: backprop.torch_compiled(**size, adam=True),
+    "jax": lambda **size: backprop.jax_jit(**size, adam=True),
 }
 
 ROWS = [

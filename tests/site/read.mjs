@@ -19,6 +19,7 @@ const pages = pageList.split(",");
 const chapters = new Set(chapterList.split(",").filter(Boolean));
 const THEMES = ["light", "dark"];
 const WIDTHS = [1280, 768, 390];
+const KEYED = 3; // marks of a page that are opened by key too; all have the same script
 const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 const CHROMIUM = {
   executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
@@ -147,15 +148,24 @@ async function accessible(page, part = "html") {
   );
 }
 
+/** Leave the insides of code, formulas and drawings out. They are the same at every width, and nine tenths of a page. */
+function empty() {
+  for (const code of document.querySelectorAll("pre")) code.textContent = code.textContent;
+  for (const inside of document.querySelectorAll(".katex-html, article svg > *")) inside.remove();
+}
+
 async function readPage(name) {
-  const widths = (chapters.has(name) && WIDTHS) || [1280, 390];
   for (const theme of THEMES) {
-    const page = await open(name, { theme, width: WIDTHS[0] });
-    for (const width of WIDTHS) {
+    const page = await open(name, { theme });
+    const at = async (width) => {
       await page.setViewportSize({ width, height: 900 });
       await settled(page);
-      report[name].looks[`${theme} ${width}`] = await page.evaluate(look);
-      if (widths.includes(width)) report[name].axe[`${theme} ${width}`] = await accessible(page);
+      return `${theme} ${width}`;
+    };
+    for (const width of WIDTHS) report[name].looks[await at(width)] = await page.evaluate(look);
+    for (const width of WIDTHS) {
+      report[name].axe[await at(width)] = await accessible(page);
+      await page.evaluate(empty); // read once, at the widest
     }
     await close(page);
   }
@@ -182,6 +192,32 @@ async function readPage(name) {
       .map((e) => e.textContent.trim().slice(0, 80)),
   }));
   await close(paper);
+}
+
+/** Open each mark of a page, see where its story is, and close it. Runs in the browser. */
+async function openMarks() {
+  const states = [];
+  for (const summary of document.querySelectorAll("details.mark > summary")) {
+    const mark = summary.parentElement;
+    const next = mark.closest(".math-wrapper").nextElementSibling ?? mark.closest(".math-wrapper").parentElement;
+    const after = () => Math.round(next.getBoundingClientRect().top + scrollY);
+    summary.focus();
+    const before = after();
+    summary.click();
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    const story = mark.querySelector(".story");
+    const { left, right, top, bottom } = story.getBoundingClientRect();
+    const seen = document.elementFromPoint((left + right) / 2, (top + bottom) / 2);
+    states.push({
+      open: mark.open,
+      fits: left >= 0 && right <= innerWidth && top >= 0 && bottom <= innerHeight,
+      covered: !mark.contains(seen),
+      moved: after() !== before,
+      words: story.innerText,
+    });
+    summary.click();
+  }
+  return states;
 }
 
 /** What the keyboard reaches and does on a chapter. */
@@ -224,50 +260,32 @@ async function readChapter(name) {
 
   for (const width of [1280, 390]) {
     const narrow = await open(name, { width });
-    const marks = (found.marks[width] = []);
-    for (const [k, summary] of (await narrow.locator("details.mark > summary").all()).entries()) {
-      const after = () =>
-        summary.evaluate((s) => {
-          const next = s.closest(".math-wrapper").nextElementSibling ?? s.closest(".math-wrapper").parentElement;
-          return Math.round(next.getBoundingClientRect().top + scrollY);
-        });
+    found.marks[width] = await narrow.evaluate(openMarks);
+    for (const [k, summary] of (await narrow.locator("details.mark > summary").all()).slice(0, KEYED).entries()) {
+      const state = found.marks[width][k];
       await summary.focus();
-      const before = await after();
       await narrow.keyboard.press("Enter");
       await settled(narrow);
-      const state = await summary.evaluate((s) => {
-        const rect = s.parentElement.querySelector(".story").getBoundingClientRect();
-        const fits = rect.left >= 0 && rect.right <= innerWidth && rect.top >= 0 && rect.bottom <= innerHeight;
-        const top = document.elementFromPoint((rect.left + rect.right) / 2, (rect.top + rect.bottom) / 2);
-        return {
-          open: s.parentElement.open,
-          fits,
-          covered: !s.parentElement.contains(top),
-          words: s.parentElement.querySelector(".story").innerText,
-        };
-      });
-      state.moved = (await after()) !== before;
+      state.opened = await summary.evaluate((s) => s.parentElement.open);
       await narrow.keyboard.press("Tab");
       state.entered = await narrow.evaluate(() => !!document.activeElement.closest(".story"));
       await narrow.keyboard.press("Escape");
       state.closed = await summary.evaluate((s) => !s.parentElement.open && document.activeElement === s);
-      if (k === 0) {
-        await narrow.keyboard.press("Enter");
-        state.axe = await accessible(narrow, ".mark[open]");
-        await narrow.keyboard.press("Escape");
-        await narrow.mouse.move(1, 1);
-        await summary.hover();
-        await narrow.waitForTimeout(400);
-        state.hovered = await summary.evaluate((s) => s.parentElement.open);
-        await narrow.mouse.move(1, 1);
-        await narrow.waitForTimeout(400);
-        await summary.hover();
-        await narrow.keyboard.press("Escape"); // before the pointer has rested long enough
-        await narrow.waitForTimeout(400);
-        state.dismissed = await summary.evaluate((s) => !s.parentElement.open);
-        await narrow.mouse.move(1, 1); // a pointer left here would open what scrolls under it
-      }
-      marks.push(state);
+      if (k > 0) continue;
+      await narrow.keyboard.press("Enter");
+      state.axe = await accessible(narrow, ".mark[open]");
+      await narrow.keyboard.press("Escape");
+      await narrow.mouse.move(1, 1);
+      await summary.hover();
+      await narrow.waitForTimeout(400);
+      state.hovered = await summary.evaluate((s) => s.parentElement.open);
+      await narrow.mouse.move(1, 1);
+      await narrow.waitForTimeout(400);
+      await summary.hover();
+      await narrow.keyboard.press("Escape"); // before the pointer has rested long enough
+      await narrow.waitForTimeout(400);
+      state.dismissed = await summary.evaluate((s) => !s.parentElement.open);
+      await narrow.mouse.move(1, 1); // a pointer left here would open what scrolls under it
     }
     await close(narrow);
   }

@@ -114,7 +114,7 @@ def test_the_console_is_silent(page):
 def test_axe_finds_nothing(page):
     """No rule of WCAG 2.0 to 2.2 AA and no best practice is violated, and none is switched off."""
     seen = found(page)["axe"]
-    assert len(seen) == (6 if page in CHAPTERS else 4)
+    assert len(seen) == 6
     assert not {where: rules for where, rules in seen.items() if rules}
 
 
@@ -192,25 +192,29 @@ def test_the_keyboard_reaches_everything(page):
 
 
 @each_chapter
-def test_marks_open_by_key(page):
-    """A story opens and closes by key, is on the screen whole, and moves nothing."""
+def test_marks_open(page):
+    """A story opens, is on the screen whole, and moves nothing."""
     html = (SITE / page).read_text(encoding="utf-8")
     for width, marks in found(page)["keys"]["marks"].items():
         assert len(marks) == html.count('<details class="mark'), width
         for mark in marks:
-            state = {k: mark[k] for k in ("open", "fits", "covered", "moved", "entered", "closed")}
-            assert state == {
-                "open": True,
-                "fits": True,
-                "covered": False,
-                "moved": False,
-                "entered": True,
-                "closed": True,
-            }, (width, mark["words"])
+            state = {k: mark[k] for k in ("open", "fits", "covered", "moved")}
+            assert state == {"open": True, "fits": True, "covered": False, "moved": False}, (
+                width,
+                mark["words"],
+            )
             assert len(mark["words"]) > 20
-            assert mark.get("hovered", True)
-            assert mark.get("dismissed", True)
-            assert not mark.get("axe")
+
+
+@each_chapter
+def test_marks_open_by_key(page):
+    """The first marks open, let the focus in and close by key; one opens under the pointer too."""
+    for width, marks in found(page)["keys"]["marks"].items():
+        for mark in marks[:3]:
+            assert mark["opened"] and mark["entered"] and mark["closed"], (width, mark["words"])
+        for mark in marks[:1]:
+            assert mark["hovered"] and mark["dismissed"], width
+            assert not mark["axe"]
 
 
 @each_chapter
