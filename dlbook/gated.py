@@ -21,7 +21,6 @@ candidate), in this order, which is PyTorch's. delta = ∂C/∂(weighted inputs 
 # ruff: noqa: E741
 
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 from numba import get_num_threads
@@ -33,7 +32,7 @@ from dlbook.tools import shapes
 from dlbook.tools.elementary import hyperbolic_tangent, logistic
 from dlbook.tools.jit import njit, njit_fast
 from dlbook.tools.threads import in_threads
-from dlbook.training import cut_up, dense_input_into
+from dlbook.training import dense_input_into
 
 __all__ = [
     "Gated",
@@ -649,16 +648,10 @@ class Gated(RNN):
         """Return how many arrays of states go from a step to the next."""
         return self.depth * self.ways * self.kept
 
-    def _params(self):
-        """Return parameters that are all zero."""
-        K, J, V, G = self.inputs, self.hidden, self.outputs, self.gates * self.hidden
-        below = [self.width if l else K for l in range(self.depth) for _ in range(self.ways)]
-        B, S = G + J if self.cell == "gru" else G, len(below)
-        sizes = [(G, k) for k in below] + [(G, J)] * S + [(B,)] * S + [(V, self.width), (V,)]
-        flat = np.zeros(sum(map(prod, sizes)), self.dtype)
-        cut = cut_up(flat, sizes)
-        layers = (tuple(cut[i * S : (i + 1) * S]) for i in range(3))
-        return Params(flat, *layers, *cut[3 * S :])
+    @property
+    def biases(self) -> int:
+        """Return the biases of a set of cells: a GRU has one more, inside its reset gate."""
+        return self.gates * self.hidden + (self.hidden if self.cell == "gru" else 0)
 
     def init(self, rng: np.random.Generator) -> Params:
         """Draw the first parameters."""

@@ -691,6 +691,7 @@ class RNN:
     dtype: str = "float32"
 
     gates: ClassVar[int] = 1  # weighted inputs of a unit
+    ways: ClassVar[int] = 1  # directions in which a layer reads
     cells: ClassVar[tuple[str, ...]] = tuple(BENDS)
 
     def __post_init__(self):
@@ -719,6 +720,11 @@ class RNN:
         return self.hidden
 
     @property
+    def biases(self) -> int:
+        """Return the biases of a set of cells."""
+        return self.gates * self.hidden
+
+    @property
     def carried(self) -> int:
         """Return how many arrays of states go from a step to the next."""
         return self.depth
@@ -744,12 +750,14 @@ class RNN:
 
     def _params(self):
         """Return parameters that are all zero."""
-        K, J, V, L, G = self.inputs, self.hidden, self.outputs, self.depth, self.gates * self.hidden
-        sizes = [(G, J if l else K) for l in range(L)] + [(G, J)] * L + [(G,)] * L + [(V, J), (V,)]
+        K, J, V, G = self.inputs, self.hidden, self.outputs, self.gates * self.hidden
+        below = [self.width if l else K for l in range(self.depth) for _ in range(self.ways)]
+        B, S = self.biases, len(below)
+        sizes = [(G, k) for k in below] + [(G, J)] * S + [(B,)] * S + [(V, self.width), (V,)]
         flat = np.zeros(sum(map(prod, sizes)), self.dtype)
         cut = cut_up(flat, sizes)
-        layers = (tuple(cut[i * L : (i + 1) * L]) for i in range(3))
-        return Params(flat, *layers, *cut[3 * L :])
+        layers = (tuple(cut[i * S : (i + 1) * S]) for i in range(3))
+        return Params(flat, *layers, *cut[3 * S :])
 
     def init(self, rng: np.random.Generator) -> Params:
         """Draw the first parameters."""

@@ -114,7 +114,7 @@ def test_the_console_is_silent(page):
 def test_axe_finds_nothing(page):
     """No rule of WCAG 2.0 to 2.2 AA and no best practice is violated, and none is switched off."""
     seen = found(page)["axe"]
-    assert len(seen) == 6
+    assert len(seen) == (6 if page in CHAPTERS else 4)
     assert not {where: rules for where, rules in seen.items() if rules}
 
 
@@ -214,7 +214,7 @@ def test_marks_open_by_key(page):
             assert mark["opened"] and mark["entered"] and mark["closed"], (width, mark["words"])
         for mark in marks[:1]:
             assert mark["hovered"] and mark["dismissed"], width
-            assert not mark["axe"]
+            assert not mark.get("axe")
 
 
 @each_chapter
