@@ -1,8 +1,6 @@
 """Costs, penalties and distributions of autoencoders, and the two networks made of them."""
 
 import itertools
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -661,14 +659,3 @@ def test_convolutional_data_is_checked():
             net.check(params, given)
     with pytest.raises(ValueError, match="h"):
         net.decode(params, np.zeros((2, 5)))
-
-
-def test_import_is_cheap():
-    """No framework, no plotting and no data set is loaded, and nothing is compiled."""
-    code = (
-        "import sys, dlbook.autoencoders; print([m for m in ('matplotlib', 'sklearn', 'tqdm',"
-        " 'torch', 'scipy.stats') if m in sys.modules], sum(bool(getattr(f, 'signatures', 0))"
-        " for f in vars(dlbook.autoencoders).values()))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[] 0"

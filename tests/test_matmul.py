@@ -1,8 +1,6 @@
 """Matrix products in every order, their derivatives, and the counts that explain their speed."""
 
 import itertools
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -374,20 +372,6 @@ def test_roofline_is_a_time():
     for intensity in (0.1, 1.0, 5.0, 100.0):
         seconds = max(intensity / 50.0, 1.0 / 20.0)  # for one byte
         assert abs(matmul.roofline(intensity, 50.0, 20.0) * seconds - intensity) < 1e-13
-
-
-def test_import_is_cheap():
-    code = (
-        "import sys, dlbook.matmul\n"
-        "heavy = {'scipy.optimize', 'scipy.special', 'matplotlib', 'sklearn', 'torch'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_all_is_complete():
-    assert all(hasattr(matmul, name) for name in matmul.__all__)
-    assert len(set(matmul.__all__)) == len(matmul.__all__)
 
 
 X = np.ones((3, 2))

@@ -2,8 +2,6 @@
 
 import itertools
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -420,20 +418,6 @@ def test_spirals_are_reproducible_and_balanced():
     np.testing.assert_array_equal(np.bincount(y), [51, 50])
     exact, _ = neurons.two_spirals(50, np.random.default_rng(1), noise=0)
     assert np.linalg.norm(exact, axis=1).max() <= 1
-
-
-def test_import_is_cheap():
-    code = (
-        "import sys, dlbook.neurons\n"
-        "heavy = {'scipy.optimize', 'scipy.special', 'matplotlib', 'sklearn', 'torch'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_all_is_complete():
-    assert all(hasattr(neurons, name) for name in neurons.__all__)
-    assert len(set(neurons.__all__)) == len(neurons.__all__)
 
 
 A, W, B = np.ones((5, 3)), np.ones((4, 3)), np.ones(4)

@@ -713,20 +713,6 @@ def test_minibatches():
     assert np.array_equal(next(again), epochs[0][0])
 
 
-def test_import_is_cheap():
-    code = (
-        "import sys, dlbook.optimization\n"
-        "heavy = {'scipy.optimize', 'scipy.special', 'matplotlib', 'sklearn', 'torch'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_all_is_complete():
-    assert all(hasattr(opt, name) for name in opt.__all__)
-    assert len(set(opt.__all__)) == len(opt.__all__)
-
-
 # Bad input
 
 

@@ -35,6 +35,14 @@ def test_imports_point_back(stem):
     )
 
 
+@pytest.mark.parametrize("stem", MODULES)
+def test_all_is_complete(stem):
+    """What a module says it has is there, once."""
+    module = importlib.import_module(f"dlbook.{stem}")
+    assert all(hasattr(module, name) for name in module.__all__)
+    assert len(set(module.__all__)) == len(module.__all__)
+
+
 def test_tools_import_no_chapter():
     for path in (ROOT / "dlbook" / "tools").glob("*.py"):
         used = {

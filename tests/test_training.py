@@ -1,8 +1,6 @@
 """Signals through depth, initial weights, norms, dropout, and the network that is made of them."""
 
 import itertools
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -553,14 +551,3 @@ def test_data_is_checked(data, words):
     net, params, _ = small("relu", None, 0.0)
     with pytest.raises((TypeError, ValueError), match=words):
         net.check(params, data)
-
-
-def test_import_is_cheap():
-    """No framework, no plotting and no data set is loaded, and nothing is compiled."""
-    code = (
-        "import sys, dlbook.training; print([m for m in ('matplotlib', 'sklearn', 'tqdm', 'torch')"
-        " if m in sys.modules], sum(bool(getattr(f, 'signatures', 0)) for f in"
-        " vars(dlbook.training).values()))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[] 0"
