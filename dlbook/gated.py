@@ -650,7 +650,7 @@ class Gated(RNN):
 
     @property
     def biases(self) -> int:
-        """Return the biases of a set of cells: a GRU has one more, inside its reset gate."""
+        """Return the biases of a set of cells, of which a GRU has more, inside its reset gate."""
         return self.gates * self.hidden + (self.hidden if self.cell == "gru" else 0)
 
     def init(self, rng: np.random.Generator) -> Params:
