@@ -39,7 +39,7 @@ serve: book    ## build the site and serve it on this machine
 
 # The book first, with the machine to itself: its pages measure time.
 test: $(READY) ## run the tests; they build the book and read its results
-	@$(PY) -m pytest tests/test_book.py; book=$$?; $(PY) -m pytest $(SPREAD) --ignore=tests/test_book.py && exit $$book
+	$(PY) -m pytest tests/test_book.py; book=$$?; $(PY) -m pytest $(SPREAD) --ignore=tests/test_book.py && exit $$book
 
 # Without compilation NumPy checks the indices of all kernels that run as Python; the rest is checked compiled.
 test-modes: $(READY) ## run the tests without compilation, and with every index checked

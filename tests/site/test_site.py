@@ -214,7 +214,7 @@ def test_marks_open_by_key(page):
             assert mark["opened"] and mark["entered"] and mark["closed"], (width, mark["words"])
         for mark in marks[:1]:
             assert mark["hovered"] and mark["dismissed"], width
-            assert not mark.get("axe")
+            assert width != "390" or mark["axe"] == []
 
 
 @each_chapter
