@@ -13,10 +13,10 @@ compiled_only = pytest.mark.skipif(
 
 
 def same_bits(compute):
-    """Say whether a function returns arrays of the same bits on one thread, on two and on all."""
+    """Say whether a function returns arrays of the same bits on one to four threads and on all."""
     most, found = numba.get_num_threads(), []
     try:
-        for count in sorted({1, min(2, most), most}):
+        for count in sorted({*range(1, min(4, most) + 1), most}):
             numba.set_num_threads(count)
             found.append([np.asarray(part).tobytes() for part in compute()])
     finally:

@@ -474,8 +474,12 @@ def test_same_bits_for_any_number_of_threads(cell, rng):
     batch = net.check(params, (x, y, rng.integers(1, 31, size=32)))
     rows = int(batch[2].sum())
     assert rows * (net.gates * 160) ** 2 >= gated.PARALLEL_FROM
-    grads = like(params)
-    assert same_bits(lambda: (net.loss_and_grad(params, None, batch, grads, work), grads.flat))
+
+    def gradient():
+        grads = like(params)
+        return net.loss_and_grad(params, None, batch, grads, work), grads.flat
+
+    assert same_bits(gradient)
 
 
 def test_parts_of_a_batch(monkeypatch):

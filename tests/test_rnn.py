@@ -472,8 +472,12 @@ def test_same_bits_for_any_number_of_threads(rng):
     params, work = net.init(rng), net.workspace(32)
     x, y = rng.integers(40, size=(2, 32, 20))
     batch = net.check(params, (x, y, rng.integers(1, 21, size=32)))
-    grads = like(params)
-    assert same_bits(lambda: (net.loss_and_grad(params, None, batch, grads, work), grads.flat))
+
+    def gradient():
+        grads = like(params)
+        return net.loss_and_grad(params, None, batch, grads, work), grads.flat
+
+    assert same_bits(gradient)
 
 
 def test_workspaces_do_not_leak_between_steps(rng):

@@ -478,10 +478,9 @@ def test_same_bits_for_any_number_of_threads(rng):
     net = MLP((300, 400, 300, 10), norm="batch", dropout=0.2)
     params, work = net.init(rng), net.workspace(256)
     batch = net.check(params, (rng.normal(size=(256, 300)), rng.integers(10, size=256)))
-    grads = like(params)
 
     def step():
-        draw = np.random.default_rng(5)
+        grads, draw = like(params), np.random.default_rng(5)
         return net.loss_and_grad(params, net.start(), batch, grads, work, draw), grads.flat
 
     assert same_bits(step)

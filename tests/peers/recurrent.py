@@ -12,11 +12,6 @@ RTOL = 1e-9
 LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU, "tanh": nn.RNN, "relu": nn.RNN}
 
 
-def ways(net):
-    """Return in how many directions a network reads."""
-    return 1 + getattr(net, "both", False)
-
-
 def kept(net):
     """Return how many arrays a layer carries on: an LSTM has cells besides states."""
     return 1 + (net.cell == "lstm")
@@ -37,11 +32,11 @@ def twin(net, params):
         more = {"nonlinearity": net.cell} if net.cell in ("tanh", "relu") else {}
         ins = net.width if layer else net.inputs
         one = LAYERS[net.cell](
-            ins, net.hidden, batch_first=True, bidirectional=ways(net) == 2, **more
+            ins, net.hidden, batch_first=True, bidirectional=net.ways == 2, **more
         )
         layers.append(one)
-        for way, end in enumerate(("", "_reverse")[: ways(net)]):
-            s, G = layer * ways(net) + way, net.gates * net.hidden
+        for way, end in enumerate(("", "_reverse")[: net.ways]):
+            s, G = layer * net.ways + way, net.gates * net.hidden
             b, second = params.b[s], 0 * params.b[s][:G]
             if net.cell == "gru":
                 second[2 * net.hidden :] = b[G:]
@@ -61,14 +56,14 @@ def run(net, layers, features, lengths, first):
     """Run PyTorch's layers; returns what the last hands on and the last states, as ours stand."""
     total, final, below = features.shape[1], [], features
     for layer, one in enumerate(layers):
-        begin = first[layer * ways(net) * kept(net) : (layer + 1) * ways(net) * kept(net)]
+        begin = first[layer * net.ways * kept(net) : (layer + 1) * net.ways * kept(net)]
         given = [torch.stack(begin[m :: kept(net)]) for m in range(kept(net))]
         given = tuple(given) if kept(net) == 2 else given[0]
         packed = pack_padded_sequence(below, lengths, True, False)
         out, last = one(packed, given)
         out, _ = pad_packed_sequence(out, batch_first=True, total_length=total)
         last = last if kept(net) == 2 else (last,)
-        final += [last[m][way] for way in range(ways(net)) for m in range(kept(net))]
+        final += [last[m][way] for way in range(net.ways) for m in range(kept(net))]
         below = below + out if getattr(net, "skip", False) and layer else out
     return below, final
 
@@ -118,9 +113,9 @@ def agree(net, params, batch, start):
     if net.reads == "each":
         read, targets = scores[~beyond], targets[~beyond]
     else:
-        step = ways(net) * kept(net)
+        step = net.ways * kept(net)
         first_seen = 0 if getattr(net, "skip", False) else net.carried - step
-        seen = [final[first_seen + way * kept(net) :: step] for way in range(ways(net))]
+        seen = [final[first_seen + way * kept(net) :: step] for way in range(net.ways)]
         read = top(torch.cat([sum(parts) for parts in seen], dim=1))
     cost = nn.functional.cross_entropy if net.cost == "cross-entropy" else nn.functional.mse_loss
     cost = cost(read, targets)
@@ -135,8 +130,8 @@ def agree(net, params, batch, start):
         expected = first[m].grad
         close(dstart[m], torch.zeros_like(first[m]) if expected is None else expected)
     for layer, one in enumerate(layers):
-        for way, end in enumerate(("", "_reverse")[: ways(net)]):
-            s, G = layer * ways(net) + way, net.gates * net.hidden
+        for way, end in enumerate(("", "_reverse")[: net.ways]):
+            s, G = layer * net.ways + way, net.gates * net.hidden
             grad = lambda name, one=one, end=end: getattr(one, f"{name}_l0{end}").grad
             close(grads.wx[s], grad("weight_ih"))
             close(grads.wh[s], grad("weight_hh"))
