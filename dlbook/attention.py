@@ -181,7 +181,7 @@ def padding(length, T, S):
     return seen
 
 
-@njit
+@njit(whole="seen")
 def masked_softmax(z, seen):
     """(attention-mask)  a_ts = [seen_ts] exp(z_ts) / Σ_r [seen_tr] exp(z_tr)
     (t s), (t s) -> (t s)
@@ -203,7 +203,7 @@ def masked_softmax(z, seen):
     return a
 
 
-@njit
+@njit(whole="seen")
 def look(q, k, v, seen):
     """o = softmax(q kᵀ / √K over what is seen) v; also the weights
     (t k), (s k), (s v), (t s) -> (t v), (t s)
@@ -303,7 +303,7 @@ def split(x, h, H):
     return x[:, h * I : (h + 1) * I].copy()
 
 
-@njit
+@njit(whole="seen")
 def joined(x, wq, wk, wv, H, seen):
     """o^h = look(q^h, k^h, v^h),  q = x_0 wqᵀ,  k = x_1 wkᵀ,  v = x_1 wvᵀ
     2 of (t m), (i m), (i m), (i m), (), (t s) -> (t i), (h t s)
@@ -317,7 +317,7 @@ def joined(x, wq, wk, wv, H, seen):
     return o, a
 
 
-@njit
+@njit(whole="seen")
 def multi_head(x, y, wq, wk, wv, wo, H, seen):
     """(attention-multi-head)  z_tm = Σ_h Σ_i wo_m,(hI+i) o^h_ti,
     o^h = look(x wqᵀ, y wkᵀ, y wvᵀ restricted to the columns of head h)
@@ -327,7 +327,7 @@ def multi_head(x, y, wq, wk, wv, wo, H, seen):
     return projected(o, wo)
 
 
-@njit
+@njit(whole="seen")
 def multi_head_backward(dz, x, y, wq, wk, wv, wo, H, seen):
     """(attention-multi-head-backward)  dwo = dzᵀ o,  dwq = dqᵀ x,
     dwk = dkᵀ y,  dwv = dvᵀ y,  dx = dq wq,  dy = dk wk + dv wv
@@ -351,7 +351,7 @@ def multi_head_backward(dz, x, y, wq, wk, wv, wo, H, seen):
 # Order
 
 
-@njit
+@njit(whole="order")
 def permuted(x, order):
     """(attention-permutation)  (P x)_tm = x_(order_t) m
     (t m), (t) -> (t m)

@@ -354,7 +354,7 @@ def bernoulli_nll_gradient(a, x):
     return da
 
 
-@njit
+@njit(whole="x")
 def categorical_nll(a, x):
     """(autoencoders-categorical-nll)
     1/N Σ_nk (log Σ_m e^a_nkm − a_nk,x_nk)
@@ -369,7 +369,7 @@ def categorical_nll(a, x):
     return total / N
 
 
-@njit
+@njit(whole="x")
 def categorical_nll_gradient(a, x):
     """da_nkm = (softmax(a_nk)_m − [m = x_nk]) / N
     (n k m), (n k) -> (n k m)
@@ -412,7 +412,7 @@ def upsample_backward(dy):
 # Retrieval
 
 
-@njit
+@njit(whole="found y")
 def precision(found, y):
     """(autoencoders-precision)  P@k = 1/(N k) Σ_n Σ_{i ≤ k} [found_ni = y_n]
     (n i), (n) -> ()

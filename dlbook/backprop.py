@@ -240,7 +240,7 @@ def bp4_matrix(a, delta):
     return np.outer(delta, a)
 
 
-@njit
+@njit(whole="y")
 def softmax_output_delta(z, y):
     """(backprop-softmax-output-delta)  δ^L_nj = softmax(z^L_n)_j − [y_n = j]
     (n j), (n) -> (n j)

@@ -218,7 +218,7 @@ def dense_parameters(n, m):
     return (n + 1) * m
 
 
-@njit
+@njit(whole="F S D")
 def field_of(F, S, D):
     """(convolution-receptive-field)  r_l = r_{l−1} + D_l (F_l − 1) s_{l−1},   s_l = S_l s_{l−1}
     (l), (l), (l) -> (l), (l)

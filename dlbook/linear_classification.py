@@ -118,7 +118,7 @@ def sign(z):
     return guess
 
 
-@njit
+@njit(whole="y")
 def margins(z, y):
     """(linear_classification-margin)  m_n = y_n z_n
     (n), (n) -> (n)
@@ -129,7 +129,7 @@ def margins(z, y):
     return m
 
 
-@njit
+@njit(whole="guess y")
 def share_correct(guess, y):
     """(linear_classification-accuracy)  1/N Σ_n [ŷ_n = y_n]
     (n), (n) -> ()
@@ -255,7 +255,7 @@ def perceptron_update(w, x, y, rate):
     return new
 
 
-@njit
+@njit(whole="y order")
 def perceptron_epoch(w, X, y, rate, order):
     """Update with each example once, in the given order; count the updates.
     (p), (n p), (n), (), (n) -> (p), ()
@@ -267,7 +267,7 @@ def perceptron_epoch(w, X, y, rate, order):
     return w, mistakes
 
 
-@njit
+@njit(whole="y")
 def mistake_bound(X, y, u):
     """(linear_classification-mistake-bound)
     (R/γ)², R = max_n ‖x_n‖, γ = min_n y_n Σ_p u_p X_np / ‖u‖
@@ -356,7 +356,7 @@ def log_sum_exp(z):
     return c + np.log(total)
 
 
-@njit
+@njit(whole="y")
 def cross_entropy(p, y):
     """(linear_classification-cross-entropy)  −1/N Σ_n log p_{n y_n}
     (n j), (n) -> ()
@@ -367,7 +367,7 @@ def cross_entropy(p, y):
     return total / len(y)
 
 
-@njit
+@njit(whole="y")
 def softmax_cross_entropy(z, y):
     """(linear_classification-softmax-ce)  1/N Σ_n (log Σ_j e^(z_nj) − z_{n y_n})
     (n j), (n) -> ()
@@ -378,7 +378,7 @@ def softmax_cross_entropy(z, y):
     return np.sum(total) / len(y)
 
 
-@njit
+@njit(whole="y")
 def softmax_cross_entropy_gradient(z, y):
     """(linear_classification-softmax-ce-gradient)  dz_nj = (p_nj − [j = y_n]) / N
     (n j), (n) -> (n j)
@@ -410,7 +410,7 @@ def pair_probability(z):
     return sigmoid(z[:, 1] - z[:, 0])
 
 
-@njit
+@njit(whole="y")
 def binary_cross_entropy(p, y):
     """(linear_classification-binary-ce)
     −1/N Σ_n (y_n log p_n + (1 − y_n) log(1 − p_n))
@@ -425,7 +425,7 @@ def binary_cross_entropy(p, y):
 # The cost of two classes
 
 
-@njit
+@njit(whole="y")
 def logistic_cost(X, y, w, b, l2):
     """(linear_classification-logistic-cost)
     1/N Σ_n log(1 + e^(−y_n z_n)) + λ/2 Σ_p w_p²
@@ -435,7 +435,7 @@ def logistic_cost(X, y, w, b, l2):
     return np.sum(loss) / len(y) + l2 / 2 * np.sum(w * w)
 
 
-@njit
+@njit(whole="y")
 def logistic_gradient(X, y, w, b, l2):
     """(linear_classification-logistic-gradient)
     dw_p = Σ_n dz_n X_np + λ w_p,  db = Σ_n dz_n,  dz_n = −y_n σ(−m_n) / N
@@ -471,7 +471,7 @@ def logistic_hessian(X, w, b, l2):
 # The cost of many classes
 
 
-@njit
+@njit(whole="y")
 def softmax_cost(X, y, W, b, l2):
     """(linear_classification-softmax-cost)
     1/N Σ_n (log Σ_j e^(z_nj) − z_{n y_n}) + λ/2 Σ_jp W_jp²
@@ -481,7 +481,7 @@ def softmax_cost(X, y, W, b, l2):
     return softmax_cross_entropy(z, y) + l2 / 2 * np.sum(W * W)
 
 
-@njit
+@njit(whole="y")
 def softmax_gradient(X, y, W, b, l2):
     """(linear_classification-softmax-gradient)
     dW_jp = Σ_n dz_nj X_np + λ W_jp,  db_j = Σ_n dz_nj

@@ -499,7 +499,7 @@ def powers(x, degree):
     return X
 
 
-@njit
+@njit(whole="labels")
 def one_hot(labels, levels):
     """(linear_regression-dummy)  D_nk = 1 if g_n = k, else 0
     (n), () -> (n k)

@@ -286,7 +286,7 @@ def add_four(a, b, c):
             row[j] += a1 * b1[j] + a2 * b2[j] + a3 * b3[j] + a4 * b4[j]
 
 
-@njit_fast
+@njit_fast(whole="")
 def product_four(a, b):
     """c = Σ_k (column k of a) (row k of b), four k at a time
     (i k), (k j) -> (i j)

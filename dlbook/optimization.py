@@ -329,7 +329,7 @@ def _spread(kernel):
 # Gradients from samples
 
 
-@njit
+@njit(whole="batch")
 def minibatch_gradient(grads, batch):
     """(optimization-sgd)  ĝ_p = 1/B Σ_{n in batch} g_np
     (n p), (b) -> (p)

@@ -120,7 +120,7 @@ def outputs(h, wy, by):
     return o
 
 
-@njit
+@njit(whole="y")
 def total_loss(o, y):
     """(rnn-total-loss)  C = Σ_t C_t,   C_t = log Σ_v exp(o_tv) − o_t,y_t
     (t v), (t) -> ()
@@ -137,7 +137,7 @@ def total_loss(o, y):
 # The way back
 
 
-@njit
+@njit(whole="y")
 def output_deltas(o, y):
     """∂C/∂o_tv = softmax(o_t)_v − [y_t = v]
     (t v), (t) -> (t v)
@@ -190,7 +190,7 @@ def bptt(delta, h, x):
     return dwx, dwh, db
 
 
-@njit
+@njit(whole="y")
 def gradient(x, y, start, wx, wh, b, wy, by):
     """All derivatives of the total loss of one sequence: dwx, dwh, db, dwy, dby
     (t k), (t), (j), (j k), (j j), (j), (v j), (v) -> (j k), (j j), (j), (v j), (v)

@@ -86,7 +86,7 @@ __all__ = [
 # Many steps, one cost
 
 
-@njit
+@njit(whole="y lengths")
 def summed_loss(o, y, lengths):
     """(sequence_tasks-summed-loss)  C = Σ_n Σ_{t ≤ T_n} −log softmax(o_nt)[y_nt]
     (n t v), (n t), (n) -> ()
@@ -120,7 +120,7 @@ def encoder_decoder(x, read, start, encoder, decoder, wy, by):
     return outputs(d[1:], wy, by)
 
 
-@njit
+@njit(whole="y")
 def log_likelihood(o, y):
     """(sequence_tasks-likelihood)  log p(y | x) = Σ_u log p(y_u | y_1 … y_{u−1}, x)
     (u v), (u) -> ()
@@ -145,7 +145,7 @@ def handed_back(dd, gates, d, wh):
     return back
 
 
-@njit
+@njit(whole="y")
 def forced(y, begin):
     """(sequence_tasks-teacher-forcing)  what is read at step u is y_{u−1}, and y_0 = begin
     (n u), () -> (n u)

@@ -97,7 +97,7 @@ def vanishing_bound(norms, slope, top):
     """(training-vanishing)  B_L = ‖δ^L‖,   B_l = s ‖w^{l+1}‖ B_{l+1}
     (m), (), () -> (l)
     """
-    bound = np.full(norms.shape[0] + 1, top)
+    bound = np.full(norms.shape[0] + 1, top, norms.dtype)
     for l in range(norms.shape[0] - 1, -1, -1):
         bound[l] = slope * norms[l] * bound[l + 1]
     return bound

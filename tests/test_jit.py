@@ -5,11 +5,13 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 from compiled import compiled_only
 from pages import chapters
 
 from dlbook.tools import jit
+from dlbook.tools.jit import njit
 
 pytestmark = compiled_only
 
@@ -72,14 +74,52 @@ def test_second_process_reads_the_cache(package, tmp_path):
     assert run(CALL, **where) == "21 1"
 
 
-def test_an_edit_in_another_file_is_seen(package, tmp_path):
-    """Numba's own cache would answer 21 again."""
+EDITS = {  # what stands in the other file, and whether the kernel reaches it
+    "a number": ("2 * x", "3 * x", "31 0"),
+    "a constant of its module": (
+        "BY = 2\n\n\n@njit\ndef two(x):\n    return BY * x",
+        "BY = 3",
+        "31 0",
+    ),
+    "a helper": ("2 * x", "by() * x\n\n\n@njit\ndef by():\n    return 3", "31 0"),
+    "an option": ("@njit", "@njit(boundscheck=True)", "21 0"),
+    "a comment": ("2 * x", "2 * x  # edited", "21 1"),
+    "a docstring": ("def two(x):\n", 'def two(x):\n    """Twice x."""\n', "21 1"),
+    "another function": ("@njit", "@njit\ndef ten(x):\n    return 10 * x\n\n\n@njit", "21 1"),
+}
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_an_edit_in_another_file_is_seen(package, tmp_path, what):
+    """Numba's own cache would answer 21 again; and one that goes by files, compile for a comment."""
+    old, new, expected = EDITS[what]
     where = {"PYTHONPATH": package, "DLBOOK_CACHE_DIR": tmp_path / "cache"}
-    run(CALL, **where)
     two = package / "dlbook" / "two.py"
+    text = two.read_text()
+    if old not in text:  # the constant
+        text = text.replace("@njit\ndef two(x):\n    return 2 * x", old)
+        two.write_text(text)
+        old = "BY = 2"
+    run(CALL, **where)
     # of another length, or Python's own cache of bytecode would miss an edit in the same second
-    two.write_text(two.read_text().replace("2 * x", "3 * x  # edited"))
-    assert run(CALL, **where) == "31 0"
+    two.write_text(f"{text.replace(old, new, 1)}# edited\n")
+    assert run(CALL, **where) == expected
+
+
+def test_digests_are_the_same_in_every_process():
+    """A part without a fixed form (an address, the order of a set) would compile all anew."""
+    code = f"""
+        from importlib import import_module
+        from dlbook.tools.jit import digest
+        for stem in {(*chapters(), "tools.elementary")}:
+            for name, kernel in vars(import_module("dlbook." + stem)).items():
+                if hasattr(kernel, "py_func"):
+                    print(stem, name, digest(kernel))
+    """
+    first, second = (run(code, PYTHONHASHSEED=seed) for seed in (1, 2))
+    assert first == second
+    assert len(first.splitlines()) > 400
+    assert len({line.split()[2] for line in first.splitlines()}) > 400
 
 
 def test_a_parallel_kernel_starts_its_threads_in_every_process(package, tmp_path):
@@ -100,15 +140,35 @@ def test_old_versions_are_pruned(package, tmp_path):
     two = package / "dlbook" / "two.py"
     text = two.read_text()
     for k in range(jit.KEPT_VERSIONS + 2):
-        two.write_text(text + f"# {k}\n")
+        two.write_text(text.replace("2 * x", f"{10**k} * x"))
         run(CALL, **where)
-    assert len(list((tmp_path / "cache" / "dlbook.one").iterdir())) == jit.KEPT_VERSIONS
+    assert len(list((tmp_path / "cache" / "dlbook.one" / "one").iterdir())) == jit.KEPT_VERSIONS
 
 
 def test_a_folder_that_cannot_be_made_is_no_error(package, tmp_path):
     """A file stands where the folder should be, which stops even an administrator."""
     (tmp_path / "cache").write_text("not a folder")
     assert run(CALL, PYTHONPATH=package, DLBOOK_CACHE_DIR=tmp_path / "cache") == "21 0"
+
+
+def test_a_folder_that_others_may_write_to_is_not_used(package, tmp_path):
+    """What is loaded from the cache is run: a stranger's file must never be."""
+    where = {"PYTHONPATH": package, "DLBOOK_CACHE_DIR": tmp_path / "cache"}
+    run(CALL, **where)
+    for level in ("dlbook.one", "dlbook.one/one"):
+        folder = tmp_path / "cache" / level
+        folder.chmod(0o777)
+        assert run(CALL, **where) == "21 0"
+        folder.chmod(0o700)
+    assert run(CALL, **where) == "21 1"
+
+
+def test_a_folder_of_somebody_else_is_not_used(tmp_path, monkeypatch):
+    assert jit._private(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert not jit._private(tmp_path / "link")
+    monkeypatch.setattr(jit.os, "getuid", lambda: tmp_path.stat().st_uid + 1)
+    assert not jit._private(tmp_path)
 
 
 def test_no_home_is_no_error(package):
@@ -137,11 +197,12 @@ def test_a_folder_lost_on_the_way_is_no_error(package, tmp_path):
     code = """
         import os, shutil
         from dlbook.one import one
+        one(10)
         shutil.rmtree(os.environ["DLBOOK_CACHE_DIR"])
         open(os.environ["DLBOOK_CACHE_DIR"], "w").close()
-        print(one(10))
+        print(one(10.0))
     """
-    assert run(code, PYTHONPATH=package, DLBOOK_CACHE_DIR=tmp_path / "cache") == "21"
+    assert run(code, PYTHONPATH=package, DLBOOK_CACHE_DIR=tmp_path / "cache") == "21.0"
 
 
 def test_import_is_cheap():
@@ -202,3 +263,69 @@ def test_files_of_a_module_include_what_it_imports():
     names = {f.name for f in jit.package_files(["dlbook.verification"])}
     assert {"verification.py", "shapes.py", "__init__.py"} <= names
     assert "plotting.py" not in names
+
+
+# Whole numbers, lists and what cannot be taken; test_kernels tries the numbers on all kernels
+
+
+@njit
+def doubled(x, y):
+    """2 x_n
+    (n), () -> (n)
+    """
+    out = np.empty_like(x)
+    for n in range(len(x)):
+        out[n] = 2 * x[n]
+    return out
+
+
+@njit
+def spoiled(x):
+    x[0] = 0.5
+    return x.sum()
+
+
+def test_lists_and_the_other_byte_order_are_taken():
+    for x in ([1, 2.5], np.array([1, 2.5], ">f8"), np.array([1, 2.5], ">f4")):
+        np.testing.assert_array_equal(doubled(x, 0), [2, 5])
+
+
+def test_whole_numbers_follow_the_other_arrays():
+    """They become float32 beside float32 alone."""
+    whole, single, double = np.arange(3), np.ones(2, np.float32), np.ones(2)
+    assert doubled(whole, single).dtype == np.float32
+    assert doubled(whole, double).dtype == np.float64
+    assert doubled(whole, (single, double)).dtype == np.float64
+    assert doubled(whole, 1).dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        ("word", "'word'"),
+        (None, "None"),
+        (["a", "b"], "('a', 'b')"),
+        (np.array([{}]), "an array of shape (1,) and dtype object"),
+    ],
+)
+def test_what_numba_cannot_take_is_refused_in_one_line(x, said):
+    with pytest.raises(TypeError) as caught:
+        doubled(x, 1)
+    assert str(caught.value) == (
+        f"doubled cannot be called with x = {said}, y = 1; it takes (n), () -> (n)"
+    )
+    assert caught.value.__suppress_context__
+
+
+def test_what_is_written_into_a_copy_is_not_lost():
+    x = np.arange(3)
+    with pytest.raises(
+        TypeError, match=r"spoiled writes to x, .* dtype int64; it has to be a floa"
+    ):
+        spoiled(x)
+    assert spoiled(np.ones(3)) == 2.5
+
+
+def test_a_declared_argument_must_exist():
+    with pytest.raises(ValueError, match="<lambda> has no argument y"):
+        njit(lambda x: x, whole="x y")

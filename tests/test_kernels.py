@@ -96,3 +96,59 @@ def test_float32(kernel, make_args, rng):
     single = changed(args, lambda a: a.astype(np.float32) if a.dtype == np.float64 else a)
     double = changed(single, lambda a: a.astype(np.float64) if a.dtype == np.float32 else a)
     equal(kernel(*single), kernel(*double), 2e-5)
+
+
+def outcome(kernel, args):
+    """Return what a kernel returns, or the kind of error it raises."""
+    with np.errstate(all="ignore"):
+        try:
+            return leaves(kernel(*copies(args)))
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            return type(error)
+
+
+def replaced(args, i, how):
+    """Return arguments with a function applied to the floating-point numbers of one of them."""
+    if isinstance(args[i], float):
+        new = how(np.asarray(args[i])).item()
+    else:
+        (new,) = changed(args[i : i + 1], lambda a: how(a) if a.dtype.kind == "f" else a)
+    return (*args[:i], new, *args[i + 1 :])
+
+
+def listed(value):
+    """Return an array as a list, and a tuple of arrays as a list of them."""
+    return list(value) if isinstance(value, tuple) else np.asarray(value).tolist()
+
+
+def rounded(a):
+    return np.rint(3 * a)
+
+
+def in_whole_numbers(args, i):
+    """Yield arguments of which one holds whole numbers: (floating, whole), of several kinds."""
+    floats = replaced(args, i, rounded)
+    yield floats, replaced(floats, i, lambda a: a.astype(int))
+    if isinstance(args[i], float):
+        return
+    yield floats, (*floats[:i], listed(floats[i]), *floats[i + 1 :])
+    for kind, how in ((np.uint8, np.abs), (bool, lambda a: 1.0 * (a > 0))):
+        some = replaced(floats, i, how)
+        yield some, replaced(some, i, lambda a, kind=kind: a.astype(kind))
+
+
+@pytest.mark.parametrize(("kernel", "make_args"), ROWS)
+def test_whole_numbers_give_the_floating_result(kernel, make_args, rng):
+    """No argument may hold numbers that cut the result off, whatever the others hold."""
+    args = make_args(rng)
+    for i, given in enumerate(args):
+        if not any(part.dtype.kind == "f" for part in leaves((given,))):
+            continue
+        for floats, whole in in_whole_numbers(args, i):
+            expected, found = outcome(kernel, floats), outcome(kernel, whole)
+            if isinstance(expected, type):
+                assert found is expected
+                continue
+            assert [part.dtype for part in found] == [part.dtype for part in expected]
+            for one, other in zip(found, expected, strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-13)
