@@ -174,10 +174,9 @@ def damaged(rng):
         for shape in ((9,), (3, 4), (2, 3, 4))
     ]
     kinds = [*good, *map(packed, good)]
-    for content in good[2], good[-1]:  # every value of every byte of a header
-        for i in range(16):
-            for value in range(256):
-                yield content[:i] + bytes([value]) + content[i + 1 :]
+    for i in range(16):  # every value of every byte of a header
+        for value in range(256):
+            yield good[2][:i] + bytes([value]) + good[2][i + 1 :]
     for content in kinds:
         for i in range(len(content)):  # cut at every place
             yield content[:i]
