@@ -580,6 +580,7 @@ def test_a_thousand_damaged_lists_of_sources(tmp_path, rng):
             content[at : at + rng.integers(9)] = rng.integers(
                 20, 140, rng.integers(4), np.uint8
             ).tobytes()
+        path.unlink(missing_ok=True)
         path.write_bytes(content)
         try:
             sources = bibliography.read_bibliography(path)
