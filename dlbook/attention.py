@@ -20,6 +20,7 @@ logarithm of the sum of a row's exponentials.
 # ruff: noqa: E741
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ from dlbook.rnn import Work, rows_gradient_into, rows_sum_into
 from dlbook.sequence_tasks import EncoderDecoder, Pair
 from dlbook.tools import shapes
 from dlbook.tools.elementary import decay
+from dlbook.tools.flat import Layout, fits, laid_out
 from dlbook.tools.jit import njit, njit_fast
 from dlbook.tools.simd import any_layout, largest
 from dlbook.tools.threads import in_threads
@@ -899,15 +901,23 @@ class MultiHead:
         if self.width % self.heads:
             raise ValueError(f"heads is {self.heads}, which does not divide the width {self.width}")
 
+    @cached_property
+    def layout(self) -> Layout:
+        """What the parameters of this layer are like."""
+        return laid_out(self._heads())
+
+    def _heads(self):
+        """Return parameters that are all zero."""
+        M = self.width
+        flat = np.zeros(4 * M * M + 4 * M, self.dtype)
+        return Heads(flat, *cut_up(flat, [(M, M)] * 4 + [(M,)] * 4))
+
     def init(self, rng: np.random.Generator) -> Heads:
         """Draw weights of Xavier's variance; biases are zero."""
         shapes.generator("rng", rng)
-        M = self.width
-        sizes = [(M, M)] * 4 + [(M,)] * 4
-        flat = np.zeros(4 * M * M + 4 * M, self.dtype)
-        params = Heads(flat, *cut_up(flat, sizes))
+        params = self._heads()
         for w in params[1:5]:
-            w[:] = xavier((M, M), rng)
+            w[:] = xavier(w.shape, rng)
         return params
 
     def up(self, params, x, y, lengths, how, work, name="") -> tuple[np.ndarray, Kept]:
@@ -926,6 +936,7 @@ class MultiHead:
         name : str
             Tells apart what several layers keep in the same memory.
         """
+        fits(params, self.layout)
         (N, T, M), S, H = x.shape, y.shape[1], self.heads
         x, y, panels = x.reshape(-1, M), y.reshape(-1, M), self._panels(work)
         q, k, v, o, z = (
@@ -954,6 +965,8 @@ class MultiHead:
         work : dlbook.rnn.Work
             Memory.
         """
+        fits(params, self.layout)
+        fits(grads, self.layout, "grads")
         (N, T, M), S, panels = dz.shape, kept.k.shape[1], self._panels(work)
         dz, do = dz.reshape(-1, M), work.array("do", *kept.o.shape)
         dq, dk, dv = (

@@ -33,6 +33,7 @@ from dlbook.matmul import PANEL_BYTES, squared_distances
 from dlbook.neurons import affine
 from dlbook.tools import elementary, shapes
 from dlbook.tools.elementary import decay
+from dlbook.tools.flat import Layout, belong, fits, laid_out, step_fits
 from dlbook.tools.jit import njit, njit_fast
 from dlbook.tools.simd import aligned
 from dlbook.training import (
@@ -767,6 +768,7 @@ class Work(NamedTuple):
     means: np.ndarray  # one number for each unit of the code
     given: np.ndarray  # spoilt input
     draws: np.ndarray  # what spoils it
+    held: list  # for `step_fits`
 
 
 KINDS = {"relu": 0, "sigmoid": 1, "tanh": 2, "linear": 3}
@@ -870,14 +872,22 @@ class Autoencoder:
         kinds[self._code], kinds[-1] = KINDS[self.code], KINDS["linear"]
         return kinds
 
+    @cached_property
+    def layout(self) -> Layout:
+        """What the parameters of this model are like."""
+        return laid_out(self._coder())
+
+    def _coder(self):
+        """Return parameters that are all zero."""
+        sizes = [s for m, n in itertools.pairwise(self.sizes) for s in ((n, m), (n,))]
+        flat = np.zeros(sum(map(prod, sizes)), self.dtype)
+        cut = cut_up(flat, sizes)
+        return Coder(flat, (None, None, *cut[::2]), (None, None, *cut[1::2]))
+
     def init(self, rng: np.random.Generator) -> Coder:
         """Draw the first parameters: He's variance before rectifiers, else Xavier's; biases 0."""
         shapes.generator("rng", rng)
-        pairs = list(itertools.pairwise(self.sizes))
-        sizes = [s for m, n in pairs for s in ((n, m), (n,))]
-        flat = np.zeros(sum(map(prod, sizes)), self.dtype)
-        cut = cut_up(flat, sizes)
-        params = Coder(flat, (None, None, *cut[::2]), (None, None, *cut[1::2]))
+        params = self._coder()
         for w, kind in zip(params.w[2:], self._bends[1:], strict=True):
             w[:] = (xavier if kind else he)(w.shape, rng)
         return params
@@ -892,6 +902,11 @@ class Autoencoder:
         """
         if not isinstance(data, tuple) or len(data) not in (1, 2):
             raise TypeError("data is not a tuple of examples, (x,), or of inputs and targets")
+        fits(params, self.layout)
+        return self._pair(data)
+
+    def _pair(self, data):
+        """Return one or two arrays of checked examples."""
         axes = shapes.Axes()
         names = ("x",) if len(data) == 1 else ("given", "x")
         found = tuple(self._examples(axes, *pair) for pair in zip(names, data, strict=True))
@@ -911,7 +926,7 @@ class Autoencoder:
         lengths = neurons, neurons, self._panels(batch), self.encoder[-1]
         room = batch if self.noise else 0
         spoilt = (np.empty((room, self.sizes[0]), dtype) for _ in range(2))
-        return Work(*(aligned((n,), dtype) for n in lengths), *spoilt)
+        return Work(*(aligned((n,), dtype) for n in lengths), *spoilt, [])
 
     def _panels(self, batch):
         """Return how many numbers the largest packed factor has."""
@@ -935,6 +950,7 @@ class Autoencoder:
             Draws the noise.
         """
         given, x = batch[0], batch[-1]
+        step_fits(self, params, state, grads, work.held)
         if self.noise:
             N, clean = len(x), given
             given = work.given[:N]
@@ -962,12 +978,14 @@ class Autoencoder:
 
     def encode(self, params: Coder, x: ArrayLike) -> np.ndarray:
         """Return the codes (n, j) of examples (n, k)."""
+        fits(params, self.layout)
         x = self._examples(shapes.Axes(), "x", x)
         *_, h = self._run(params, x, 2, len(self.encoder))
         return h
 
     def decode(self, params: Coder, h: ArrayLike) -> np.ndarray:
         """Return the outputs (n, k) of codes (n, j): means, between 0 and 1 where Bernoulli."""
+        fits(params, self.layout)
         axes = shapes.Axes()
         axes.sizes["j"] = (self.encoder[-1], "the code")
         h = axes.floats("h", h, "n j").astype(self.dtype, copy=False)
@@ -982,11 +1000,13 @@ class Autoencoder:
 
     def layers(self, params, state, batch) -> Iterator[tuple[str, np.ndarray]]:
         """Yield the name of each layer's weights and what the layer gives."""
+        belong(self, params, state)
         for l, a in enumerate(self._run(params, batch[0], 2, len(self.sizes)), start=2):
             yield f"w[{l}]", a
 
     def loss(self, params: Coder, state: None, batch: tuple) -> float:
         """Return the cost of checked data: reconstruction alone, without penalties and noise."""
+        belong(self, params, state)
         *_, a = self._run(params, batch[0], 2, len(self.sizes))
         into = bernoulli_into if self.likelihood == "bernoulli" else gaussian_into
         return float(into(a, batch[-1]))
@@ -1003,6 +1023,7 @@ class Autoencoder:
         x : array_like, shape (n, k)
             Examples.
         """
+        belong(self, params, state)
         x = self._examples(shapes.Axes(), "x", x)
         *_, a = self._run(params, x, 2, len(self.sizes))
         return self._mean(a)
@@ -1042,6 +1063,7 @@ class ConvWork(NamedTuple):
     opened: np.ndarray  # (n, features)
     dopened: np.ndarray
     panels: np.ndarray
+    held: list  # for `step_fits`
 
 
 ONE = (1, 1)
@@ -1114,16 +1136,25 @@ class ConvAutoencoder:
         """Numbers of an image before the code."""
         return self.channels[-1] * (self.side // 2 ** len(self.channels)) ** 2
 
-    def init(self, rng: np.random.Generator) -> ConvCoder:
-        """Draw the first parameters: He's variance, Xavier's for code and output; biases zero."""
-        shapes.generator("rng", rng)
+    @cached_property
+    def layout(self) -> Layout:
+        """What the parameters of this model are like."""
+        return laid_out(self._coder())
+
+    def _coder(self):
+        """Return parameters that are all zero."""
         pairs = [s for c, k, _, _ in self._shapes for s in ((k, c, 3, 3), (k,))]
         J, F = self.code, self.features
         sizes = [*pairs, (J, F), (J,), (F, J), (F,)]
         flat = np.zeros(sum(map(prod, sizes)), self.dtype)
         cut = cut_up(flat, sizes)
         both = cut[: len(pairs)]
-        params = ConvCoder(flat, tuple(both[::2]), tuple(both[1::2]), *cut[len(pairs) :])
+        return ConvCoder(flat, tuple(both[::2]), tuple(both[1::2]), *cut[len(pairs) :])
+
+    def init(self, rng: np.random.Generator) -> ConvCoder:
+        """Draw the first parameters: He's variance, Xavier's for code and output; biases zero."""
+        shapes.generator("rng", rng)
+        params = self._coder()
         for w in (*params.w[:-1], params.open):
             w[:] = he(w.shape, rng)
         for w in (params.w[-1], params.code):
@@ -1135,7 +1166,10 @@ class ConvAutoencoder:
 
     def check(self, params: ConvCoder, data: tuple) -> tuple[np.ndarray, ...]:
         """Return images (n, side²), checked and of the dtype of the parameters."""
-        return self._flat.check(params, data)
+        if not isinstance(data, tuple) or len(data) not in (1, 2):
+            raise TypeError("data is not a tuple of images, (x,), or of inputs and targets")
+        fits(params, self.layout)
+        return self._flat._pair(data)
 
     @property
     def _flat(self):
@@ -1155,7 +1189,7 @@ class ConvAutoencoder:
         F, J, width = self.features, self.code, PANEL_BYTES // dtype.itemsize
         most = max(F, J)
         panels = aligned(((most + width) * max(most, N),), dtype)
-        return ConvWork(stages, *(aligned((N, n), dtype) for n in (J, J, F, F)), panels)
+        return ConvWork(stages, *(aligned((N, n), dtype) for n in (J, J, F, F)), panels, [])
 
     def _up_to_code(self, params, x, work):
         """Fill the workspace from the image to the code, which is returned."""
@@ -1190,6 +1224,7 @@ class ConvAutoencoder:
     def loss_and_grad(self, params, state, batch, grads, work, rng) -> float:
         """Return the mean cost of a batch, and fill `grads`; the arguments as in `Autoencoder`."""
         given, x = batch[0], batch[-1]
+        step_fits(self, params, state, grads, work.held)
         N, depth = len(x), len(self.channels)
         h = self._up_to_code(params, given, work)
         delta = self._from_code(params, h, work)
@@ -1235,11 +1270,13 @@ class ConvAutoencoder:
 
     def encode(self, params: ConvCoder, x: ArrayLike) -> np.ndarray:
         """Return the codes (n, j) of images (n, side²)."""
+        fits(params, self.layout)
         x = self._flat._examples(shapes.Axes(), "x", x)
         return self._parts(x, lambda some, work: self._up_to_code(params, some, work))
 
     def decode(self, params: ConvCoder, h: ArrayLike) -> np.ndarray:
         """Return the images (n, side²) of codes (n, j)."""
+        fits(params, self.layout)
         axes = shapes.Axes()
         axes.sizes["j"] = (self.code, "the code")
         h = axes.floats("h", h, "n j").astype(self.dtype, copy=False)
@@ -1256,10 +1293,12 @@ class ConvAutoencoder:
 
     def loss(self, params: ConvCoder, state: None, batch: tuple) -> float:
         """Return the mean cost of checked images."""
+        belong(self, params, state)
         into = bernoulli_into if self.likelihood == "bernoulli" else gaussian_into
         return float(into(self._outputs(params, batch[0]), batch[-1]))
 
     def predict(self, params: ConvCoder, state: None, x: ArrayLike) -> np.ndarray:
         """Return the reconstructions (n, side²) of images (n, side²)."""
+        belong(self, params, state)
         x = self._flat._examples(shapes.Axes(), "x", x)
         return self._flat._mean(self._outputs(params, x))

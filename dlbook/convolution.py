@@ -21,6 +21,7 @@ Images are (n, c, h, w) where they come in and go out; fast kernels keep the cha
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ from numpy.typing import ArrayLike
 
 from dlbook.matmul import PANEL_BYTES, multiply, pack
 from dlbook.tools import shapes
+from dlbook.tools.flat import Layout, belong, fits, laid_out, step_fits
 from dlbook.tools.jit import njit, njit_fast
 from dlbook.tools.simd import aligned, any_layout
 from dlbook.tools.threads import in_threads
@@ -1456,6 +1458,7 @@ class Work(NamedTuple):
     slope: np.ndarray  # derivative by the features
     z: np.ndarray  # scores
     panels: np.ndarray
+    held: list  # for `step_fits`
 
 
 @njit_fast
@@ -1578,6 +1581,11 @@ class CNN:
             found.append(found[-1] // 2 if pooled else found[-1])
         return tuple(found)
 
+    @cached_property
+    def layout(self) -> Layout:
+        """What the parameters of this model are like."""
+        return laid_out(self._filters())
+
     def _filters(self):
         """Return parameters that are all zero."""
         places = self.sides[-1] ** 2 if self.head == "flat" else 1
@@ -1603,6 +1611,7 @@ class CNN:
         """Return images (n, side²) and labels (n,), checked and of the dtype of the parameters."""
         if not isinstance(data, tuple) or len(data) != 2:
             raise TypeError("data is not a pair of images and labels, (x, y)")
+        fits(params, self.layout)
         axes = shapes.Axes()
         return self._images(axes, data[0]), axes.labels("y", data[1], "n", self.classes)
 
@@ -1632,7 +1641,7 @@ class CNN:
         pair = (aligned((N, features), dtype) for _ in range(2))
         kept, scores = aligned((N, features), np.int64), aligned((N, self.classes), dtype)
         images = aligned((N, self.side, self.side, 1), dtype)
-        return Work(images, blocks, next(pair), kept, next(pair), scores, panels)
+        return Work(images, blocks, next(pair), kept, next(pair), scores, panels, [])
 
     def _up(self, params, x, work, move):
         """Fill the workspace from below; returns the scores."""
@@ -1671,6 +1680,7 @@ class CNN:
             Draws how far each image is moved.
         """
         x, y = batch
+        step_fits(self, params, state, grads, work.held)
         N = len(x)
         move = np.zeros((N, 2), np.int64)
         if self.shift:
@@ -1710,6 +1720,7 @@ class CNN:
         -------
         list of ndarray, shape (n, k, h, w)
         """
+        fits(params, self.layout)
         x = self._images(shapes.Axes(), x)
         work = self.workspace(len(x))
         self._up(params, x, work, np.zeros((len(x), 2), np.int64))
@@ -1717,6 +1728,7 @@ class CNN:
 
     def scores(self, params: Filters, x: np.ndarray) -> np.ndarray:
         """Return the scores (n, classes) of checked images."""
+        fits(params, self.layout)
         some, found = 256, []
         work, still = self.workspace(min(len(x), some)), np.zeros((some, 2), np.int64)
         for first in range(0, len(x), some):
@@ -1732,6 +1744,7 @@ class CNN:
 
     def loss(self, params: Filters, state: None, batch: tuple) -> float:
         """Return the mean cross-entropy of checked data, in inference."""
+        belong(self, params, state)
         return float(softmax_cross_entropy_into(self.scores(params, batch[0]), batch[1]))
 
     def predict(self, params: Filters, state: None, x: ArrayLike) -> np.ndarray:
@@ -1750,4 +1763,5 @@ class CNN:
         -------
         ndarray of int64, shape (n,)
         """
+        belong(self, params, state)
         return np.argmax(self.scores(params, self._images(shapes.Axes(), x)), axis=1)

@@ -20,6 +20,7 @@ and from state to scores, b and by biases, o scores, y targets, delta = ∂C/∂
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any, ClassVar, NamedTuple
 
@@ -30,7 +31,7 @@ from dlbook.matmul import DEPTH, PANEL_BYTES, multiply, multiply_parallel, pack,
 from dlbook.optimization import Optimizer
 from dlbook.tools import shapes
 from dlbook.tools.elementary import decay, hyperbolic_tangent
-from dlbook.tools.flat import like
+from dlbook.tools.flat import Layout, belong, fits, laid_out, like, step_fits
 from dlbook.tools.jit import njit, njit_fast
 from dlbook.tools.simd import aligned, largest
 from dlbook.training import clip, cut_up, dense_input_into, dense_into, xavier
@@ -572,6 +573,7 @@ class Work:
 
     def __init__(self, dtype):
         self.dtype = np.dtype(dtype)
+        self.held = []  # for `step_fits`
         self._found, self._rooms = {}, {}
 
     def array(self, name, *shape) -> np.ndarray:
@@ -748,6 +750,11 @@ class RNN:
 
     # Parameters, data, memory
 
+    @cached_property
+    def layout(self) -> Layout:
+        """What the parameters of this model are like."""
+        return laid_out(self._params())
+
     def _params(self):
         """Return parameters that are all zero."""
         K, J, V, G = self.inputs, self.hidden, self.outputs, self.gates * self.hidden
@@ -792,6 +799,7 @@ class RNN:
         """
         if not isinstance(data, tuple) or len(data) not in (2, 3):
             raise TypeError("data is not a tuple (x, y) or (x, y, lengths)")
+        fits(params, self.layout)
         axes = shapes.Axes()
         x, lengths, beyond = self._sequences(axes, data[0], data[2] if len(data) == 3 else None)
         y = shapes.array("y", data[1])
@@ -965,6 +973,7 @@ class RNN:
 
     def loss_and_grad(self, params, state, batch, grads, work, rng=None) -> float:
         """Return the mean loss of a batch and fill `grads`; see `check` for the batch."""
+        fits(state, None, "state")
         start = self._zeros(len(batch[2]))
         return self.through_time(params, batch, start, grads, work)[0]
 
@@ -989,6 +998,7 @@ class RNN:
             For each layer, the sequences in the order of the batch; dstart is None where errors
             were cut on their way.
         """
+        step_fits(self, params, None, grads, work.held)
         rows = arrange(batch[2], batch[0].shape[1])
         x, y, share = self._arranged(batch, rows)
         T, order = len(rows.counts), rows.order
@@ -1063,6 +1073,7 @@ class RNN:
         -------
         Outcome
         """
+        fits(params, self.layout)
         x, lengths, _ = self._sequences(shapes.Axes(), x, lengths)
         if start is None:
             start = self._zeros(len(x))
@@ -1108,6 +1119,7 @@ class RNN:
 
     def layers(self, params, state, batch) -> Iterator[tuple[str, np.ndarray]]:
         """Yield the name of each layer's weights and what the layer gives."""
+        belong(self, params, state)
         x, _, lengths = batch
         rows, work = arrange(lengths, x.shape[1]), Work(self.dtype)
         x = self._arranged(batch, rows)[0]
@@ -1118,6 +1130,7 @@ class RNN:
 
     def loss(self, params: Params, state: None, batch: tuple) -> float:
         """Return the mean loss of checked data."""
+        belong(self, params, state)
         o, y, share = self._read_out(params, batch)
         kernel = cross_entropy_rows if self.cost == "cross-entropy" else square_rows
         return float(kernel(o, y, share))
@@ -1141,6 +1154,7 @@ class RNN:
         ndarray, shape (n, t) or (n,) of int64, or (n, t, v) or (n, v)
             Behind the end of a sequence classes are −1 and numbers 0.
         """
+        belong(self, params, state)
         found, x = self.run(params, x, lengths), shapes.array("x", x)
         if self.reads == "last":
             top = self._seen_at(found.last, slice(None))
@@ -1188,6 +1202,7 @@ class RNN:
         """
         if not self.symbols or self.inputs != self.outputs or self.cost != "cross-entropy":
             raise ValueError("sampling needs a network that reads and predicts the same symbols")
+        fits(params, self.layout)
         prompt = shapes.Axes().labels("prompt", prompt, "t", self.inputs)
         length = shapes.count("length", length, least=0)
         temperature = shapes.number("temperature", temperature, above=0)

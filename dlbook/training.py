@@ -39,7 +39,7 @@ from dlbook.optimization import Optimizer
 from dlbook.tools import elementary, shapes, store
 from dlbook.tools.data import DataError
 from dlbook.tools.elementary import decay
-from dlbook.tools.flat import like, named
+from dlbook.tools.flat import Layout, belong, fits, laid_out, like, named, step_fits
 from dlbook.tools.jit import njit, njit_fast
 from dlbook.tools.simd import aligned
 
@@ -674,6 +674,7 @@ class Work(NamedTuple):
     uniform: list  # what decides about dropping
     mean: list  # of the norm
     root: list
+    held: list  # for `step_fits`
 
 
 RULES = ("he", "xavier", "small", "zero")
@@ -743,6 +744,11 @@ class MLP:
         """Batch normalization needs two examples to have a variance."""
         return 2 if self.norm == "batch" else 1
 
+    @cached_property
+    def layout(self) -> Layout:
+        """What the parameters of this model are like."""
+        return laid_out(self._layers())
+
     def _layers(self):
         """Return parameters that are all zero."""
         pairs = list(itertools.pairwise(self.sizes))
@@ -784,10 +790,14 @@ class MLP:
         """Return examples (n, i) and labels (n,), checked and of the dtype of the parameters."""
         if not isinstance(data, tuple) or len(data) != 2:
             raise TypeError("data is not a pair of examples and labels, (x, y)")
+        fits(params, self.layout)
         axes = shapes.Axes()
+        return self._examples(axes, data[0]), axes.labels("y", data[1], "n", self.sizes[-1])
+
+    def _examples(self, axes, x):
+        """Return checked examples."""
         axes.sizes["i"] = (self.sizes[0], "layer 1")
-        x = axes.floats("x", data[0], "n i").astype(params.flat.dtype)
-        return x, axes.labels("y", data[1], "n", self.sizes[-1])
+        return axes.floats("x", x, "n i").astype(self.dtype)
 
     def workspace(self, batch: int) -> Work:
         """Return the memory for steps of at most `batch` examples."""
@@ -802,7 +812,7 @@ class MLP:
         pairs = [[np.empty(n, dtype) for n in (1, *size.get(self.norm, ()))] for _ in range(2)]
         a = matrices() if self.dropout else y
         uniform = matrices(np.float32, self.dropout > 0)
-        return Work(panels, matrices() if self.norm else y, y, a, matrices(), uniform, *pairs)
+        return Work(panels, matrices() if self.norm else y, y, a, matrices(), uniform, *pairs, [])
 
     def loss_and_grad(self, params, state, batch, grads, work, rng) -> float:
         """Return the mean cross-entropy of a batch, fill `grads`, move the running statistics.
@@ -821,6 +831,7 @@ class MLP:
             Draws what dropout drops.
         """
         x, y = batch
+        step_fits(self, params, state, grads, work.held)
         if len(x) < self.smallest_batch:
             raise ValueError("batch has one example, batch norm needs two to have a variance")
         below, L = [None, x], len(self.sizes)
@@ -902,13 +913,14 @@ class MLP:
         list of ndarray
             Indexed by layer as `params`; entry 1 is x itself.
         """
+        belong(self, params, state)
         panels, L = self.workspace(1).panels, len(self.sizes)
         a = [None, x]
         for l in range(2, L + 1):
             y = np.empty((len(x), self.sizes[l - 1]), x.dtype)
             dense_into(a[-1], params.w[l], params.b[l], panels, y)
             if l < L and self.norm == "batch":
-                of = state.mean[l], np.sqrt(state.variance[l] + np.float32(self.eps))
+                of = state.mean[l], np.sqrt(state.variance[l] + x.dtype.type(self.eps))
                 affine_rows(y, *of, params.gamma[l], params.beta[l], y)
             elif l < L and self.norm == "layer":
                 of, kept = (params.gamma[l], params.beta[l]), np.empty((2, len(x)), x.dtype)
@@ -943,10 +955,7 @@ class MLP:
         -------
         ndarray of int64, shape (n,)
         """
-        axes = shapes.Axes()
-        axes.sizes["i"] = (self.sizes[0], "layer 1")
-        x = axes.floats("x", x, "n i").astype(params.flat.dtype)
-        return np.argmax(self.scores(params, state, x)[-1], axis=1)
+        return np.argmax(self.scores(params, state, self._examples(shapes.Axes(), x))[-1], axis=1)
 
 
 # What the loop asks of a model
@@ -957,7 +966,8 @@ class Model(Protocol):
 
     Parameters, gradients and running statistics are NamedTuples of views of a field ``flat``.
     Where a model has an attribute ``smallest_batch``, no step has fewer examples than that. Where
-    it has a method ``layers(params, state, batch)``, which yields a name and an array for each
+    it has an attribute ``layout`` (see `dlbook.tools.flat.laid_out`), parameters are held against
+    it, otherwise against those that `init` draws. Where it has a method ``layers(params, state, batch)``, which yields a name and an array for each
     layer, a run that diverges names the first layer that gives something infinite.
     """
 
@@ -1234,6 +1244,10 @@ class _Run:
         """Check everything, then make all arrays."""
         _has("model", model, "start", "check", "workspace", "loss_and_grad", "loss")
         _has("optimizer", optimizer, "start", "update", "slots", "rate")
+        if hasattr(model, "layout"):
+            fits(params, model.layout)
+        elif hasattr(model, "init"):
+            fits(params, laid_out(model.init(np.random.default_rng(0))))
         for name, x in named(params).items():
             shapes.Axes().floats(f"params.{name}", x, None)
         self.model, self.optimizer = model, optimizer
