@@ -1738,6 +1738,7 @@ class CNN:
 
     def layers(self, params, state, batch) -> Iterator[tuple[str, np.ndarray]]:
         """Yield the name of each layer's weights and what the layer gives, in inference."""
+        belong(self, params, state)
         for l, a in enumerate(self.maps(params, batch[0])):
             yield f"w[{l}]", a
         yield "top", self.scores(params, batch[0])

@@ -182,13 +182,12 @@ def fits(params: Any, layout: Layout | None, name: str = "params") -> None:
 
 def _difference(name, found, wanted):
     """Say in which array two layouts differ first."""
-    for verb, some, other in (
-        ("lacks", wanted.keys() - found.keys(), "has"),
-        ("has", found.keys() - wanted.keys(), "lacks"),
-    ):
-        if some:
-            first = ", ".join(sorted(some)[:3]) + (" and more" if len(some) > 3 else "")
-            return f"{verb} {first}, which the model {other}"
+    missing, more = wanted.keys() - found.keys(), found.keys() - wanted.keys()
+    if missing or more:
+        first = ", ".join(sorted(missing or more)[:3])
+        return (
+            f"lacks {first}, which the model has" if missing else f"has {first}, the model has not"
+        )
     key = next(key for key in wanted if found[key] != wanted[key])
     if found[key][0] != wanted[key][0]:
         return f"has {key} of shape {found[key][0]}, that of the model has {wanted[key][0]}"
