@@ -107,7 +107,7 @@ def additive_scores(q, k, wq, wk, u):
     for t in range(q.shape[0]):
         for s in range(k.shape[0]):
             for j in range(u.shape[0]):
-                b = 0 * u[j]
+                b = u.dtype.type(0)
                 for i in range(q.shape[1]):
                     b += wq[j, i] * q[t, i]
                 for i in range(k.shape[1]):
@@ -188,11 +188,11 @@ def masked_softmax(z, seen):
     """(attention-mask)  a_ts = [seen_ts] exp(z_ts) / Σ_r [seen_tr] exp(z_tr)
     (t s), (t s) -> (t s)
 
-    A row that sees nothing is zero throughout.
+    A row that sees nothing is zero throughout; one that sees scores of −∞ only is NaN.
     """
     a = np.zeros_like(z)
     for t in range(z.shape[0]):
-        most, total = -np.inf, 0 * z[t, 0]
+        most, total = -np.inf, z.dtype.type(0)
         for s in range(z.shape[1]):
             if seen[t, s]:
                 most = max(most, z[t, s].real)
@@ -224,7 +224,7 @@ def softmax_backward(da, a):
     """
     dz = np.empty_like(da)
     for t in range(a.shape[0]):
-        mean = 0 * a[t, 0]
+        mean = a.dtype.type(0)
         for s in range(a.shape[1]):
             mean += a[t, s] * da[t, s]
         for s in range(a.shape[1]):
@@ -512,8 +512,9 @@ def weigh_into(z, seen, slope, n, scale, most, sums, o, first, step):
         m, new = old, total - total
         for s in range(row.size):
             m = largest(m, row[s])
+        shift = m if m != -np.inf else new  # so far all scores are −∞: they weigh nothing
         for s in range(row.size):
-            w = decay(scale * (row[s] - m))
+            w = decay(scale * (row[s] - shift))
             row[s] = w
             new += w
         if m != old:
@@ -548,10 +549,13 @@ def _look(q, k, v, o, L, total, T, S, places, how, scale, kt, vp, z, sums):
             multiply(any_layout(products[:, :m]), any_layout(vp[:, :m]), mixed, add)
     zero, one = o.dtype.type(0), o.dtype.type(1)
     for t in range(T):
+        mixed = o[fq + t * step]
         if sums[t] > zero:  # a query that sees nothing finds nothing: its o is zero, its L is −∞
-            share, mixed = one / sums[t], o[fq + t * step]
+            share = one / sums[t]
             for e in range(mixed.size):
                 mixed[e] *= share
+        elif S > 0:  # scores that are all −∞ have no softmax
+            mixed[:], L[t] = np.nan, np.nan
         L[t] = scale * L[t] + np.log(sums[t])
 
 
@@ -779,7 +783,8 @@ def attention(
     Returns
     -------
     Attended
-        A query that sees no key at all finds zero; PyTorch's answer depends on its version.
+        A query that sees no key at all finds zero; PyTorch's answer depends on its version. One
+        that sees keys and has scores of −∞ only finds NaN.
 
     Raises
     ------

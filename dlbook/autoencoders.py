@@ -102,7 +102,7 @@ def reconstruction(x_hat, x):
     """(autoencoders-reconstruction)  C = 1/2N Σ_nk (x̂_nk − x_nk)²
     (n k), (n k) -> ()
     """
-    total = 0 * x_hat[0, 0]
+    total = x_hat.dtype.type(0)
     for n in range(x.shape[0]):
         for k in range(x.shape[1]):
             total += (x_hat[n, k] - x[n, k]) ** 2
@@ -136,7 +136,7 @@ def principal_sines(u, v):
     rest = v.copy()
     for i in range(u.shape[1]):
         for j in range(v.shape[1]):
-            along = 0 * v[0, 0]
+            along = v.dtype.type(0)
             for k in range(v.shape[0]):
                 along += u[k, i] * v[k, j]
             for k in range(v.shape[0]):
@@ -149,7 +149,7 @@ def eckart_young(s, I, N):
     """(autoencoders-eckart-young)  bound = 1/2N Σ_{i > I} s_i²
     (i), (), () -> ()
     """
-    total = 0 * s[0]
+    total = s.dtype.type(0)
     for i in range(I, s.shape[0]):
         total += s[i] ** 2
     return total / (2 * N)
@@ -163,7 +163,7 @@ def l1_penalty(h):
     """(autoencoders-l1-sparsity)  Ω = 1/N Σ_nj |h_nj|
     (n j) -> ()
     """
-    total = 0 * h[0, 0]
+    total = h.dtype.type(0)
     for n in range(h.shape[0]):
         for j in range(h.shape[1]):
             total += abs(h[n, j])
@@ -200,7 +200,7 @@ def kl_penalty(rho_hat, rho):
     Ω = Σ_j (ρ log(ρ / ρ̂_j) + (1 − ρ) log((1 − ρ) / (1 − ρ̂_j)))
     (j), () -> ()
     """
-    total = 0 * rho_hat[0]
+    total = rho_hat.dtype.type(0)
     for j in range(rho_hat.shape[0]):
         total += rho * np.log(rho / rho_hat[j])
         total += (1 - rho) * np.log((1 - rho) / (1 - rho_hat[j]))
@@ -241,7 +241,7 @@ def denoising_linear(x, w, sigma):
     (n k), (k k), () -> ()
     """
     clean = reconstruction(affine(x, w, np.zeros_like(x[0])), x)
-    square = 0 * w[0, 0]
+    square = w.dtype.type(0)
     for i in range(w.shape[0]):
         for k in range(w.shape[1]):
             square += w[i, k] ** 2
@@ -268,9 +268,9 @@ def contractive(x, w, b):
     (n k), (j k), (j) -> ()
     """
     h = sigmoid(affine(x, w, b))
-    total = 0 * h[0, 0]
+    total = h.dtype.type(0)
     for j in range(w.shape[0]):
-        square = 0 * w[0, 0]
+        square = w.dtype.type(0)
         for k in range(w.shape[1]):
             square += w[j, k] ** 2
         for n in range(x.shape[0]):
@@ -307,7 +307,7 @@ def gaussian_nll(x_hat, x, variance):
     1/N Σ_nk ((x_nk − x̂_nk)² / 2v + ½ log 2πv)
     (n k), (n k), () -> ()
     """
-    total, (N, K) = 0 * x_hat[0, 0], x.shape
+    total, (N, K) = x_hat.dtype.type(0), x.shape
     for n in range(N):
         for k in range(K):
             total += (x[n, k] - x_hat[n, k]) ** 2
@@ -332,7 +332,7 @@ def bernoulli_nll(a, x):
     = 1/N Σ_nk (log(1 + e^a_nk) − x_nk a_nk),   p = σ(a)
     (n k), (n k) -> ()
     """
-    total = 0 * a[0, 0]
+    total = a.dtype.type(0)
     for n in range(x.shape[0]):
         for k in range(x.shape[1]):
             v = a[n, k]
@@ -362,7 +362,7 @@ def categorical_nll(a, x):
     (n k m), (n k) -> ()
     """
     N, K, _ = a.shape
-    total = 0 * a[0, 0, 0]
+    total = a.dtype.type(0)
     for n in range(N):
         for k in range(K):
             p = softmax(a[n, k : k + 1])

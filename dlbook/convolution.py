@@ -1230,8 +1230,9 @@ def conv2d(
     Notes
     -----
     3 × 3 filters that move by one pixel, with 8 channels or more on both sides, in float32, take
-    Winograd's way: rounding is then up to 1e-5 of the largest result, and a NaN or an infinity
-    spreads to all outputs of its tiles of 4 × 4.
+    Winograd's way: rounding is then up to 5e-6 of the largest Σ |w| |x|, which is more than the
+    result where terms cancel, and a NaN or an infinity spreads to all outputs of its tiles of
+    4 × 4.
 
     Raises
     ------
@@ -1337,7 +1338,8 @@ def max_pool2d(x, size, *, stride=None, padding=0) -> np.ndarray:
 def max_pool2d_backward(dy, x, size, *, stride=None, padding=0) -> np.ndarray:
     """Return the derivative of a cost by the input of `max_pool2d`.
 
-    Where several numbers of a window are largest, the first of them, row by row, gets it all.
+    Where several numbers of a window are largest, the first of them, row by row, gets it all. What
+    is around the image gets nothing, also where all numbers of a window are −∞.
 
     Parameters
     ----------
@@ -1359,6 +1361,11 @@ def max_pool2d_backward(dy, x, size, *, stride=None, padding=0) -> np.ndarray:
     x, size, stride, padding, out = _windows(x, size, stride, padding, -np.inf, axes)
     y, at, dx = np.empty(out, x.dtype), np.empty(out, np.int32), np.empty_like(x)
     pool_into(x, size, stride, y, at)
+    down, right = (
+        np.maximum(0, frame - step * np.arange(count))  # of the first pixel in each window
+        for frame, step, count in zip(padding, stride, out[1:3], strict=True)
+    )
+    np.copyto(at, (down[:, None] * size[1] + right)[..., None], where=y == -np.inf)
     pool_back_into(_errors(dy, out, x.dtype, axes), at, size, stride, dx)
     return _first(_inside(dx, padding))
 

@@ -126,9 +126,9 @@ def total_loss(o, y):
     """(rnn-total-loss)  C = Σ_t C_t,   C_t = log Σ_v exp(o_tv) − o_t,y_t
     (t v), (t) -> ()
     """
-    total = 0 * o[0, 0]
+    total = o.dtype.type(0)
     for t in range(o.shape[0]):
-        most, parts = o[t].real.max(), 0 * o[0, 0]
+        most, parts = o[t].real.max(), o.dtype.type(0)
         for v in range(o.shape[1]):
             parts += np.exp(o[t, v] - most)
         total += most + np.log(parts) - o[t, y[t]]
@@ -145,7 +145,7 @@ def output_deltas(o, y):
     """
     delta = np.empty_like(o)
     for t in range(o.shape[0]):
-        most, parts = o[t].max(), 0 * o[0, 0]
+        most, parts = o[t].max(), o.dtype.type(0)
         for v in range(o.shape[1]):
             delta[t, v] = np.exp(o[t, v] - most)
             parts += delta[t, v]
@@ -274,7 +274,7 @@ def clipped_step(theta, g, rate, limit):
     """(rnn-clip)  θ_p ← θ_p − η g_p min(1, τ / ‖g‖)
     (p), (p), (), () -> (p)
     """
-    square = 0 * g[0]
+    square = g.dtype.type(0)
     for p in range(g.shape[0]):
         square += g[p] ** 2
     norm, new = np.sqrt(square), theta.copy()
@@ -296,7 +296,7 @@ def sample_symbol(o, u, temperature):
     """(rnn-sample)  the first v with Σ_{w ≤ v} exp(o_w / τ) > u Σ_w exp(o_w / τ)
     (v), (), () -> ()
     """
-    most, total, below = o.max(), 0 * o[0], 0 * o[0]
+    most, total, below = o.max(), o.dtype.type(0), o.dtype.type(0)
     for v in range(o.shape[0]):
         total += np.exp((o[v] - most) / temperature)
     for v in range(o.shape[0]):
@@ -1243,7 +1243,7 @@ class Alphabet:
     Raises
     ------
     ValueError
-        If there is none, one occurs twice, or the unknown is not among them.
+        If there is none, one occurs twice, or the unknown is not one of them.
     """
 
     symbols: str
@@ -1256,8 +1256,10 @@ class Alphabet:
         if len(set(self.symbols)) != len(self.symbols):
             twice = next(c for c in self.symbols if self.symbols.count(c) > 1)
             raise ValueError(f"symbols hold {twice!r} twice")
-        if self.unknown is not None and self.unknown not in self.symbols:
-            raise ValueError(f"unknown is {self.unknown!r}, which is not among the symbols")
+        if self.unknown is not None and self.unknown not in tuple(self.symbols):
+            raise ValueError(
+                f"unknown is {shapes.shown(self.unknown)}, which is no symbol of these"
+            )
 
     @classmethod
     def of(cls, text: str, least: int = 1, unknown: str | None = None) -> "Alphabet":
@@ -1271,6 +1273,12 @@ class Alphabet:
             Occurrences.
         unknown : str, optional
             A character to stand for all others; it is added.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `text` is not a string, `least` is not a whole number from 1 on, or `unknown` is not
+            one character.
         """
         if not isinstance(text, str):
             raise TypeError(f"text is {type(text).__name__}, expected str")
@@ -1278,6 +1286,8 @@ class Alphabet:
         for character in text:
             counts[character] = counts.get(character, 0) + 1
         kept = {c for c, count in counts.items() if count >= least}
+        if unknown is not None and not (isinstance(unknown, str) and len(unknown) == 1):
+            raise ValueError(f"unknown is {shapes.shown(unknown)}, expected one character")
         return cls("".join(sorted(kept | ({unknown} if unknown else set()))), unknown)
 
     def __len__(self):

@@ -92,7 +92,7 @@ def summed_loss(o, y, lengths):
     """(sequence_tasks-summed-loss)  C = Σ_n Σ_{t ≤ T_n} −log softmax(o_nt)[y_nt]
     (n t v), (n t), (n) -> ()
     """
-    total = 0 * o[0, 0, 0]
+    total = o.dtype.type(0)
     for n in range(o.shape[0]):
         if lengths[n] > 0:
             total += total_loss(o[n, : lengths[n]], y[n, : lengths[n]])
