@@ -252,11 +252,15 @@ def test_what_is_not_a_path(path, words, net):
 
 
 def test_what_is_not_a_file_is_not_replaced(tmp_path, net):
-    for target, error in ((tmp_path, IsADirectoryError), (os.devnull, OSError)):
+    folder, pipe = tmp_path / "folder", tmp_path / "pipe"
+    folder.mkdir()
+    os.mkfifo(pipe)
+    for target, error in ((folder, IsADirectoryError), (pipe, OSError)):
         for use in (lambda path: save_params(net, path), files.try_out):
             with pytest.raises(error, match=r"is a folder|is not a file"):
                 use(target)
-    assert not list(tmp_path.iterdir()) and not os.path.isfile(os.devnull)
+    assert pipe.is_fifo() and sorted(tmp_path.iterdir()) == [folder, pipe]
+    assert not list(folder.iterdir())
 
 
 def test_trying_out_leaves_nothing_and_touches_nothing(path, net):

@@ -939,6 +939,12 @@ def test_refuses_weights_as_a_checkpoint_and_damage(path):
         run(resume=path)
 
 
+def pipe(path):
+    """Return something that is neither a file nor a folder."""
+    os.mkfifo(path.with_name("pipe"))
+    return path.with_name("pipe")
+
+
 @pytest.mark.parametrize(
     ("target", "error", "words"),
     [
@@ -947,19 +953,17 @@ def test_refuses_weights_as_a_checkpoint_and_damage(path):
         (lambda path: "", ValueError, "'' is not the path of a file: it is empty"),
         (lambda path: "a\0b", ValueError, "holds a zero byte"),
         (lambda path: 3, TypeError, "not int"),
-        (lambda path: os.devnull, OSError, "is not a file"),
+        (pipe, OSError, "is not a file"),
         (lambda path: path.with_name("x" * 250), OSError, "too long"),
     ],
 )
 def test_a_place_that_cannot_be_written_is_named_before_any_work(target, error, words, path):
-    hook = Hook("begins", 1, stop)
-    rng = np.random.default_rng(3)
-    before = rng.bit_generator.state
+    hook, rng, place = Hook("begins", 1, stop), np.random.default_rng(3), target(path)
+    before = rng.bit_generator.state, list(path.parent.iterdir())
     with pytest.raises(error, match=words) as caught:
-        fit(Toy(hook=hook), START, DATA, SGD(0.1), rng, epochs=1, batch=5, checkpoint=target(path))
+        fit(Toy(hook=hook), START, DATA, SGD(0.1), rng, epochs=1, batch=5, checkpoint=place)
     assert caught.value.__notes__ == ["This is about checkpoint."]
-    assert hook.seen == 0 and rng.bit_generator.state == before
-    assert not list(path.parent.iterdir())
+    assert hook.seen == 0 and (rng.bit_generator.state, list(path.parent.iterdir())) == before
 
 
 def nested(depth):
@@ -1047,7 +1051,9 @@ def resumed(path, rng, model=TOY, **options):
     return fit(model, START, DATA, Watched(Adam(0.01)), rng, resume=path, **options)
 
 
-@pytest.mark.parametrize(("fact", "value", "words"), FOREIGN)
+@pytest.mark.parametrize(
+    ("fact", "value", "words"), FOREIGN, ids=[f"{i}-{row[0]}" for i, row in enumerate(FOREIGN)]
+)
 def test_refuses_a_checkpoint_with_the_right_checksum_and_another_content(
     fact, value, words, half_way, path
 ):
