@@ -15,7 +15,7 @@ import pytest
 from pages import ROOT
 
 from dlbook import __main__ as command
-from dlbook.tools import myst, notebooks
+from dlbook.tools import files, myst, notebooks
 
 ENV = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "80", "PYTHONUNBUFFERED": ""}
 MADE = {"00-front.ipynb": b"{}\n", "01-one.ipynb": b"[1]\n", "02-two.ipynb": b"[2]\n"}
@@ -170,8 +170,8 @@ def test_nothing_is_half_written(tmp_path, few, capsys, monkeypatch, fails):
             raise PermissionError(13, "Permission denied")
         really(part, path)
 
-    monkeypatch.setattr(notebooks, "open", opened, raising=False)
-    monkeypatch.setattr(notebooks.os, "replace", replaced)
+    monkeypatch.setattr(files, "open", opened, raising=False)
+    monkeypatch.setattr(files.os, "replace", replaced)
     assert command.main(["notebooks", str(tmp_path), "--overwrite"]) == 2
     assert contents(tmp_path) == {"00-front.ipynb": MADE["00-front.ipynb"], "01-one.ipynb": b"old"}
     said = capsys.readouterr().err
@@ -180,10 +180,10 @@ def test_nothing_is_half_written(tmp_path, few, capsys, monkeypatch, fails):
 
 
 def test_a_bad_page_is_reported_and_nothing_written(tmp_path, monkeypatch, capsys):
-    def files(book):
+    def broken(book):
         raise myst.PageError("neurons.md", 7, "the directive {x} has no form in a notebook")
 
-    monkeypatch.setattr(notebooks, "files", files)
+    monkeypatch.setattr(notebooks, "files", broken)
     assert command.main(["notebooks", str(tmp_path / "new")]) == 2
     assert "neurons.md:7: the directive {x}" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()

@@ -208,6 +208,7 @@ def test_samples_at_the_ends():
     assert rnn.sample_symbol(np.zeros(3), 0.0, 1.0) == 0
     assert rnn.sample_symbol(np.zeros(3), np.nextafter(1, 0), 1.0) == 2
     assert rnn.sample_symbol(np.array([-1e4, 0.0, -1e4]), 0.0, 1.0) == 1
+    assert rnn.sample_symbol(np.array([-np.inf, 0.0, -np.inf]), 0.5, 1.0) == 1
     assert rnn.sample_symbol(np.array([0.0, -1e4]), np.nextafter(1, 0), 1.0) == 0
 
 
@@ -647,7 +648,15 @@ def test_alphabet():
     [
         (lambda: Alphabet(""), "at least one"),
         (lambda: Alphabet("aba"), "'a' twice"),
-        (lambda: Alphabet("ab", "c"), "unknown"),
+        (lambda: Alphabet("ab", "c"), "unknown is 'c', which is no symbol of these"),
+        (lambda: Alphabet("abc", ""), "unknown is '', which is no symbol"),
+        (lambda: Alphabet("abc", "ab"), "unknown is 'ab', which is no symbol"),
+        (lambda: Alphabet("<unk>", "<unk>"), "unknown is '<unk>'"),
+        (lambda: Alphabet("abc", 0), "unknown is 0"),
+        (lambda: Alphabet("abc", ["a"]), "unknown is"),
+        (lambda: Alphabet.of("abc", unknown="<unk>"), "unknown is '<unk>', expected one character"),
+        (lambda: Alphabet.of("abc", unknown=""), "unknown is '', expected one character"),
+        (lambda: Alphabet.of("abc", unknown=7), "unknown is 7, expected one character"),
         (lambda: Alphabet.of(7), "text"),
         (lambda: Alphabet.of("ab", least=0), "least"),
         (lambda: Alphabet.of("ab", least=2), "at least one"),

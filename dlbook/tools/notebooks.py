@@ -15,6 +15,8 @@ from pathlib import Path
 
 from dlbook import __version__
 from dlbook.tools.bibliography import cited, listed_sources, read_bibliography
+from dlbook.tools.files import clear
+from dlbook.tools.files import replace as save
 from dlbook.tools.listing import LABELS_IN_CODE, PACKAGE, equation_functions, kernel_source
 from dlbook.tools.myst import CAPTION, NESTING, PageError
 
@@ -344,6 +346,7 @@ def save_all(files, folder, overwrite=False):
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         path = folder / name
+        clear(path)
         if path.is_file() and path.read_bytes() == data:
             saved["same"].append(name)
         elif os.path.lexists(path) and not overwrite:
@@ -352,14 +355,3 @@ def save_all(files, folder, overwrite=False):
             save(path, data)
             saved["written"].append(name)
     return saved
-
-
-def save(path, data):
-    """Write a file whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(part, "xb") as file:
-            file.write(data)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
