@@ -220,6 +220,10 @@ class Record(dict):
         text = self.words() if self["passed"] else str(self)
         return {MIME: dict(self), "text/html": f"<p>{escape(text)}</p>", "text/plain": text}
 
+    def _repr_pretty_(self, printer, cycle):
+        """Be a sentence in IPython's terminal, which would print a dictionary."""
+        printer.text(str(self))
+
 
 def _unusable(a, e, by, se, scale):
     """Say why two arrays cannot be compared, or return None."""

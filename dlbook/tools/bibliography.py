@@ -7,7 +7,7 @@ field, a closing brace; authors as "Last, First and Last, First", an institution
 import re
 import unicodedata
 
-from dlbook.tools.myst import PageError
+from dlbook.tools.myst import PageError, read_page
 
 __all__ = ["cited", "listed_sources", "read_bibliography"]
 
@@ -21,7 +21,7 @@ LETTERS = {r"\aa": "å", r"\ae": "æ", r"\ss": "ß", r"\i": "ı", r"\o": "ø", r
 def read_bibliography(path):
     """Return {key: {field: text}} of a file of sources; "author" is a list of (given, family)."""
     sources, key = {}, ""
-    for line, row in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for line, row in enumerate(read_page(path).splitlines(), 1):
         reason = ""
         if not key and (entry := ENTRY.fullmatch(row)):
             key = entry[1]
