@@ -140,12 +140,18 @@ def _rounding(answer):
     """Return how far a number with three to eight digits may lie from what is meant."""
     if isinstance(answer, np.ndarray) and answer.ndim == 0:
         answer = answer[()]
-    number = isinstance(answer, (int, float, np.integer, np.floating))
-    if not number or isinstance(answer, bool) or not np.isfinite(answer) or answer == 0:
+    if isinstance(answer, bool) or not isinstance(answer, (int, float, np.integer, np.floating)):
         return 0.0
-    digits = Decimal(str(answer)).normalize().as_tuple()
+    try:
+        number = float(answer)
+    except OverflowError:
+        return 0.0
+    if number == 0 or not np.isfinite(number):
+        return 0.0
+    short = isinstance(answer, (np.float16, np.float32))  # whose digits are fewer
+    digits = Decimal(str(answer if short else number)).normalize().as_tuple()
     few = 3 <= len(digits.digits) <= 8
-    return 0.501 * 10.0**digits.exponent / abs(float(answer)) if few else 0.0
+    return 0.501 * 10.0**digits.exponent / abs(number) if few else 0.0
 
 
 # Running an answer

@@ -101,6 +101,9 @@ def _settle(path, answers):
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
+    for stream in (sys.stdout, sys.stderr):
+        if stream:
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     os.environ.update(DLBOOK_DATA_DIR="", MPLBACKEND="Agg")
     os.environ.pop("PYTHONSAFEPATH", None)
     os.chdir(path.parent)
@@ -121,8 +124,11 @@ class _Apart:
 
     def find_spec(self, name, path=None, target=None):
         """Raise where a module is an answer, otherwise leave it to the finders of Python."""
-        spec = name.rpartition(".")[2] in self.stems and PathFinder.find_spec(name, path, target)
-        if spec and spec.origin in self.answers and _checks(spec.origin):
+        if name.rpartition(".")[2] not in self.stems:
+            return
+        spec = PathFinder.find_spec(name, path, target)
+        file = os.path.realpath(spec.origin) if spec and spec.origin else ""
+        if file in self.answers and _checks(file):
             raise ModuleNotFoundError(
                 f"{name} is another answer of this folder and cannot be imported", name=name
             )

@@ -90,7 +90,7 @@ def said(error, most=200):
     """Return an exception in one line."""
     try:
         first = str(error).strip().splitlines()[:1]
-    except Exception:  # the file may have made the exception
+    except BaseException:  # the file may have made the exception
         first = []
     return ": ".join([type(error).__name__, *(cut(line, most) for line in first)])
 

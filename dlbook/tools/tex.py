@@ -1,6 +1,7 @@
 """Formulas as a terminal can show them: `$w^{l+1}_{kj}$` becomes wˡ⁺¹ₖⱼ."""
 
 import re
+import textwrap
 import unicodedata
 
 __all__ = ["readable", "without_tex"]
@@ -36,7 +37,7 @@ def without_tex(markdown):
     """Return text whose formulas are written with the characters of Unicode."""
 
     def formula(m):
-        return f"\n    {readable(m[1])}\n" if m[1] else readable(m[2])
+        return readable(m[2]) if m[2] else f"\n{textwrap.indent(readable(m[1]), '    ')}\n"
 
     return FORMULA.sub(formula, markdown)
 
@@ -45,7 +46,8 @@ def readable(tex):
     """Return a formula in plain characters, `a/b` for a fraction and √ for a root."""
     tokens = TOKEN.findall(tex.strip().replace("&", ""))
     text = "".join(_read(tokens, None))
-    return re.sub(r"(?<=\S) {2,}", " ", text).strip()
+    lines = [re.sub(r" {2,}", " ", line).strip() for line in text.split("\n")]
+    return "\n".join(filter(None, lines))
 
 
 def _read(tokens, end):
