@@ -214,7 +214,8 @@ class Record(dict):
         tick = "✓" if self["passed"] else "✗"
         if self["kind"] == "claim":
             return f"{tick} {self['evidence']}"
-        return f"{tick} {self['detail']}, {self['count']} numbers against {self['oracle']}"
+        numbers = "1 number" if self["count"] == 1 else f"{self['count']} numbers"
+        return f"{tick} {self['detail']}, {numbers} against {self['oracle']}"
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         text = self.words() if self["passed"] else str(self)

@@ -96,7 +96,7 @@ def _bound(node):
 def _targets(node):
     """Return the names that a statement counts through or opens."""
     parts = [node.target] if isinstance(node, ast.For) else []
-    parts += [item.optional_vars or item for item in getattr(node, "items", [])]
+    parts += [item.optional_vars for item in getattr(node, "items", []) if item.optional_vars]
     return {name.id for part in parts for name in ast.walk(part) if isinstance(name, ast.Name)}
 
 
@@ -124,7 +124,8 @@ def _missing(statements, after):
             head = [getattr(node, key, None) for key in ("iter", "test")]
             head += [item.context_expr for item in getattr(node, "items", [])]
             inside = _missing(node.body, set()) | _missing(getattr(node, "orelse", []), set())
-            after = after | inside - _targets(node)
+            surely = set() if isinstance(node, ast.If) else _bound(node)
+            after = after - surely | inside - _targets(node)
             after = after.union(*(_loaded(part) for part in head if part))
         elif isinstance(node, IMPORTS):
             after = after - _bound(node)
