@@ -578,7 +578,7 @@ def test_what_is_not_known_is_refused_with_its_line(tmp_path, myst, line, said):
     ("data", "line", "said"),
     [
         (b"---\njupytext:\n# A\n", 1, "the front matter is never closed"),
-        (b"# A\n\ncaf\xe9\n", 3, "the page is not encoded in UTF-8"),
+        (b"# A\n\ncaf\xe9\n", 3, "not UTF-8: "),
     ],
 )
 def test_a_damaged_page_is_refused_with_its_line(tmp_path, data, line, said):
@@ -866,3 +866,22 @@ def test_a_chapter_runs_from_the_wheel(installed, tmp_path, book):
     numbers = [f.number for block in walk(chapter.blocks) for f in block.figures]
     assert [m[1] for m in captions if m] == [f"Figure {number}" for number in numbers]
     assert not RAW.search("".join(re.findall(r"<figcaption>.*?</figcaption>", "".join(shown))))
+
+
+def test_the_wheel_brings_a_command(installed, tmp_path):
+    """It offers what an installation has, and says what it has not."""
+    env = os.environ | {"PYTHONPATH": str(installed)}
+
+    def run(*arguments):
+        command = [sys.executable, installed / "bin" / "dlbook", *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+
+    done = run("notebooks", "chapters")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = run("serve")
+    assert done.returncode == 2
+    assert done.stderr.startswith("dlbook: an installed dlbook has no built site")
+    assert "`dlbook notebooks DIR` writes" in done.stderr
+    (tmp_path / "mine.py").write_text("from dlbook.exercises import check\ncheck('backprop-bp2')\n")
+    done = run("check", "mine.py")
+    assert done.stdout.startswith("mine.py: 0 of 1 correct\n  ○ backprop-bp2: Not attempted yet.")

@@ -19,7 +19,14 @@ LETTERS = {r"\aa": "å", r"\ae": "æ", r"\ss": "ß", r"\i": "ı", r"\o": "ø", r
 
 
 def read_bibliography(path):
-    """Return {key: {field: text}} of a file of sources; "author" is a list of (given, family)."""
+    """Return {key: {field: text}} of a file of sources; "author" is a list of (given, family).
+
+    Raises
+    ------
+    PageError
+        If it is not UTF-8, or a line is not what is described above, an entry stands twice, has a
+        field twice, lacks authors, title or year, or does not end.
+    """
     sources, key = {}, ""
     for line, row in enumerate(read_page(path).splitlines(), 1):
         reason = ""
@@ -30,6 +37,7 @@ def read_bibliography(path):
         elif key and (field := FIELD.fullmatch(row)):
             text = people(field[2]) if field[1] == "author" else plain(field[2])
             reason = "" if text and "\\" not in str(text) else f"cannot read {field[2]}"
+            reason = f"{field[1]} stands twice" if field[1] in sources[key] else reason
             sources[key][field[1]] = text
         elif key and row == "}":
             lacking = {"author", "title", "year"} - sources[key].keys()
@@ -39,6 +47,8 @@ def read_bibliography(path):
             reason = f"cannot read {row}"
         if reason:
             raise PageError(path.name, line, reason)
+    if key:
+        raise PageError(path.name, line, f"the entry {key} does not end")
     return sources
 
 

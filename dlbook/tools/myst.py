@@ -185,12 +185,12 @@ def folder():
 
 
 def read_page(path):
-    """Return the text of a page, or say in which line it is not UTF-8."""
+    """Return the text of a file of the book, or say in which line it stops being UTF-8."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise PageError(path.name, line, "the page is not encoded in UTF-8") from None
+        raise PageError(path.name, line, f"not UTF-8: {error.reason}") from None
 
 
 def read_order(root):
