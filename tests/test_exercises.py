@@ -1267,7 +1267,7 @@ def odd(tmp_path_factory):
     (folder / "all" / "loop.py").symlink_to("loop.py")
     os.mkfifo(folder / "all" / "pipe.py")
     done = subprocess.run(
-        [sys.executable, "-m", "dlbook", "check", ".", "--seconds", "6",
+        [sys.executable, "-m", "dlbook", "check", ".", "--seconds", "60",
          "--csv", "../grades.csv", "--report", "../out"],
         cwd=folder / "all",
         capture_output=True,
