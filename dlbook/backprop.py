@@ -22,7 +22,7 @@ from math import exp, log
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from dlbook.linear_classification import (
     sigmoid,
@@ -412,7 +412,7 @@ def _like(params, dtype):
     return _views(params.flat.astype(dtype), layer_sizes(params))
 
 
-def init(sizes: Sequence[int], rng: np.random.Generator, dtype=np.float64) -> Params:
+def init(sizes: Sequence[int], rng: np.random.Generator, dtype: DTypeLike = np.float64) -> Params:
     """Draw weights with standard deviation 1/√n_{l−1}; biases start at zero.
 
     Parameters
@@ -869,7 +869,7 @@ def _plan(sizes, N, W):
     return activations, right, turned, turned + widest * N, turned + 2 * widest * N
 
 
-def workspace(sizes: Sequence[int], batch: int, dtype=np.float64) -> np.ndarray:
+def workspace(sizes: Sequence[int], batch: int, dtype: DTypeLike = np.float64) -> np.ndarray:
     """Return the memory that a fused step needs, so that no step allocates any.
 
     Parameters

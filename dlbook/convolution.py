@@ -111,6 +111,8 @@ __all__ = [
     "winograd_lines_dw",
 ]
 
+Sizes = int | tuple[int, int]  # one number for both axes of an image, or one for each
+
 WORTH = 16_000_000  # multiply-adds for which it is worth to start another thread
 ONE = (1, 1)
 SAME = (ONE, ONE, ONE, 1)  # stride, padding and dilation of one, in one group
@@ -1306,7 +1308,9 @@ def _windows(x, size, stride, padding, value, axes):
     return _framed(x, padding, value), size, stride, padding, (len(x), I, J, x.shape[1])
 
 
-def max_pool2d(x, size, *, stride=None, padding=0) -> np.ndarray:
+def max_pool2d(
+    x: ArrayLike, size: Sizes, *, stride: Sizes | None = None, padding: Sizes = 0
+) -> np.ndarray:
     """Return the largest number of each window, channel by channel.
 
     Parameters
@@ -1335,7 +1339,9 @@ def max_pool2d(x, size, *, stride=None, padding=0) -> np.ndarray:
     return _first(y)
 
 
-def max_pool2d_backward(dy, x, size, *, stride=None, padding=0) -> np.ndarray:
+def max_pool2d_backward(
+    dy: ArrayLike, x: ArrayLike, size: Sizes, *, stride: Sizes | None = None, padding: Sizes = 0
+) -> np.ndarray:
     """Return the derivative of a cost by the input of `max_pool2d`.
 
     Where several numbers of a window are largest, the first of them, row by row, gets it all. What
@@ -1377,7 +1383,9 @@ def _errors(dy, out, dtype, axes):
     return np.ascontiguousarray(dy.transpose(0, 2, 3, 1))
 
 
-def avg_pool2d(x, size, *, stride=None, padding=0) -> np.ndarray:
+def avg_pool2d(
+    x: ArrayLike, size: Sizes, *, stride: Sizes | None = None, padding: Sizes = 0
+) -> np.ndarray:
     """Return the mean of each window, channel by channel; padding counts as zeros.
 
     Parameters, results and errors are those of `max_pool2d`.
@@ -1388,7 +1396,9 @@ def avg_pool2d(x, size, *, stride=None, padding=0) -> np.ndarray:
     return _first(y)
 
 
-def avg_pool2d_backward(dy, x, size, *, stride=None, padding=0) -> np.ndarray:
+def avg_pool2d_backward(
+    dy: ArrayLike, x: ArrayLike, size: Sizes, *, stride: Sizes | None = None, padding: Sizes = 0
+) -> np.ndarray:
     """Return the derivative of a cost by the input of `avg_pool2d`.
 
     Parameters, results and errors are those of `max_pool2d_backward`.
@@ -1400,7 +1410,9 @@ def avg_pool2d_backward(dy, x, size, *, stride=None, padding=0) -> np.ndarray:
     return _first(_inside(dx, padding))
 
 
-def im2col(x, size, *, stride=1, padding=0, dilation=1) -> np.ndarray:
+def im2col(
+    x: ArrayLike, size: Sizes, *, stride: Sizes = 1, padding: Sizes = 0, dilation: Sizes = 1
+) -> np.ndarray:
     """Return the patches that a filter meets, one in each row.
 
     Parameters

@@ -19,7 +19,7 @@ fetches at once, several numbers long.
 
 import numpy as np
 from numba import prange
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from dlbook.tools import shapes, simd
 from dlbook.tools.jit import njit, njit_fast
@@ -434,7 +434,7 @@ BLOCK = 20 * ROWS  # rows of a that stay in the second cache
 DEPTH = 512  # depth of a block that is copied
 
 
-def panels(K: int, N: int, dtype=np.float32) -> np.ndarray:
+def panels(K: int, N: int, dtype: DTypeLike = np.float32) -> np.ndarray:
     """Return the workspace that holds a matrix of K rows and N columns in packed form.
 
     Parameters

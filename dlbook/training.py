@@ -32,7 +32,7 @@ from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from dlbook.matmul import PANEL_BYTES, multiply_parallel, pack_parallel
 from dlbook.optimization import Optimizer
@@ -594,7 +594,11 @@ def _draw(shape, variance, rng, uniform, dtype):
 
 
 def xavier(
-    shape: Sequence[int], rng: np.random.Generator, *, uniform: bool = False, dtype=np.float64
+    shape: Sequence[int],
+    rng: np.random.Generator,
+    *,
+    uniform: bool = False,
+    dtype: DTypeLike = np.float64,
 ) -> np.ndarray:
     """Draw weights of variance 2 / (n_in + n_out).
 
@@ -633,7 +637,7 @@ def he(
     slope: float = 0.0,
     fan: str = "in",
     uniform: bool = False,
-    dtype=np.float64,
+    dtype: DTypeLike = np.float64,
 ) -> np.ndarray:
     """Draw weights of variance 2 / ((1 + α²) n).
 
