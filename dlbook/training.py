@@ -309,7 +309,7 @@ def leaky_relu_gradient(da, z, slope):
 SMALL = 1e-280  # a sum of squares below it may have lost some of them
 
 
-@njit(fastmath=False)  # said, since otherwise what a fast kernel calls is made fast with it
+@njit
 def scaled_norm(g):
     """‖g‖ = m √Σ_p (g_p / m)²,   m = max_p |g_p|: no square is too large or too small
     (parameters) -> ()
@@ -326,7 +326,7 @@ def scaled_norm(g):
     return most * np.sqrt(total)
 
 
-@njit(fastmath=False)
+@njit
 def shorten(g, factor):
     """g ← c g, in place; no product of it with another factor, which might overflow
     (parameters), () -> ()
