@@ -719,7 +719,7 @@ class Gated(RNN):
     def _packed(self, w, work, name):
         """Return a matrix (k, j) in panels."""
         (K, J), W = w.shape, PANEL_BYTES // w.itemsize
-        right = work.array(name, -(-J // W), K, W)
+        right = work.panels(name, -(-J // W), K, W)
         pack_parallel(w, right)
         return right
 
