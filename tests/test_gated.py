@@ -485,6 +485,7 @@ def test_same_bits_for_any_number_of_threads(cell, rng):
 def test_parts_of_a_batch(monkeypatch):
     """Every sequence belongs to one part, and the parts have about as many steps."""
     monkeypatch.setattr(gated, "PARALLEL_FROM", 0)
+    monkeypatch.setattr(gated, "TILED", True)
     for threads in (1, 2, 3, 7):
         monkeypatch.setattr(gated, "get_num_threads", lambda count=threads: count)
         for counts in ([40] * 9, list(range(64, 0, -1)), [5, 1], [], [64, 1, 1, 1, 1, 1, 1, 1]):
@@ -493,6 +494,16 @@ def test_parts_of_a_batch(monkeypatch):
             N = counts[0] if len(counts) else 0
             assert sorted(n for part in calls for n in range(*part)) == list(range(N))
             assert len(calls) == max(1, min(threads, N // 8))
+
+
+def test_without_a_tile_a_batch_stays_whole(monkeypatch):
+    """What np.dot makes of a row may depend on how many there are, and so on the threads."""
+    monkeypatch.setattr(gated, "PARALLEL_FROM", 0)
+    monkeypatch.setattr(gated, "TILED", False)
+    monkeypatch.setattr(gated, "get_num_threads", lambda: 4)
+    calls = []
+    gated.in_parts(lambda *part: calls.append(part), np.full(9, 64), np.zeros((1, 1)))
+    assert calls == [(0, 64)]
 
 
 def test_workspaces_do_not_leak_between_steps(rng):
