@@ -535,7 +535,7 @@ def multiply_blas(a, packed, c, more):
     """
     W, J, a = packed.shape[2], c.shape[1], np.ascontiguousarray(a)
     for q in range(packed.shape[0]):
-        part = np.dot(a, packed[q])
+        part = np.dot(a, np.ascontiguousarray(packed[q]))  # packed may be a part of panels
         for i in range(a.shape[0]):
             for w in range(min(W, J - q * W)):
                 if not more:
