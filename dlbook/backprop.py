@@ -857,7 +857,7 @@ def _step(params, x, y, grads, cost):
 # The same step fused: the whole batch as matrices of (neurons, examples), over one flat vector
 
 
-@njit(whole="sizes N W")
+@njit(whole="sizes")
 def _plan(sizes, N, W):
     """Return where each part of the workspace ends: activations, two packed factors, two errors."""
     widest, neurons = sizes[0], 0

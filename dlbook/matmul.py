@@ -342,7 +342,7 @@ def multiply_add_rate(sums, latency, units):
 # A cache, simulated
 
 
-@njit(whole="cache line")
+@njit(whole="cache")
 def fetch(cache, line):
     """Look for a line in its set; if it is not there, it replaces the one used longest ago.
     (s w), () -> bool, whether it had to be fetched
@@ -358,7 +358,7 @@ def fetch(cache, line):
     return missing
 
 
-@njit(whole="nest start stop layout per_line cache fetched")
+@njit(whole="nest start stop layout cache fetched")
 def lines_fetched(nest, start, stop, layout, per_line, cache, fetched):
     """Run c_ij += a_ik b_kj with the loops nested as told; count what is fetched of a, b and c.
     (3), (3), (3), (3 4), (), (s w), (3) -> ()
