@@ -5,6 +5,8 @@ PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 SPREAD := -n logical --maxprocesses 4 --dist worksteal
 APART  := benchmarks book exercises extension main notebooks pages store   # what no compilation changes
+BUILT  := _build/html/.built
+SOURCES = conf.py $(shell find book/. dlbook benchmarks -name __pycache__ -prune -o -print)
 NPM    := $(shell command -v npm 2>/dev/null)
 
 without = $(patsubst %,--ignore=tests/test_%.py,$(1))
@@ -29,10 +31,14 @@ endif
 
 setup: $(READY)  ## make the environment in .venv
 
-book: $(READY) ## build the site into _build/html
-	@rm -rf _build/html/reports
-	$(PY) -m sphinx -q -n -W -j auto -c . book _build/html
+book: $(BUILT) ## build the site into _build/html
 	@echo "The book is in _build/html/index.html"
+
+# Folders stand among the sources, so that a file that went is noticed too. What is edited during a build is newer than its begin.
+$(BUILT): $(READY) $(SOURCES)
+	@mkdir -p _build/html && rm -rf _build/html/reports && touch _build/begun
+	$(PY) -m sphinx -q -n -W -j auto -c . book _build/html
+	@mv _build/begun $@
 
 serve: book    ## build the site and serve it on this machine
 	$(PY) -m dlbook serve _build/html
