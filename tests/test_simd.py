@@ -3,12 +3,14 @@
 import importlib
 import itertools
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import ROOT
 
 from dlbook import (
     attention,
@@ -201,10 +203,12 @@ def shape(request, monkeypatch):
 
 
 def test_every_user_is_known():
-    """What packs panels has their width under one name."""
+    """What packs panels has their width under one name, and is tested with every tile."""
     names = [p.stem for p in Path(matmul.__file__).parent.glob("*.py")]
     modules = [importlib.import_module(f"dlbook.{n}") for n in names if not n.startswith("_")]
     assert {m for m in modules if hasattr(m, "PANEL_BYTES")} == set(USERS)
+    tested = re.search(r"^TILED +:= (.*)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    assert {m.__name__.split(".")[1] for m in USERS} < set(tested[1].split())
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
