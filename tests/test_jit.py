@@ -193,6 +193,18 @@ def test_damaged_files_are_compiled_again(package, tmp_path):
     assert run(CALL, **where) == "21 0"
 
 
+def test_what_cannot_be_kept_is_compiled_without_a_word(package, tmp_path):
+    """Numba keeps no kernel that holds an address, and warns of it, which may be an error."""
+    (package / "dlbook" / "two.py").write_text(
+        "import numpy as np\nfrom dlbook.tools.jit import njit\n\nTABLE = np.full(200_000, 2)\n\n\n"
+        "@njit\ndef two(x):\n    return TABLE[x] * x\n"
+    )
+    call = "import warnings; warnings.simplefilter('error')\n" + textwrap.dedent(CALL)
+    where = {"PYTHONPATH": package, "DLBOOK_CACHE_DIR": tmp_path / "cache"}
+    assert run(call, **where) == "21 0"
+    assert run(call, **where) == "21 0"
+
+
 def test_a_folder_lost_on_the_way_is_no_error(package, tmp_path):
     code = """
         import os, shutil

@@ -1,6 +1,9 @@
 """Shapes, data, figures and timing: what they accept, what they refuse and what they say."""
 
+import hashlib
+import os
 import re
+import subprocess
 import sys
 import threading
 
@@ -9,7 +12,8 @@ import numpy as np
 import pytest
 from compiled import compiled_only
 
-from dlbook.tools import data, plotting, shapes, timing
+from dlbook.tools import bibliography, data, listing, plotting, shapes, timing
+from dlbook.tools.myst import PageError
 from dlbook.tools.threads import in_threads
 
 
@@ -135,29 +139,88 @@ def test_values_that_are_fine():
     assert shapes.choice("a", "b", ("b", "c")) == "b"
 
 
-def test_digits_are_split_once_and_for_all():
+SPLITS = {
+    "digits": lambda: data.digits(),
+    "digits in float32": lambda: data.digits(np.float32),
+    "breast_cancer": lambda: data.breast_cancer()[0],
+}
+LOADERS = SPLITS | {
+    name: getattr(data, name)
+    for name in ("breast_cancer", "diabetes", "names", "photographs", "pydocs", "source", "tunes")
+}
+
+
+@pytest.mark.parametrize("split", SPLITS.values(), ids=SPLITS)
+def test_splits_are_stratified_and_hold_out_what_was_not_seen(split):
+    split = split()
+    parts = [
+        (split.x_train, split.y_train),
+        (split.x_val, split.y_val),
+        (split.x_test, split.y_test),
+    ]
+    n, classes = sum(len(y) for _, y in parts), np.unique(split.y_train)
+    for (x, y), share in zip(parts, (0.7, 0.1, 0.2), strict=True):
+        assert len(x) == len(y)
+        for k in classes:
+            whole = sum(np.count_nonzero(other == k) for _, other in parts)
+            assert abs(np.count_nonzero(y == k) - share * whole) <= 1
+    rows = [row.tobytes() for x, _ in parts for row in x]
+    assert len(rows) == n and len({*rows}) == sum(
+        len({row.tobytes() for row in x}) for x, _ in parts
+    )
+
+
+def test_digits_have_pixels_from_0_to_1():
     split = data.digits()
-    sizes = [len(split.y_train), len(split.y_val), len(split.y_test)]
-    assert sum(sizes) == 1797
-    assert abs(sizes[2] - 360) < 6
+    assert sum(map(len, (split.y_train, split.y_val, split.y_test))) == 1797
     assert split.x_train.shape[1] == 64
     assert (split.x_train.min(), split.x_train.max()) == (0, 1)
-    shares = [
-        np.bincount(y, minlength=10) / len(y) for y in (split.y_train, split.y_val, split.y_test)
+    assert data.digits(np.float32).x_test.dtype == data.digits("float32").x_test.dtype == np.float32
+
+
+def parts_of(found):
+    """Yield the arrays, dicts and plain values of a data set, in order."""
+    if isinstance(found, dict):
+        yield found
+        found = [part for item in found.items() for part in item]
+    if isinstance(found, (tuple, list)):
+        for part in found:
+            yield from parts_of(part)
+    else:
+        yield found
+
+
+def digest(found):
+    """Return what tells a data set from any other: shapes, dtypes and numbers, or text."""
+    facts = [
+        (x.shape, x.dtype.str, x.tobytes()) if isinstance(x, np.ndarray) else x
+        for x in parts_of(found)
     ]
-    assert np.abs(shares[0] - shares[2]).max() < 0.005
-    rows = {row.tobytes() for row in split.x_train}
-    assert sum(row.tobytes() in rows for row in split.x_test) == 0  # no image in two parts
-    assert data.digits(np.float32).x_test.dtype == np.float32
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
-def test_data_handed_out_is_the_readers_own():
-    data.digits().x_train[:] = 7
-    data.diabetes().x[:] = 7
-    data.breast_cancer()[0].x_train[:] = 7
-    assert data.digits().x_train.max() == 1
-    assert data.diabetes().x[0, 0] != 7
-    assert data.breast_cancer()[0].x_train[0, 0] != 7
+@pytest.mark.parametrize("loader", LOADERS.values(), ids=LOADERS)
+def test_data_handed_out_are_the_readers_own(loader):
+    """Whatever one caller does to them, the next one gets what the first one got."""
+    found, before = loader(), digest(loader())
+    for part in list(parts_of(found)):
+        if isinstance(part, np.ndarray):
+            assert part.dtype.isnative and part.flags.writeable and part.flags.c_contiguous
+            part[...] = 7
+        elif isinstance(part, dict):
+            part.clear()
+    assert digest(loader()) == before
+
+
+def test_data_are_the_same_in_every_process():
+    """Whatever order sets have there."""
+    code = "from test_tools import *; print({name: digest(f()) for name, f in LOADERS.items()})"
+    here = str({name: digest(loader()) for name, loader in LOADERS.items()})
+    env = os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    there = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
+    assert there.stdout.strip() == here
 
 
 def test_tables():
@@ -197,6 +260,22 @@ def test_source_is_labelled_by_character():
         data.source(files=10_000)
 
 
+def test_lines_are_counted_as_the_tokenizer_counts_them():
+    """A form feed, which some modules have between their parts, begins no line."""
+    text = "x = 1\n\x0c\ndef f(): pass  # two\x1cwords\ny = 'a'\n"
+    kinds = data._kinds(text)
+    for word, kind in (
+        ("x", "name"),
+        ("1", "number"),
+        ("def", "keyword"),
+        ("# two\x1cwords", "comment"),
+        ("y", "name"),
+        ("'a'", "string"),
+    ):
+        at = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text).start()
+        assert set(kinds[at : at + len(word)]) == {data.KINDS.index(kind)}
+
+
 def test_names_look_like_what_they_are():
     names = data.names()
     assert set(names) == {"function", "class", "constant"}
@@ -231,7 +310,43 @@ def test_a_missing_package_is_named(monkeypatch):
         (lambda: data.stratified_split([0.5, 1], (1.0,)), TypeError, "labels are integers"),
         (lambda: data.stratified_split(np.array([], int), (1.0,)), ValueError, "empty"),
         (lambda: data.stratified_split([0, 1], (1.5, -0.5)), ValueError, "a fraction is 1.5"),
+        (
+            lambda: data.stratified_split([0, 1], 0.5),
+            TypeError,
+            "fractions is 0.5, expected one for",
+        ),
+        (lambda: data.stratified_split([0, 1], "10"), TypeError, "a fraction is '1'"),
+        (lambda: data.stratified_split([0, 1], ()), ValueError, "add up to 0"),
+        (lambda: data.stratified_split([0, 1], (np.nan, 1.0)), ValueError, "a fraction is nan"),
+        (
+            lambda: data.stratified_split([0, 0, 0], (0.9, 0.1)),
+            ValueError,
+            "without examples: y has 3",
+        ),
+        (lambda: data.stratified_split([0, -1], (0.5, 0.5)), ValueError, "label -1"),
+        (lambda: data.stratified_split([0, 0], (0.5, 0.5), None), TypeError, "seed is None"),
+        (lambda: data.stratified_split([0, 0], (0.5, 0.5), -1), ValueError, "seed is -1"),
+        (lambda: data.stratified_split([0, 0], (0.5, 0.5), 1.0), TypeError, "seed is 1.0"),
+        (
+            lambda: data.stratified_split([0, 0], (0.5, 0.5), np.random.default_rng(1)),
+            TypeError,
+            "seed is Generator",
+        ),
+        (
+            lambda: data.digits(int),
+            TypeError,
+            "dtype is <class 'int'>, expected float64 or float32",
+        ),
+        (lambda: data.digits(np.float16), TypeError, "dtype is <class 'numpy.float16'>"),
+        (lambda: data.digits(None), TypeError, "dtype is None"),
+        (lambda: data.digits(">f8"), TypeError, "dtype is '>f8'"),
+        (lambda: data.digits("nonsense"), TypeError, "dtype is 'nonsense'"),
+        (lambda: data.digits(np.zeros(3)), TypeError, r"dtype is an array of shape \(3,\)"),
         (lambda: data.source(files=0), ValueError, "files is 0"),
+        (lambda: data.source(files=True), TypeError, "files is True"),
+        (lambda: data.source(files=[1]), TypeError, r"files is \[1\], expected a whole number"),
+        (lambda: data.source(files=40.0), TypeError, "files is 40.0"),
+        (lambda: data.source(most=999), ValueError, "most is 999"),
     ],
 )
 def test_data_checks_its_arguments(call, error, words):
@@ -265,6 +380,80 @@ def test_a_figure_needs_words(options, words):
         plotting.show(a_figure(), **options)
 
 
+FRAMES = [("1", None, "alt")]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: plotting.figure(0), ValueError, "width is 0"),
+        (lambda: plotting.figure(np.nan), ValueError, "width is nan"),
+        (lambda: plotting.figure(6.2, -1), ValueError, "height is -1"),
+        (lambda: plotting.figure(6.2, 1e6), ValueError, "height is 1000000.0, .* ≤ 100"),
+        (lambda: plotting.figure("6"), TypeError, "width is '6'"),
+        (lambda: plotting.figure(rows=0), ValueError, "rows is 0"),
+        (lambda: plotting.figure(rows=10**9), ValueError, "rows is 1000000000"),
+        (lambda: plotting.figure(columns=2.0), TypeError, "columns is 2.0"),
+        (lambda: plotting.image_grid(np.zeros((2, 3, 3)), 0), ValueError, "columns is 0"),
+        (lambda: plotting.image_grid(np.zeros((2, 3, 3)), 2, size=0), ValueError, "size is 0"),
+        (
+            lambda: plotting.image_grid(np.zeros((2, 3)), 2),
+            ValueError,
+            r"images has shape \(2, 3\)",
+        ),
+        (lambda: plotting.image_grid(np.zeros((0, 3, 3)), 2), ValueError, r"shape \(0, 3, 3\)"),
+        (
+            lambda: plotting.image_grid(np.zeros((1, 3, 3, 2)), 2),
+            ValueError,
+            r"shape \(1, 3, 3, 2\)",
+        ),
+        (lambda: plotting.image_grid([["a"]], 2), TypeError, "images has dtype <U1"),
+        (lambda: plotting.image_grid(np.zeros((1, 3, 3), complex), 2), TypeError, "complex128"),
+        (
+            lambda: plotting.image_grid(np.zeros((2, 3, 3)), 2, ["a"]),
+            ValueError,
+            "titles has 1 lines",
+        ),
+        (lambda: plotting.show(3, alt="a", caption="c"), TypeError, "3 is not a figure"),
+        (
+            lambda: plotting.slider(FRAMES, variable="v", caption="c"),
+            TypeError,
+            "None is not a fig",
+        ),
+        (lambda: plotting.slider([], variable="v", caption="c"), ValueError, "frames is empty"),
+        (lambda: plotting.slider([3], variable="v", caption="c"), TypeError, r"frames\[0\] is 3"),
+    ],
+)
+def test_figures_check_their_arguments_before_one_is_opened(call, error, words):
+    before = plotting.plt.get_fignums()
+    with pytest.raises(error, match=words):
+        call()
+    assert plotting.plt.get_fignums() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"start": 1.0}, TypeError, "start is 1.0, expected a whole number"),
+        ({"start": -1}, ValueError, "start is -1"),
+        ({"start": 2}, ValueError, "start is 2, expected a whole number from 0 to 1"),
+        ({"caption": None}, ValueError, "needs its caption"),
+        ({"variable": " "}, ValueError, "needs its variable"),
+        ({"name": 'fig-"x'}, ValueError, "name is 'fig-\"x', expected letters"),
+        ({"name": r"\g<9>"}, ValueError, "name is"),
+        ({"name": 3}, ValueError, "name is 3"),
+    ],
+)
+def test_a_slider_that_is_refused_leaves_its_figures_open(options, error, words):
+    figures = [a_figure(), a_figure()]
+    frames = [("1", figures[0], "alt"), ("2", figures[1], "alt")]
+    with pytest.raises(error, match=words):
+        plotting.slider(frames, **{"variable": "v", "caption": "c", **options})
+    assert all(plotting.plt.fignum_exists(fig.number) for fig in figures)
+    for fig in figures:
+        plotting.plt.close(fig)
+
+
 def test_a_figure_without_alternative_text_is_no_call():
     with pytest.raises(TypeError, match="alt"):
         plotting.show(a_figure(), caption="c")
@@ -284,11 +473,6 @@ def test_many_points_become_pixels():
     fig, ax = plotting.figure()
     ax.scatter(*np.random.default_rng(0).random((2, 5000)))
     assert "<image" in plotting._svg(fig, "x")
-
-
-def test_slider_checks_its_start():
-    with pytest.raises(ValueError, match="start is 3"):
-        plotting.slider([("1", a_figure(), "alt")], variable="v", caption="c", start=3)
 
 
 def test_image_grid_has_a_cell_for_each_image(rng):
@@ -311,6 +495,112 @@ def test_timing_returns_seconds_per_call(monkeypatch):
     seconds = timing.median_seconds(long, short, rounds=3)
     assert seconds == pytest.approx([0.003, 0.0005])
     assert len(calls) == 5
+
+
+def test_timing_checks_its_arguments_before_anything_is_called():
+    called = []
+    for options, error, words in (
+        ({"rounds": 0}, ValueError, "rounds is 0"),
+        ({"rounds": -1}, ValueError, "rounds is -1"),
+        ({"rounds": 1.5}, TypeError, "rounds is 1.5"),
+        ({"least": np.nan}, ValueError, "least is nan"),
+        ({"least": -1}, ValueError, "least is -1"),
+        ({"least": "1"}, TypeError, "least is '1'"),
+    ):
+        with pytest.raises(error, match=words):
+            timing.median_seconds(lambda: called.append(1), **options)
+    with pytest.raises(TypeError, match=r"functions\[1\] is 3, expected a function"):
+        timing.median_seconds(lambda: called.append(1), 3)
+    assert not called
+
+
+def test_who_holds_the_lock_may_ask_again(tmp_path, monkeypatch):
+    """Another thread has to wait until it is given back."""
+    monkeypatch.setattr(timing.tempfile, "gettempdir", lambda: str(tmp_path))
+    called = []
+    with timing.alone():
+        assert timing.median_seconds(lambda: None, rounds=1)[0] >= 0
+        other = threading.Thread(
+            target=timing.median_seconds, args=(lambda: called.append(1),), kwargs={"rounds": 1}
+        )
+        other.start()
+        other.join(0.05)
+        assert not called
+    other.join()
+    assert called and [path.name.endswith(".lock") for path in tmp_path.iterdir()] == [True]
+
+
+def test_a_lock_that_cannot_be_opened_is_none(tmp_path, monkeypatch):
+    """Somebody else made its file, or the folder is gone."""
+    monkeypatch.setattr(timing.tempfile, "gettempdir", lambda: str(tmp_path / "none"))
+    with timing.alone():
+        pass
+
+
+# The source of the kernels and the list of sources
+
+
+@pytest.mark.parametrize(
+    "name", ["", "relu", "none.relu", "neurons.", ".relu", "neurons.none", "../tests/conftest.rng"]
+)
+def test_a_kernel_that_is_not_there(name):
+    with pytest.raises(LookupError, match=f"^{re.escape(name)}: no such "):
+        listing.kernel_source(name)
+
+
+def test_the_table_of_equations_is_the_callers_own():
+    listing.equation_functions().popitem()[1].append("x")
+    listing.equation_functions().clear()
+    assert all("x" not in functions for functions in listing.equation_functions().values())
+    assert listing.equation_functions()
+
+
+BIBLIOGRAPHY = listing.PACKAGE.parent / "book" / "references.bib"
+ENTRY = "@book{a,\nauthor = {Ä, B},\ntitle = {T},\nyear = {1}\n}\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (ENTRY.encode("latin-1"), "sources.bib:2: not UTF-8: invalid"),
+        (ENTRY[:-2].encode(), "sources.bib:4: the entry a does not end"),
+        (b"@book{a,", "sources.bib:1: the entry a does not end"),
+        ((ENTRY * 2).encode(), "sources.bib:6: the entry a stands twice"),
+        (ENTRY.replace("year", "title").encode(), "sources.bib:4: title stands twice"),
+        (ENTRY.replace("title = {T},\n", "").encode(), "sources.bib:4: the entry a lacks title"),
+        (ENTRY.replace("{T}", "{}").encode(), "sources.bib:3: cannot read"),
+        (b"\xef\xbb\xbf" + ENTRY.encode(), "sources.bib:1: cannot read"),
+    ],
+)
+def test_a_list_of_sources_that_cannot_be_read(tmp_path, content, words):
+    (tmp_path / "sources.bib").write_bytes(content)
+    with pytest.raises(PageError, match=words):
+        bibliography.read_bibliography(tmp_path / "sources.bib")
+
+
+def test_a_thousand_damaged_lists_of_sources(tmp_path, rng):
+    """Each is refused by `PageError`, or all its entries can be cited and listed."""
+    path, read = tmp_path / "sources.bib", 0
+    whole = b"\n}\n".join([*BIBLIOGRAPHY.read_bytes().split(b"\n}\n")[:8], b""])
+    for _ in range(1000):
+        content = bytearray(whole[: rng.integers(len(whole)) if rng.random() < 0.3 else None])
+        for _ in range(rng.integers(0, 4)):
+            at = rng.integers(len(content) + 1)
+            content[at : at + rng.integers(9)] = rng.integers(
+                20, 140, rng.integers(4), np.uint8
+            ).tobytes()
+        path.unlink(missing_ok=True)
+        path.write_bytes(content)
+        try:
+            sources = bibliography.read_bibliography(path)
+        except PageError:
+            continue
+        read += 1
+        assert all(map(bibliography.cited, sources.values()))
+        assert (
+            bibliography.listed_sources(sources.values()).count("\n- ") == max(len(sources), 1) - 1
+        )
+    assert 50 < read < 950
 
 
 # Threads

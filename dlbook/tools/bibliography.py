@@ -19,9 +19,16 @@ LETTERS = {r"\aa": "å", r"\ae": "æ", r"\ss": "ß", r"\i": "ı", r"\o": "ø", r
 
 
 def read_bibliography(path):
-    """Return {key: {field: text}} of a file of sources; "author" is a list of (given, family)."""
+    """Return {key: {field: text}} of a file of sources; "author" is a list of (given, family).
+
+    Raises
+    ------
+    PageError
+        If it is not UTF-8, or a line is not what is described above, an entry stands twice, has a
+        field twice, lacks authors, title or year, or does not end.
+    """
     sources, key = {}, ""
-    for line, row in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for line, row in enumerate(rows(path), 1):
         reason = ""
         if not key and (entry := ENTRY.fullmatch(row)):
             key = entry[1]
@@ -30,6 +37,7 @@ def read_bibliography(path):
         elif key and (field := FIELD.fullmatch(row)):
             text = people(field[2]) if field[1] == "author" else plain(field[2])
             reason = "" if text and "\\" not in str(text) else f"cannot read {field[2]}"
+            reason = f"{field[1]} stands twice" if field[1] in sources[key] else reason
             sources[key][field[1]] = text
         elif key and row == "}":
             lacking = {"author", "title", "year"} - sources[key].keys()
@@ -39,7 +47,19 @@ def read_bibliography(path):
             reason = f"cannot read {row}"
         if reason:
             raise PageError(path.name, line, reason)
+    if key:
+        raise PageError(path.name, line, f"the entry {key} does not end")
     return sources
+
+
+def rows(path):
+    """Return the lines of a file, or say in which one it stops being UTF-8."""
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise PageError(path.name, line, f"not UTF-8: {error.reason}") from None
 
 
 def plain(text):

@@ -127,8 +127,16 @@ def stratified_split(y, fractions, seed=SEED):
     -------
     list of ndarray of int64
         Sorted indices of each part; together every index once.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what is described here, or if a part would have no example.
     """
     y = shapes.Axes().labels("y", y, "n")
+    seed = shapes.count("seed", seed, least=0, most=2**63 - 1)
+    if not np.iterable(fractions):
+        raise TypeError(f"fractions is {shapes.shown(fractions)}, expected one for each part")
     fractions = np.array([shapes.number("a fraction", f, above=0, most=1) for f in fractions])
     if not np.isclose(fractions.sum(), 1):
         raise ValueError(f"the fractions add up to {fractions.sum():g}, expected 1")
@@ -139,7 +147,13 @@ def stratified_split(y, fractions, seed=SEED):
         cuts = np.rint(np.cumsum(fractions)[:-1] * len(mine)).astype(int)
         for part, some in zip(parts, np.split(mine, cuts), strict=True):
             part.append(some)
-    return [np.sort(np.concatenate(part)) for part in parts]
+    parts = [np.sort(np.concatenate(part)) for part in parts]
+    for fraction, part in zip(fractions, parts, strict=True):
+        if not len(part):
+            raise ValueError(
+                f"a fraction is {fraction:g}, which leaves a part without examples: y has {len(y)}"
+            )
+    return parts
 
 
 def _split(x, y):
@@ -167,7 +181,13 @@ def digits(dtype=np.float64):
     Split
         Of 1,257, 180 and 360 examples, give or take the rounding within classes; pixels in rows
         of 64, row by row of the 8 × 8 image.
+
+    Raises
+    ------
+    TypeError
+        If `dtype` is another one.
     """
+    dtype = shapes.floating("dtype", dtype)
     return Split(*(part.astype(dtype) if part.ndim == 2 else part.copy() for part in _digits()))
 
 
@@ -241,7 +261,7 @@ def pydocs():
 def _kinds(text):
     """Label each character of Python source with the class of its token."""
     kinds = np.zeros(len(text), dtype=np.uint8)
-    starts = np.cumsum([0, *map(len, text.splitlines(keepends=True))])
+    starts = np.cumsum([0, *map(len, io.StringIO(text))])  # lines as `tokenize` counts them
     classes = {
         tokenize.NUMBER: "number",
         tokenize.STRING: "string",
@@ -263,7 +283,6 @@ def _kinds(text):
     return kinds
 
 
-@cache
 def source(files=40, most=20_000):
     """Return modules of the standard library with each character labelled by `tokenize`.
 
@@ -279,8 +298,20 @@ def source(files=40, most=20_000):
     tuple of Labelled
         Modules of plain ASCII text, at least 1,000 characters each. They change with Python's
         version.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not a whole number, or `most` is below 1,000.
+    DataError
+        If the standard library has fewer such modules.
     """
     files, most = shapes.count("files", files), shapes.count("most", most, least=1000)
+    return tuple(part._replace(kinds=part.kinds.copy()) for part in _source(files, most))
+
+
+@cache
+def _source(files, most):
     found = []
     for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")):
         text = path.read_bytes()
@@ -290,11 +321,10 @@ def source(files=40, most=20_000):
         if len(found) == files:
             return tuple(found)
     raise DataError(
-        f"only {len(found)} of {files} modules found; Python {sys.version.split()[0]} seems to come without its source"
+        f"{len(found)} of {files} modules found in the standard library of Python {sys.version.split()[0]}"
     )
 
 
-@cache
 def names():
     """Return names that the standard library gives to functions, classes and constants.
 
@@ -305,6 +335,11 @@ def names():
         with a small letter, classes with a capital, constants have no small letters. They change
         with Python's version.
     """
+    return dict(_names())
+
+
+@cache
+def _names():
     patterns = {
         "function": r"^ *def ([a-z]\w+)",
         "class": r"^ *class ([A-Z]\w*[a-z]\w*)",

@@ -38,6 +38,7 @@ import os
 import shutil
 import stat
 import sys
+import warnings
 from functools import cache, cached_property, partial, wraps
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
@@ -288,6 +289,7 @@ class _Locator(caching._CacheLocator):
 
     def __init__(self, folder):
         self._folder = folder
+        self._py_file = str(folder)  # for Numba's warnings
 
     def get_cache_path(self):
         return str(self._folder)
@@ -303,7 +305,7 @@ class _Impl(caching.CompileResultCacheImpl):
     """Numba's way of writing a compiled function, in a folder that was chosen here."""
 
     def __init__(self, folder):
-        self._locator = _Locator(folder)
+        self._locator, self._lineno = _Locator(folder), 1
         self._filename_base = self.get_filename_base(folder.parent.name, sys.abiflags)
 
 
@@ -363,7 +365,9 @@ class _Cache(caching.FunctionCache):
         if self._folder is None:
             return
         try:
-            super().save_overload(sig, data)
+            with warnings.catch_warnings():  # what cannot be kept is compiled in each process
+                warnings.simplefilter("ignore", errors.NumbaWarning)
+                super().save_overload(sig, data)
         except OSError:  # disk full, folder gone or turned read-only
             self.disable()
 

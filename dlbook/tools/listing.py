@@ -13,9 +13,17 @@ LABELS_IN_CODE = re.compile(r'(?<=""")' + LABELS.pattern.removeprefix("^"))
 
 
 def kernel_source(name):
-    """Return the file and source of "module.function", its docstring cut to the first paragraph."""
-    module, _, function = name.rpartition(".")
-    path = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
+    """Return the file and source of "module.function", its docstring cut to the first paragraph.
+
+    Raises
+    ------
+    LookupError
+        If the package has no such module, or the module no such function or class.
+    """
+    *module, function = name.split(".")
+    path = PACKAGE.joinpath(*module).with_suffix(".py")
+    if not (module and all(map(str.isidentifier, module)) and path.is_file()):
+        raise LookupError(f"{name}: no such module in {PACKAGE.name}")
     tree, lines = _parsed(path, path.stat().st_mtime_ns)
     found = [
         n
@@ -44,9 +52,13 @@ def _parsed(path, mtime_ns):
     return ast.parse(text), text.splitlines()
 
 
-@cache
 def equation_functions():
     """Return {label: ["module.function", …]} from public docstrings that begin with "(label)"."""
+    return {label: list(functions) for label, functions in _equation_functions().items()}
+
+
+@cache
+def _equation_functions():
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts

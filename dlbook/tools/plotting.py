@@ -16,12 +16,16 @@ from html import escape
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
+from dlbook.tools import shapes
+
 __all__ = ["GRID", "INK", "PAPER", "SERIES", "figure", "image_grid", "show", "slider"]
 
 MIME = "application/vnd.dlbook.figure+json"
 INK, GRID, PAPER = "#1b1b1f", "#c8c8cd", "#fefefc"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 MANY = 1000  # points from which a collection is drawn as pixels
+LARGEST = 100  # inches, and axes, in a row or a column
+NAME = re.compile(r"[A-Za-z][\w-]*")
 
 STYLE = {
     "axes.edgecolor": INK,
@@ -60,14 +64,14 @@ STYLE = {
 
 
 def figure(width=6.2, height=3.2, rows=1, columns=1, **options):
-    """Open a figure in the style of the book.
+    """Open a figure in the style of the book, which figures made later have, too.
 
     Parameters
     ----------
     width, height : float
-        Size in inches; the column of the page is 6.2 wide.
+        Size in inches, at most 100; the column of the page is 6.2 wide.
     rows, columns : int
-        Grid of axes.
+        Grid of axes, at most 100 in a row or a column.
     **options
         Passed on to :func:`matplotlib.pyplot.subplots`.
 
@@ -75,7 +79,16 @@ def figure(width=6.2, height=3.2, rows=1, columns=1, **options):
     -------
     figure, axes
         As `subplots` returns them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a size is not what is described here, before a figure is opened.
     """
+    width = shapes.number("width", width, above=0, most=LARGEST)
+    height = shapes.number("height", height, above=0, most=LARGEST)
+    rows = shapes.count("rows", rows, most=LARGEST)
+    columns = shapes.count("columns", columns, most=LARGEST)
     mpl.rcParams.update(STYLE)
     return plt.subplots(rows, columns, figsize=(width, height), **options)
 
@@ -99,7 +112,22 @@ def image_grid(images, columns, titles=None, size=0.9, **options):
     Returns
     -------
     figure
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what is described here, before a figure is opened.
     """
+    columns, size = shapes.count("columns", columns), shapes.number("size", size, above=0)
+    images = shapes.array("images", images)
+    if images.dtype.kind not in "biuf":
+        raise TypeError(f"images has dtype {images.dtype}, expected numbers")
+    if not (images.size and (images.ndim == 3 or (images.ndim == 4 and images.shape[3] == 3))):
+        raise ValueError(
+            f"images has shape {images.shape}, expected (n, height, width) or (n, height, width, 3)"
+        )
+    if titles is not None and len(titles) != len(images):
+        raise ValueError(f"titles has {len(titles)} lines, expected one for each of {len(images)}")
     rows = -(-len(images) // columns)
     fig, axes = figure(
         size * columns,
@@ -154,8 +182,22 @@ def _digest(text):
 def _words(what, text):
     """Return a text that must not be empty."""
     if not isinstance(text, str) or not text.strip():
-        raise ValueError(f"a figure needs its {what}: a sentence, got {text!r}")
+        raise ValueError(f"a figure needs its {what}: a sentence, got {shapes.shown(text)}")
     return " ".join(text.split())
+
+
+def _drawn(fig):
+    """Return what is a figure."""
+    if not isinstance(fig, mpl.figure.Figure):
+        raise TypeError(f"{shapes.shown(fig)} is not a figure of matplotlib")
+    return fig
+
+
+def _label(name):
+    """Return what can be the name of a figure, or None where it has none."""
+    if name is not None and not (isinstance(name, str) and NAME.fullmatch(name)):
+        raise ValueError(f"name is {shapes.shown(name)}, expected letters, digits and hyphens")
+    return name
 
 
 def _publish(record):
@@ -197,18 +239,18 @@ def show(fig, *, alt, caption, name=None):
 
     Raises
     ------
-    ValueError
-        Without alternative text or caption.
+    TypeError, ValueError
+        If it is not a figure, without alternative text or caption, or if the name is not one.
     """
     frame = {"label": "", "alt": _words("alternative text", alt)}
     record = {
         "caption": _words("caption", caption),
-        "name": name,
+        "name": _label(name),
         "variable": None,
         "start": 0,
         "frames": [frame],
     }
-    frame["svg"] = _svg(fig, name or _digest(record["caption"]))
+    frame["svg"] = _svg(_drawn(fig), name or _digest(record["caption"]))
     _publish(record)
 
 
@@ -227,23 +269,29 @@ def slider(frames, *, variable, caption, start=0, name=None):
         As in `show`.
     start : int
         Index of the frame shown first.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what is described here, before a figure is drawn.
     """
-    if not 0 <= start < len(frames):
-        raise ValueError(f"start is {start}, expected the index of one of {len(frames)} frames")
+    record = {
+        "caption": _words("caption", caption),
+        "name": _label(name),
+        "variable": _words("variable", variable),
+    }
+    frames = list(frames)
+    if not frames:
+        raise ValueError("frames is empty, expected (label, figure, alt) for each figure")
+    for k, frame in enumerate(frames):
+        if not isinstance(frame, (tuple, list)) or len(frame) != 3:
+            raise TypeError(f"frames[{k}] is {shapes.shown(frame)}, expected (label, figure, alt)")
+    record["start"] = shapes.count("start", start, least=0, most=len(frames) - 1)
     rows = [
-        {
-            "label": _words("label", str(label)),
-            "alt": _words("alternative text", alt),
-            "svg": _svg(fig, f"{name or _digest(caption)}-{k}"),
-        }
-        for k, (label, fig, alt) in enumerate(frames)
+        {"label": _words("label", str(label)), "alt": _words("alternative text", alt)}
+        for label, _, alt in frames
     ]
-    _publish(
-        {
-            "caption": _words("caption", caption),
-            "name": name,
-            "variable": _words("variable", variable),
-            "start": int(start),
-            "frames": rows,
-        }
-    )
+    figures = [_drawn(fig) for _, fig, _ in frames]
+    for k, (row, fig) in enumerate(zip(rows, figures, strict=True)):
+        row["svg"] = _svg(fig, f"{name or _digest(record['caption'])}-{k}")
+    _publish(record | {"frames": rows})

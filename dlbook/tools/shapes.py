@@ -10,7 +10,7 @@ import operator
 
 import numpy as np
 
-__all__ = ["Axes", "array", "choice", "count", "generator", "number", "shown"]
+__all__ = ["Axes", "array", "choice", "count", "floating", "generator", "number", "shown"]
 
 
 def _letters(axes):
@@ -195,3 +195,14 @@ def generator(name, rng):
             f"{name} is {shown(rng)}, expected a generator: numpy.random.default_rng(seed)"
         )
     return rng
+
+
+def floating(name, dtype):
+    """Return `dtype` as a numpy dtype if it is float64 or float32, in the machine's byte order."""
+    try:
+        found = np.dtype(dtype) if dtype is not None else None
+    except (TypeError, ValueError):
+        found = None
+    if found not in (np.float64, np.float32):
+        raise TypeError(f"{name} is {shown(dtype)}, expected float64 or float32")
+    return found

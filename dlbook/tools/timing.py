@@ -4,26 +4,47 @@ import contextlib
 import os
 import statistics
 import tempfile
+import threading
 import time
 
+from dlbook.tools import shapes
+
 __all__ = ["alone", "median_seconds"]
+
+_threads, _held = threading.RLock(), False
 
 
 @contextlib.contextmanager
 def alone():
     """Hold a lock between the processes of one user, so that only one of them times something.
 
-    Where the system has no such lock (Windows), it does nothing.
+    Who holds it may ask again. Where the system has no such lock (Windows), or nobody may write
+    its file, the processes do not wait for each other.
     """
+    global _held
+    with _threads:
+        if _held:
+            yield
+            return
+        with _between_processes():
+            _held = True
+            try:
+                yield
+            finally:
+                _held = False
+
+
+def _between_processes():
+    """Return an open file that is locked, or nothing to close."""
     try:
         import fcntl
-    except ImportError:
-        yield
-        return
-    path = os.path.join(tempfile.gettempdir(), f"dlbook-timing-{os.getuid()}.lock")
-    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+
+        path = os.path.join(tempfile.gettempdir(), f"dlbook-timing-{os.getuid()}.lock")
+        lock = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "w")
+    except (ImportError, OSError):
+        return contextlib.nullcontext()
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
 
 
 def median_seconds(*functions, rounds=7, least=0.002):
@@ -42,7 +63,16 @@ def median_seconds(*functions, rounds=7, least=0.002):
     -------
     list of float
         Seconds per call.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what is described here, before anything is called.
     """
+    rounds, least = shapes.count("rounds", rounds), shapes.number("least", least, least=0)
+    for i, f in enumerate(functions):
+        if not callable(f):
+            raise TypeError(f"functions[{i}] is {shapes.shown(f)}, expected a function")
     with alone():
         calls = []
         for f in functions:

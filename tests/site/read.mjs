@@ -20,6 +20,7 @@ const chapters = new Set(chapterList.split(",").filter(Boolean));
 const THEMES = ["light", "dark"];
 const WIDTHS = [1280, 768, 390];
 const KEYED = 3; // marks of a page that are opened by key too; all have the same script
+const PATIENCE = 300_000; // ms; a busy machine is no fault of a page
 const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 const CHROMIUM = {
   executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
@@ -74,6 +75,7 @@ async function open(name, { base = origin, theme = "light", width = 1280, script
     javaScriptEnabled: scripts,
   });
   const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE);
   const notes = report[name];
   const where = `${base === folder ? "file" : "http"} ${theme} ${width}${scripts ? "" : " without scripts"}`;
   page.on("request", (request) => {
@@ -139,12 +141,17 @@ function look() {
   };
 }
 
-/** Axe, with every rule of the tags: nothing is switched off and nothing is left out. */
-async function accessible(page, part = "html") {
+/** Axe, with every rule of the tags, or with those about colours: nothing is left out. */
+async function accessible(page, part = "html", colours = false) {
   await page.evaluate(axe);
   const { violations } = await page.evaluate(
-    ([within, values]) => globalThis.axe.run(within, { runOnly: { type: "tag", values }, resultTypes: ["violations"], preload: location.protocol !== "file:" }),
-    [part, TAGS],
+    ([within, tags, only]) => {
+      const { getRules, run } = globalThis.axe;
+      const asked = getRules(tags).filter((rule) => rule.tags.includes("cat.color") && !rule.tags.includes("experimental"));
+      const runOnly = only ? { type: "rule", values: asked.map((rule) => rule.ruleId) } : { type: "tag", values: tags };
+      return run(within, { runOnly, resultTypes: ["violations"], preload: location.protocol !== "file:" && !only });
+    },
+    [part, TAGS, colours],
   );
   return violations.flatMap(({ id, nodes }) =>
     nodes.slice(0, 5).map((n) => `${id}: ${n.target.join(" ")} ${n.any[0]?.message ?? n.failureSummary}`.slice(0, 300)),
@@ -157,25 +164,53 @@ function empty() {
   for (const inside of document.querySelectorAll(".frame svg > *")) inside.remove();
 }
 
+/** What a page consists of and what of it is shown. Two themes that agree in it differ in colours alone,
+ *  and in the sun and moon on the button that changes them. */
+function outline() {
+  return [...document.querySelectorAll("body *:not(.theme-toggle svg, .theme-toggle svg *)")].map((e) => `${e.cloneNode().outerHTML}${e.checkVisibility()}`).join("");
+}
+
+/** What is clipped on paper, and what of the furniture is printed. */
+function printed() {
+  return {
+    overflow: document.documentElement.scrollWidth - innerWidth,
+    furniture: [...document.querySelectorAll(".bar, .drawer, .slider, .turn, .story")].filter((e) => e.checkVisibility()).length,
+    clipped: [...document.querySelectorAll("article pre, .formula, .table-wrapper, .frame")]
+      .filter((e) => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== "visible")
+      .map((e) => e.textContent.trim().slice(0, 80)),
+  };
+}
+
 async function readPage(name) {
-  const read = chapters.has(name) ? WIDTHS : [1280, 390];
-  for (const theme of THEMES) {
-    const page = await open(name, { theme });
-    const at = async (width) => {
-      await page.setViewportSize({ width, height: 900 });
-      await settled(page);
-      return `${theme} ${width}`;
-    };
-    for (const width of WIDTHS) report[name].looks[await at(width)] = await page.evaluate(look);
-    for (const width of read) {
-      report[name].axe[await at(width)] = await accessible(page);
-      await page.evaluate(empty); // read once, at the widest
+  const notes = report[name];
+  const page = await open(name, {});
+  const at = async (width, theme, media = "screen") => {
+    await page.setViewportSize({ width, height: 900 });
+    await page.emulateMedia({ colorScheme: theme, media });
+    await settled(page);
+    return `${theme} ${width}`;
+  };
+  notes.same = true;
+  for (const width of WIDTHS) {
+    const shown = {};
+    for (const theme of THEMES) {
+      notes.looks[await at(width, theme)] = await page.evaluate(look);
+      shown[theme] = await page.evaluate(outline);
     }
-    await close(page);
+    notes.same &&= shown.light === shown.dark;
   }
+  await at(690, "light", "print");
+  notes.print = await page.evaluate(printed);
+  for (const width of chapters.has(name) ? WIDTHS : [1280, 390]) {
+    for (const theme of THEMES) {
+      notes.axe[await at(width, theme)] = await accessible(page, "html", theme === "dark");
+    }
+    await page.evaluate(empty); // read once, at the widest
+  }
+  await close(page);
   await close(await open(name, { base: folder }));
   const still = await open(name, { scripts: false, width: 390 });
-  report[name].still = await still.evaluate(() => ({
+  notes.still = await still.evaluate(() => ({
     words: document.querySelector("article").innerText.split(/\s+/).length,
     formulas: [...document.querySelectorAll(".katex")].filter((e) => e.getClientRects().length).length,
     figures: [...document.querySelectorAll(".art")].map(
@@ -185,17 +220,6 @@ async function readPage(name) {
     overflow: document.documentElement.scrollWidth - innerWidth,
   }));
   await close(still);
-  const paper = await open(name, { width: 690 });
-  await paper.emulateMedia({ media: "print" });
-  await settled(paper);
-  report[name].print = await paper.evaluate(() => ({
-    overflow: document.documentElement.scrollWidth - innerWidth,
-    furniture: [...document.querySelectorAll(".bar, .drawer, .slider, .turn, .story")].filter((e) => e.checkVisibility()).length,
-    clipped: [...document.querySelectorAll("article pre, .formula, .table-wrapper, .frame")]
-      .filter((e) => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== "visible")
-      .map((e) => e.textContent.trim().slice(0, 80)),
-  }));
-  await close(paper);
 }
 
 /** Open each mark of a page, see where its story is, and close it. Runs in the browser. */
@@ -260,40 +284,39 @@ async function readChapter(name) {
     const last = await state();
     found.sliders.push({ first, second, last, frames: await slider.evaluate((i) => Number(i.max) + 1) });
   }
-  await close(page);
 
   for (const width of [1280, 390]) {
-    const narrow = await open(name, { width });
-    await settled(narrow);
-    found.marks[width] = await narrow.evaluate(openMarks);
-    for (const [k, summary] of (await narrow.locator("details.mark > summary").all()).slice(0, KEYED).entries()) {
+    await page.setViewportSize({ width, height: 900 });
+    await settled(page);
+    found.marks[width] = await page.evaluate(openMarks);
+    for (const [k, summary] of (await page.locator("details.mark > summary").all()).slice(0, KEYED).entries()) {
       const state = found.marks[width][k];
       await summary.focus();
-      await narrow.keyboard.press("Enter");
-      await settled(narrow);
+      await page.keyboard.press("Enter");
+      await settled(page);
       state.opened = await summary.evaluate((s) => s.parentElement.open);
-      await narrow.keyboard.press("Tab");
-      state.entered = await narrow.evaluate(() => !!document.activeElement.closest(".story"));
-      await narrow.keyboard.press("Escape");
+      await page.keyboard.press("Tab");
+      state.entered = await page.evaluate(() => !!document.activeElement.closest(".story"));
+      await page.keyboard.press("Escape");
       state.closed = await summary.evaluate((s) => !s.parentElement.open && document.activeElement === s);
       if (k > 0) continue;
-      await narrow.keyboard.press("Enter");
-      if (width === 390) state.axe = await accessible(narrow, ".mark[open]");
-      await narrow.keyboard.press("Escape");
-      await narrow.mouse.move(1, 1);
+      await page.keyboard.press("Enter");
+      if (width === 390) state.axe = await accessible(page, ".mark[open]");
+      await page.keyboard.press("Escape");
+      await page.mouse.move(1, 1);
       await summary.hover();
-      await narrow.waitForTimeout(400);
+      await page.waitForTimeout(400);
       state.hovered = await summary.evaluate((s) => s.parentElement.open);
-      await narrow.mouse.move(1, 1);
-      await narrow.waitForTimeout(400);
+      await page.mouse.move(1, 1);
+      await page.waitForTimeout(400);
       await summary.hover();
-      await narrow.keyboard.press("Escape"); // before the pointer has rested long enough
-      await narrow.waitForTimeout(400);
+      await page.keyboard.press("Escape"); // before the pointer has rested long enough
+      await page.waitForTimeout(400);
       state.dismissed = await summary.evaluate((s) => !s.parentElement.open);
-      await narrow.mouse.move(1, 1); // a pointer left here would open what scrolls under it
+      await page.mouse.move(1, 1); // a pointer left here would open what scrolls under it
     }
-    await close(narrow);
   }
+  await close(page);
 }
 
 /** Searching, drawers and the change of colours: the same on every page, so tried on one. */
