@@ -687,7 +687,8 @@ def attend(q, k, v, o, L, lengths, how, work, *, side=False, asks=None):
     """
     (N, H, T, S, K, V), parts, scale, W = _arranged(q, k, v, how, side)
     asks = np.full(N, T) if asks is None else asks
-    kt, vp = work.array("kt", parts, KEYS // W, K, W), work.array("vp", parts, -(-V // W), KEYS, W)
+    kt = work.panels("kt", parts, KEYS // W, K, W)
+    vp = work.panels("vp", parts, -(-V // W), KEYS, W)
     z, sums = work.array("z", parts, STRIP * KEYS), work.array("dots", parts, T)
     rows = q.reshape(-1, K), k.reshape(-1, K), v.reshape(-1, V), o.reshape(-1, V)
 
@@ -703,9 +704,10 @@ def attend_back(do, q, k, v, o, L, dq, dk, dv, lengths, how, work, *, side=False
     """Write ∂C/∂q, ∂C/∂k and ∂C/∂v from ∂C/∂o and what `attend` has written; as there."""
     (N, H, T, S, K, V), parts, scale, W = _arranged(q, k, v, how, side)
     asks = np.full(N, T) if asks is None else asks
-    kt, vt = work.array("kt", parts, KEYS // W, K, W), work.array("vt", parts, KEYS // W, V, W)
-    kp = work.array("kp", parts, -(-K // W), KEYS, W)
-    qp, dop = (work.array(name, parts, -(-I // W), BLOCK, W) for name, I in (("qp", K), ("dop", V)))
+    kt, vt = (work.panels(name, parts, KEYS // W, I, W) for name, I in (("kt", K), ("vt", V)))
+    kp = work.panels("kp", parts, -(-K // W), KEYS, W)
+    qp = work.panels("qp", parts, -(-K // W), BLOCK, W)
+    dop = work.panels("dop", parts, -(-V // W), BLOCK, W)
     z, dz = (work.array(name, parts, BLOCK, KEYS) for name in ("products", "dz"))
     dots = work.array("dots", parts, T)
     rows = (x.reshape(-1, I) for x, I in ((do, V), (q, K), (k, K), (v, V), (o, V)))
@@ -998,9 +1000,8 @@ class MultiHead:
     def _panels(self, work):
         """Return memory for a packed factor."""
         M = self.width
-        return work.array(
-            "panels", M * M + (M + PANEL_BYTES // work.dtype.itemsize) * max(M, DEPTH)
-        )
+        W = PANEL_BYTES // work.dtype.itemsize
+        return work.panels("rows", M * M + (M + W) * max(M, DEPTH))
 
 
 # A decoder that looks at what was read

@@ -586,10 +586,19 @@ class Work:
             found = self._found[name] = room[:size].reshape(shape)
         return found
 
+    def panels(self, name, *shape) -> np.ndarray:
+        """Return an array for a packed factor of a product; how large it is, the processor says."""
+        return self.array(("panels", name), *shape)
+
     @property
     def bytes(self) -> int:
         """Return how large they have grown together."""
         return sum(room.nbytes for room in self._rooms.values())
+
+    @property
+    def panel_bytes(self) -> int:
+        """Return how much of it is for packed factors."""
+        return sum(room.nbytes for name, room in self._rooms.items() if name[0] == "panels")
 
 
 # The model
@@ -896,7 +905,7 @@ class RNN:
         widest = max(self.width, self.outputs, 0 if self.symbols else self.inputs)
         panel = PANEL_BYTES // work.dtype.itemsize
         tall, deep = max(widest, self.gates * self.hidden), max(widest, min(count, DEPTH))
-        return work.array("panels", tall * (widest + deep) + panel * max(tall, deep))
+        return work.panels("rows", tall * (widest + deep) + panel * max(tall, deep))
 
     # A piece of the time axis: the whole of it, or what lies between two cuts or two checkpoints
 

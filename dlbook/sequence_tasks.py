@@ -426,7 +426,7 @@ class EncoderDecoder:
         """Return memory for packed factors of scores of so many rows."""
         wide, panel = max(self.width, self.outputs), PANEL_BYTES // work.dtype.itemsize
         deep = max(wide, min(count, DEPTH))
-        return work.array("panels of scores", wide * (wide + deep) + panel * deep)
+        return work.panels("scores", wide * (wide + deep) + panel * deep)
 
     def _forced(self, y, ends):
         """Return the layout of what is written, what the decoder reads, and targets, as rows."""

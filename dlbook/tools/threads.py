@@ -7,7 +7,8 @@
 - BLAS is only called by literal kernels and, through ``np.dot``, on processors without a register
   tile. A kernel that runs on Numba's threads never calls it, so the two pools do not compete
   within one kernel. Their idle threads may: around parallel kernels BLAS does best with one
-  thread (``OPENBLAS_NUM_THREADS=1``), as in the book's build and its benchmarks.
+  thread (``OPENBLAS_NUM_THREADS=1``), as in the book's build and its benchmarks. How it rounds
+  depends on how many rows it gets, so these never depend on the number of threads.
 - OpenMP's threads spin for a while when they have nothing to do. Where every core is theirs that
   is quick; where another program wants a core, a parallel kernel may wait for milliseconds, and
   ``OMP_WAIT_POLICY=passive`` (set before Python starts) lets them sleep. The book is built with it.
