@@ -31,7 +31,7 @@ from dlbook import convolution
 from dlbook.linear_classification import sigmoid, softmax
 from dlbook.matmul import PANEL_BYTES, squared_distances
 from dlbook.neurons import affine
-from dlbook.tools import elementary, shapes
+from dlbook.tools import elementary, shapes, units
 from dlbook.tools.elementary import decay
 from dlbook.tools.flat import Layout, belong, fits, laid_out, step_fits
 from dlbook.tools.jit import njit, njit_fast
@@ -644,9 +644,10 @@ def principal_components(x: ArrayLike) -> Principal:
     Eckart & Young, Psychometrika 1 (1936).
     """
     x = shapes.Axes().floats("x", x, "n k")
-    mean = x.mean(axis=0)
-    _, s, components = np.linalg.svd(x - mean, full_matrices=False)
-    return Principal(mean, components, s)
+    mean = x.mean(axis=0, dtype=np.float64)  # sums of many float32 lose digits in float32
+    centred = (x - mean).astype(x.dtype)
+    _, s, components = np.linalg.svd(centred, full_matrices=False)
+    return Principal(mean.astype(x.dtype), components, s)
 
 
 def principal_angles(a: ArrayLike, b: ArrayLike) -> np.ndarray:
@@ -673,10 +674,12 @@ def principal_angles(a: ArrayLike, b: ArrayLike) -> np.ndarray:
         raise ValueError(f"a has {a.shape[1]} columns, fewer than b, which has {b.shape[1]}")
     bases = []
     for name, part in (("a", a), ("b", b)):
-        if np.linalg.matrix_rank(part) < part.shape[1]:
+        columns = np.ldexp(part.astype(np.float64), -units.powers(part, axis=0))
+        rounding = max(2 * np.finfo(part.dtype).eps, max(part.shape) * np.finfo(np.float64).eps)
+        if np.linalg.matrix_rank(columns, rtol=rounding) < part.shape[1]:
             raise ValueError(f"the columns of {name} depend on each other")
-        bases.append(np.linalg.qr(part)[0])
-    return np.arcsin(np.minimum(principal_sines(*bases), 1))
+        bases.append(np.linalg.qr(columns)[0])
+    return np.arcsin(np.minimum(principal_sines(*bases), 1)).astype(np.result_type(a, b))
 
 
 KINDS_OF_NOISE = ("gaussian", "mask")
@@ -744,7 +747,10 @@ def neighbours(queries: ArrayLike, base: ArrayLike, count: int) -> np.ndarray:
     axes = shapes.Axes()
     queries, base = axes.floats("queries", queries, "n j"), axes.floats("base", base, "m j")
     count = shapes.count("count", count, most=len(base))
-    d = squared_distances(queries, base)
+    unit = max(
+        units.powers(queries), units.powers(base)
+    )  # so that squares neither vanish nor overflow
+    d = squared_distances(np.ldexp(queries, -unit), np.ldexp(base, -unit))
     return np.argsort(d, axis=1, kind="stable")[:, :count]
 
 
