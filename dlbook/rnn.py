@@ -31,7 +31,7 @@ from dlbook.optimization import Optimizer
 from dlbook.tools import shapes
 from dlbook.tools.elementary import decay, hyperbolic_tangent
 from dlbook.tools.flat import like
-from dlbook.tools.jit import njit, njit_fast
+from dlbook.tools.jit import check_indices, njit, njit_fast
 from dlbook.tools.simd import aligned, largest
 from dlbook.training import clip, cut_up, dense_input_into, dense_into, xavier
 
@@ -125,6 +125,7 @@ def total_loss(o, y):
     """(rnn-total-loss)  C = Σ_t C_t,   C_t = log Σ_v exp(o_tv) − o_t,y_t
     (t v), (t) -> ()
     """
+    check_indices(y, o.shape[1])
     total = 0 * o[0, 0]
     for t in range(o.shape[0]):
         most, parts = o[t].real.max(), 0 * o[0, 0]
@@ -142,6 +143,7 @@ def output_deltas(o, y):
     """∂C/∂o_tv = softmax(o_t)_v − [y_t = v]
     (t v), (t) -> (t v)
     """
+    check_indices(y, o.shape[1])
     delta = np.empty_like(o)
     for t in range(o.shape[0]):
         most, parts = o[t].max(), 0 * o[0, 0]

@@ -118,6 +118,7 @@ def test_wrong_gradients_are_rejected(wrong, why, rng):
         ([np.inf], [np.inf], {}, "not finite"),
         (["a"], ["a"], {}, "not numbers"),
         ([1e-3], [0.0], {}, "no scale is given"),
+        ([0, 1e-13], [0.0, 0.0], {}, "zero and no scale is given; got up to 1.0e-13"),
         ([1e-3], [0.0], {"scale": 1}, "largest error 1e-03"),
         ([3.0], [2.0], {"relation": "<="}, "the bound is passed by 5e-01"),
         ([1.0], [2.0], {"relation": ">="}, "the bound is passed by 5e-01"),
