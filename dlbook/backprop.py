@@ -96,6 +96,7 @@ __all__ = [
 ]
 
 COSTS = ("quadratic", "cross-entropy")
+FLOATING = ("float64", "float32", "complex128", "complex64")
 
 
 # The network: one layer, and the cost of one example
@@ -383,8 +384,9 @@ def as_params(flat: np.ndarray, sizes: Sequence[int]) -> Params:
         If `flat` is not such a vector or its length is not that of the sizes.
     """
     total = parameter_count(sizes)
-    if not isinstance(flat, np.ndarray) or flat.dtype.kind not in "fc":
-        raise TypeError("flat is not a NumPy array of floating-point numbers")
+    kind = shapes.array("flat", flat).dtype
+    if kind not in FLOATING or not isinstance(flat, np.ndarray) or flat.dtype != kind:
+        raise TypeError(f"flat is not a NumPy array of {', '.join(FLOATING)} numbers")
     if flat.shape != (total,) or not flat.flags.c_contiguous:
         raise ValueError(f"flat has shape {flat.shape}, expected ({total},), contiguous")
     return _views(flat, tuple(sizes))
@@ -536,7 +538,9 @@ def cost_from(params: Params, l: int, z: np.ndarray, y: ArrayLike, cost: str = "
     sizes = layer_sizes(params)
     shapes.count("l", l, least=2, most=len(sizes))
     _, y = _example(params, np.zeros(sizes[0]), y, cost)
-    z = np.asarray(z)
+    z = shapes.array("z", z)
+    if z.dtype not in FLOATING and z.dtype.kind not in "biu":
+        raise TypeError(f"z has dtype {z.dtype}, expected one of {', '.join(FLOATING)}")
     if z.shape != (sizes[l - 1],):
         raise ValueError(f"z has shape {z.shape}, expected ({sizes[l - 1]},) for layer {l}")
     params, a = _like(params, np.result_type(params.flat, z)), sigmoid(z)

@@ -801,7 +801,8 @@ class RNN:
             if not lengths.any():
                 raise ValueError("lengths are all 0: there is no step to learn from")
             if y.shape[:2] == beyond.shape:
-                y = np.where(beyond.reshape(beyond.shape + (1,) * (y.ndim - 2)), 0, y)
+                y = y.copy()
+                y[beyond] = 0
         letters = "n t" if self.reads == "each" else "n"
         if self.cost == "cross-entropy":
             y = axes.labels("y", y, letters, self.outputs)
@@ -827,7 +828,8 @@ class RNN:
         lengths = axes.labels("lengths", lengths, "n", T + 1)
         beyond = np.arange(T) >= lengths[:, None]
         if beyond.any():
-            x = np.where(beyond if self.symbols else beyond[..., None], 0, x)
+            x = x.copy()
+            x[beyond] = 0
         if self.symbols:
             return axes.labels("x", x, letters, self.inputs), lengths, beyond
         return axes.floats("x", x, letters).astype(self.dtype), lengths, beyond
@@ -1296,7 +1298,7 @@ class Alphabet:
         ValueError
             For a number that no symbol has.
         """
-        numbers = np.asarray(numbers)
+        numbers = shapes.array("numbers", numbers)
         if numbers.size:
             numbers = shapes.Axes().labels("numbers", numbers, "t", len(self))
         return "".join(self.symbols[k] for k in numbers)

@@ -154,6 +154,17 @@ def test_whole_numbers_give_the_floating_result(kernel, make_args, rng):
                 np.testing.assert_allclose(one, other, rtol=1e-13)
 
 
+@pytest.mark.parametrize(("kernel", "make_args"), ROWS)
+def test_masked_arrays_are_refused(kernel, make_args, rng):
+    """What is masked would count like the rest."""
+    args = make_args(rng)
+    for i, given in enumerate(args):
+        if isinstance(given, np.ndarray) and given.ndim:
+            for masked in (np.ma.array(given), [np.ma.array(given)]):
+                with pytest.raises(TypeError, match=f"{kernel.__name__} cannot be called with"):
+                    kernel(*args[:i], masked, *args[i + 1 :])
+
+
 def first_set(args, i, number):
     """Return arguments of which one, an array of whole numbers, begins with another number."""
     (array,) = copies(args[i : i + 1])

@@ -202,6 +202,7 @@ def test_permissions_are_those_of_a_new_file(path, net):
         ({"a": np.zeros(2, np.float16)}, None, TypeError, "a is float16"),
         ({"a": np.array(["x"])}, None, TypeError, "a is <U1"),
         ({"": np.zeros(2)}, None, TypeError, "'' is no name"),
+        ({"a": np.ma.zeros(2)}, None, TypeError, "a is MaskedArray, expected an array"),
         ({3: np.zeros(2)}, None, TypeError, "3 is no name"),
         ({"__metadata__": np.zeros(2)}, None, TypeError, "no name for an array"),
         ({"a": np.array([0, np.nan])}, None, DataError, r"a holds nan at index \(1,\)"),

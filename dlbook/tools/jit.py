@@ -467,6 +467,12 @@ def _refusal(function, arguments):
     return f"{function.__name__} cannot be called with {what}{wanted}"
 
 
+def _refuse_masked(function, arguments):
+    """Refuse masked arrays: what is masked would count like the rest."""
+    if any(isinstance(a, np.ma.MaskedArray) for a in _arrays(arguments)):
+        raise TypeError(_refusal(function, arguments))
+
+
 def _compile_for_args(kernel, compile_for_args, whole, *arguments, **keywords):
     """Answer a call for which there is no compiled form yet.
 
@@ -474,6 +480,7 @@ def _compile_for_args(kernel, compile_for_args, whole, *arguments, **keywords):
     """
     function = kernel.py_func
     values = [a.value if isinstance(a, OmittedArg) else a for a in arguments]
+    _refuse_masked(function, values)
     taken = _floating(values, function.__code__.co_varnames, whole)
     if taken is not None:
 
@@ -498,6 +505,7 @@ def _interpreted(function, whole):
         if keywords:
             rest = names[len(arguments) :]
             arguments = (*arguments, *(keywords.pop(n) for n in rest if n in keywords))
+        _refuse_masked(function, arguments)
         taken = _floating(arguments, names, whole)
         if taken is None:
             return function(*arguments, **keywords)
