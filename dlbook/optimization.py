@@ -1039,7 +1039,7 @@ def trajectory(
     Raises
     ------
     ValueError, TypeError
-        For a start that is not finite, no optimizer, or a gradient of another shape.
+        If the start is not finite, the optimizer is not one, or a gradient has another shape.
     """
     axes = shapes.Axes()
     start = axes.floats("start", start, "p")

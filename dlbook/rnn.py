@@ -712,7 +712,7 @@ class RNN:
             if getattr(self, name) is not None:
                 shapes.count(name, getattr(self, name))
         if self.cut is not None and self.keep is not None:
-            raise ValueError("cut and keep are given, and a gradient that is cut needs no keeping")
+            raise ValueError("cut and keep are both given; a gradient that is cut needs no keeping")
 
     # What a network of other cells, or of layers joined otherwise, has instead
 
@@ -1286,7 +1286,7 @@ class Alphabet:
         if None in found:
             at = found.index(None)
             raise ValueError(
-                f"text holds {text[at]!r} at place {at}, which is none of the {len(self)} symbols"
+                f"text holds {text[at]!r} at place {at}, which is not one of the {len(self)} symbols"
             )
         return np.array(found, np.int64)
 

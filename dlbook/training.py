@@ -1250,7 +1250,7 @@ class _Run:
         if score is not None and not callable(score):
             raise TypeError(f"score is {shapes.shown(score)}, expected a function (params, state)")
         if patience is not None and validation is None and score is None:
-            raise ValueError("patience is given, and neither validation nor score to go by")
+            raise ValueError("patience is given, but neither validation nor score to go by")
         self.score = score
         self.patience = None if patience is None else shapes.count("patience", patience)
         self.limit = np.inf if clip is None else shapes.number("clip", clip, above=0)

@@ -177,7 +177,7 @@ def monte_carlo(draws):
     """
     draws = shapes.Axes().floats("draws", draws, None, finite=False, empty=True)
     if draws.ndim == 0 or len(draws) < 2:
-        raise ValueError(f"draws {draws.shape}: needs at least 2 rows")
+        raise ValueError(f"draws has shape {draws.shape}, expected at least 2 rows")
     draws, R = draws.astype(np.float64), len(draws)
     se = draws.std(axis=0, ddof=1) / np.sqrt(R)
     return Estimate(draws.mean(axis=0), se, R)

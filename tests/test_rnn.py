@@ -631,7 +631,7 @@ def test_alphabet():
     assert some.symbols == " benort" and len(some) == 7
     assert some.decode(some.encode(text)) == text
     assert some.encode("").size == 0 and some.decode([]) == ""
-    with pytest.raises(ValueError, match="'q' at place 3, which is none of the 7"):
+    with pytest.raises(ValueError, match="'q' at place 3, which is not one of the 7"):
         some.encode("be q")
     few = Alphabet.of("abracadabra", least=2, unknown="?")
     assert few.symbols == "?abr"

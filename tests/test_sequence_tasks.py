@@ -461,7 +461,8 @@ def test_dates_are_what_they_say(rng):
 
 
 @pytest.mark.parametrize(
-    ("moved", "to", "day"), [("FIRST_DAY", "LAST_DAY", "20491231"), ("LAST_DAY", "FIRST_DAY", "19500101")]
+    ("moved", "to", "day"),
+    [("FIRST_DAY", "LAST_DAY", "20491231"), ("LAST_DAY", "FIRST_DAY", "19500101")],
 )
 def test_dates_go_from_the_first_day_to_the_last(moved, to, day, rng, monkeypatch):
     """Where the two are one day, every date is that day."""

@@ -977,7 +977,7 @@ class NoStart:
         ({"clip": 0}, ValueError, "clip is 0, expected a finite number > 0"),
         ({"clip": np.inf}, ValueError, "clip is inf"),
         ({"clip": "1"}, TypeError, "clip is '1'"),
-        ({"patience": 2}, ValueError, "patience is given, and neither validation nor score"),
+        ({"patience": 2}, ValueError, "patience is given, but neither validation nor score"),
         ({"patience": 0, "validation": HELD}, ValueError, "patience is 0"),
         ({"score": 0.9}, TypeError, "score is 0.9, expected a function"),
         ({"data": DATA[0]}, TypeError, r"data is ndarray, expected a tuple of arrays: \(x, y\)"),

@@ -206,7 +206,7 @@ class Book:
         for stem, number in read_order(self.root):
             path = self.root / f"{stem}.md"
             if not path.is_file():
-                raise PageError("index.md", 1, f"the toctree names {stem}, which is no page")
+                raise PageError("index.md", 1, f"the toctree names {stem}, which is not a page")
             chapter = Chapter(stem, number, path.read_text(encoding="utf-8"))
             self.chapters.append(chapter)
             self.number(chapter, {} if number else unnumbered)

@@ -53,7 +53,7 @@ def _checksum(arrays, metadata):
 def _storable(name, x):
     """Return one array as it will be written: contiguous, in the byte order of the machine."""
     if not isinstance(name, str) or name in ("", "__metadata__"):
-        raise TypeError(f"{shown(name)} is no name for an array")
+        raise TypeError(f"{shown(name)} is not a name for an array")
     masked = isinstance(x, np.ma.MaskedArray)
     if not isinstance(x, np.ndarray) or masked or x.dtype.name not in DTYPES.values():
         kind = x.dtype if isinstance(x, np.ndarray) and not masked else type(x).__name__
