@@ -4,6 +4,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 SPREAD := -n logical --maxprocesses 4 --dist worksteal
+TILED  := attention autoencoders backprop convolution gated matmul rnn sequence_tasks simd training training_loop
 APART  := benchmarks book exercises extension main notebooks pages store   # what no compilation changes
 BUILT  := _build/html/.built
 SOURCES = conf.py $(shell find book/. dlbook benchmarks -name __pycache__ -prune -o -print)
@@ -11,7 +12,7 @@ NPM    := $(shell command -v npm 2>/dev/null)
 
 without = $(patsubst %,--ignore=tests/test_%.py,$(1))
 
-.PHONY: help setup book serve test test-modes test-peers test-site bench lint clean
+.PHONY: help setup book serve test test-modes test-tiles test-peers test-site bench lint clean
 
 help:          ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,11 +48,19 @@ serve: book    ## build the site and serve it on this machine
 test: $(READY) ## run the tests; they build the book and read its results
 	$(PY) -m pytest tests/test_book.py; book=$$?; $(PY) -m pytest $(SPREAD) --ignore=tests/test_book.py && exit $$book
 
-# Without compilation NumPy checks the indices of all kernels that run as Python; the rest is checked compiled.
+# Without compilation NumPy checks the indices of all kernels that run as Python; the rest is checked compiled,
+# and not optimized: that takes half the time, and the indices are the same.
 test-modes: $(READY) ## run the tests without compilation, and with every index checked
 	NUMBA_DISABLE_JIT=1 $(PY) -m pytest $(SPREAD) $(call without,$(APART))
 	rm -rf _build/kernels-checked
-	NUMBA_BOUNDSCHECK=1 DLBOOK_CACHE_DIR=_build/kernels-checked $(PY) -m pytest $(SPREAD) $(call without,$(APART) jit kernels)
+	NUMBA_BOUNDSCHECK=1 NUMBA_OPT=0 DLBOOK_CACHE_DIR=_build/kernels-checked $(PY) -m pytest $(SPREAD) $(call without,$(APART) jit kernels)
+
+# What this processor cannot execute runs as plain Python, with the panels that it would have
+test-tiles: $(READY) ## run the tests with every shape of the register tile, and with none
+	set -e; able="$$($(PY) -c 'from dlbook.tools import simd; print(*simd.able())')"; \
+	others="$$($(PY) -c 'from dlbook.tools import simd; print(*simd.TILES.keys() - simd.able())')"; \
+	for shape in $$able none; do DLBOOK_SIMD=$$shape $(PY) -m pytest $(SPREAD) $(TILED:%=tests/test_%.py); done; \
+	for shape in $$others; do NUMBA_DISABLE_JIT=1 DLBOOK_SIMD=$$shape $(PY) -m pytest $(SPREAD) $(TILED:%=tests/test_%.py); done
 
 test-peers: $(READY) ## compare the kernels with PyTorch (installs it)
 	$(PY) -c 'import torch' 2>/dev/null || $(PY) -m pip install --quiet --disable-pip-version-check torch==2.13.0

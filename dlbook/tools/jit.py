@@ -214,7 +214,8 @@ def digest(kernel):
     str
         16 hexadecimal digits, the same in every process.
     """
-    machine = (numba.__version__, np.__version__, get_host_cpu_name(), config.BOUNDSCHECK)
+    machine = (numba.__version__, np.__version__, get_host_cpu_name())
+    machine += (config.BOUNDSCHECK, str(config.OPT))
     found = hashlib.sha256(repr(machine).encode())
     for part in _reached(kernel):
         found.update(part if isinstance(part, bytes) else repr(part).encode())
@@ -467,12 +468,6 @@ def _refusal(function, arguments):
     return f"{function.__name__} cannot be called with {what}{wanted}"
 
 
-def _refuse_masked(function, arguments):
-    """Refuse masked arrays: what is masked would count like the rest."""
-    if any(isinstance(a, np.ma.MaskedArray) for a in _arrays(arguments)):
-        raise TypeError(_refusal(function, arguments))
-
-
 def _compile_for_args(kernel, compile_for_args, whole, *arguments, **keywords):
     """Answer a call for which there is no compiled form yet.
 
@@ -480,7 +475,6 @@ def _compile_for_args(kernel, compile_for_args, whole, *arguments, **keywords):
     """
     function = kernel.py_func
     values = [a.value if isinstance(a, OmittedArg) else a for a in arguments]
-    _refuse_masked(function, values)
     taken = _floating(values, function.__code__.co_varnames, whole)
     if taken is not None:
 
@@ -505,7 +499,6 @@ def _interpreted(function, whole):
         if keywords:
             rest = names[len(arguments) :]
             arguments = (*arguments, *(keywords.pop(n) for n in rest if n in keywords))
-        _refuse_masked(function, arguments)
         taken = _floating(arguments, names, whole)
         if taken is None:
             return function(*arguments, **keywords)
@@ -538,7 +531,9 @@ def _kernel(function, whole, options):
 
 
 def njit(function=None, *, whole="", **options):
-    """Compile a literal kernel: IEEE arithmetic, evaluated as written.
+    """Compile a literal kernel: IEEE arithmetic, evaluated as written, also for a fast kernel.
+
+    (Numba hands the options of a caller on to what it calls, where that says nothing of its own.)
 
     Parameters
     ----------
@@ -558,7 +553,7 @@ def njit(function=None, *, whole="", **options):
     """
     if function is None:
         return lambda f: njit(f, whole=whole, **options)
-    return _kernel(function, whole, options)
+    return _kernel(function, whole, {"fastmath": False} | options)
 
 
 def njit_fast(function=None, *, whole=None, **options):
