@@ -580,7 +580,7 @@ def check_indices(indices, size):
     (any shape), () -> ()
 
     A literal kernel that indexes by what it is given asks for this first: compiled code does not
-    look where an array ends, and to both −1 is the last of its numbers.
+    look where an array ends, and −1 would be its last place.
     """
     for index in indices.flat:
         if not 0 <= index < size:
