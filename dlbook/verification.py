@@ -175,7 +175,8 @@ def monte_carlo(draws):
     draws : ndarray, shape (r, …)
         Independent draws of the quantity whose expectation is wanted, one per row.
     """
-    draws = shapes.Axes().floats("draws", draws, None, finite=False, empty=True)
+    axes = shapes.Axes()
+    draws = axes.floats("draws", draws, None, finite=False, empty=True)
     if draws.ndim == 0 or len(draws) < 2:
         raise ValueError(f"draws has shape {draws.shape}, expected at least 2 rows")
     draws, R = draws.astype(np.float64), len(draws)
