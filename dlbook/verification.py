@@ -178,7 +178,7 @@ def monte_carlo(draws):
     axes = shapes.Axes()
     draws = axes.floats("draws", draws, None, finite=False, empty=True)
     if draws.ndim == 0 or len(draws) < 2:
-        raise ValueError(f"draws has shape {draws.shape}, expected at least 2 rows")
+        raise ValueError(f"draws is {draws.shape}, expected 2 rows or more")
     draws, R = draws.astype(np.float64), len(draws)
     se = draws.std(axis=0, ddof=1) / np.sqrt(R)
     return Estimate(draws.mean(axis=0), se, R)
