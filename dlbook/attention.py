@@ -33,7 +33,7 @@ from dlbook.sequence_tasks import EncoderDecoder, Pair
 from dlbook.tools import shapes
 from dlbook.tools.elementary import decay
 from dlbook.tools.flat import Layout, fits, laid_out
-from dlbook.tools.jit import njit, njit_fast
+from dlbook.tools.jit import check_indices, njit, njit_fast
 from dlbook.tools.simd import any_layout, largest
 from dlbook.tools.threads import in_threads
 from dlbook.training import cut_up, dense_input_into, dense_into, xavier
@@ -358,6 +358,7 @@ def permuted(x, order):
     """(attention-permutation)  (P x)_tm = x_(order_t) m
     (t m), (t) -> (t m)
     """
+    check_indices(order, x.shape[0])
     out = np.empty_like(x)
     for t in range(x.shape[0]):
         out[t] = x[order[t]]

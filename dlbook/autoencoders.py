@@ -34,7 +34,7 @@ from dlbook.neurons import affine
 from dlbook.tools import elementary, shapes, units
 from dlbook.tools.elementary import decay
 from dlbook.tools.flat import Layout, belong, fits, laid_out, step_fits
-from dlbook.tools.jit import njit, njit_fast
+from dlbook.tools.jit import check_indices, njit, njit_fast
 from dlbook.tools.simd import aligned
 from dlbook.training import (
     cut_up,
@@ -361,7 +361,8 @@ def categorical_nll(a, x):
     1/N Σ_nk (log Σ_m e^a_nkm − a_nk,x_nk)
     (n k m), (n k) -> ()
     """
-    N, K, _ = a.shape
+    N, K, M = a.shape
+    check_indices(x, M)
     total = a.dtype.type(0)
     for n in range(N):
         for k in range(K):
@@ -375,6 +376,7 @@ def categorical_nll_gradient(a, x):
     """da_nkm = (softmax(a_nk)_m − [m = x_nk]) / N
     (n k m), (n k) -> (n k m)
     """
+    check_indices(x, a.shape[2])
     da = np.empty_like(a)
     for n in range(a.shape[0]):
         da[n] = softmax(a[n])

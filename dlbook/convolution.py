@@ -1232,7 +1232,7 @@ def conv2d(
     Notes
     -----
     3 × 3 filters that move by one pixel, with 8 channels or more on both sides, in float32, take
-    Winograd's way: rounding is then up to 5e-6 of the largest Σ |w| |x|, which is more than the
+    Winograd's way: rounding is then up to 5e-6 of the largest ``Σ |w x|``, which is more than the
     result where terms cancel, and a NaN or an infinity spreads to all outputs of its tiles of
     4 × 4.
 

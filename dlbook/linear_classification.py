@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dlbook.tools import shapes, units
-from dlbook.tools.jit import njit
+from dlbook.tools.jit import check_indices, njit
 
 __all__ = [
     "Calibration",
@@ -262,6 +262,7 @@ def perceptron_epoch(w, X, y, rate, order):
     """Update with each example once, in the given order; count the updates.
     (p), (n p), (n), (), (n) -> (p), ()
     """
+    check_indices(order, len(X))
     mistakes = 0
     for n in order:
         mistakes += y[n] * score(X[n : n + 1], w, 0)[0] <= 0
@@ -363,6 +364,7 @@ def cross_entropy(p, y):
     """(linear_classification-cross-entropy)  −1/N Σ_n log p_{n y_n}
     (n j), (n) -> ()
     """
+    check_indices(y, p.shape[1])
     total = 0.0
     for n in range(len(y)):
         total -= np.log(p[n, y[n]])
@@ -374,6 +376,7 @@ def softmax_cross_entropy(z, y):
     """(linear_classification-softmax-ce)  1/N Σ_n (log Σ_j e^(z_nj) − z_{n y_n})
     (n j), (n) -> ()
     """
+    check_indices(y, z.shape[1])
     total = log_sum_exp(z)
     for n in range(len(y)):
         total[n] -= z[n, y[n]]
@@ -385,6 +388,7 @@ def softmax_cross_entropy_gradient(z, y):
     """(linear_classification-softmax-ce-gradient)  dz_nj = (p_nj − [j = y_n]) / N
     (n j), (n) -> (n j)
     """
+    check_indices(y, z.shape[1])
     dz = softmax(z)
     for n in range(len(y)):
         dz[n, y[n]] -= 1
@@ -417,10 +421,15 @@ def binary_cross_entropy(p, y):
     """(linear_classification-binary-ce)
     −1/N Σ_n (y_n log p_n + (1 − y_n) log(1 − p_n))
     (n), (n) -> ()
+
+    A term whose factor is 0 is 0. Probabilities as labels are taken too.
     """
     total = 0.0
     for n in range(len(y)):
-        total -= np.log(p[n]) if y[n] == 1 else np.log(1 - p[n])
+        if y[n] != 0:
+            total -= y[n] * np.log(p[n])
+        if y[n] != 1:
+            total -= (1 - y[n]) * np.log(1 - p[n])
     return total / len(y)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dlbook.tools import shapes, units
-from dlbook.tools.jit import njit
+from dlbook.tools.jit import check_indices, njit
 
 __all__ = [
     "METHODS",
@@ -504,6 +504,7 @@ def one_hot(labels, levels):
     """(linear_regression-dummy)  D_nk = 1 if g_n = k, else 0
     (n), () -> (n k)
     """
+    check_indices(labels, levels)
     D = np.zeros((len(labels), levels))
     for n in range(len(labels)):
         D[n, labels[n]] = 1
@@ -542,7 +543,7 @@ def polynomial(x: ArrayLike, degree: int) -> np.ndarray:
     ndarray, shape (n, degree + 1)
     """
     x = shapes.Axes().floats("x", x, "n")
-    return units.powers(x, shapes.count("degree", degree, least=0, most=1000))
+    return powers(x, shapes.count("degree", degree, least=0, most=1000))
 
 
 def dummy_coding(labels: ArrayLike, levels: int, redundant: bool = False) -> np.ndarray:

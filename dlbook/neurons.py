@@ -376,7 +376,7 @@ def dense(
     Raises
     ------
     ValueError, TypeError
-        Where shapes do not fit, an array is empty or not of real numbers, or g is no function.
+        Where shapes do not fit, an array is empty or not of real numbers, or g is not a function.
     """
     axes = shapes.Axes()
     a = axes.floats("a", a, "n k", finite=False)

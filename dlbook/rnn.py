@@ -32,7 +32,7 @@ from dlbook.optimization import Optimizer
 from dlbook.tools import shapes
 from dlbook.tools.elementary import decay, hyperbolic_tangent
 from dlbook.tools.flat import Layout, belong, fits, laid_out, like, step_fits
-from dlbook.tools.jit import njit, njit_fast
+from dlbook.tools.jit import check_indices, njit, njit_fast
 from dlbook.tools.simd import aligned, largest
 from dlbook.training import clip, cut_up, dense_input_into, dense_into, xavier
 
@@ -126,6 +126,7 @@ def total_loss(o, y):
     """(rnn-total-loss)  C = Σ_t C_t,   C_t = log Σ_v exp(o_tv) − o_t,y_t
     (t v), (t) -> ()
     """
+    check_indices(y, o.shape[1])
     total = o.dtype.type(0)
     for t in range(o.shape[0]):
         most, parts = o[t].real.max(), o.dtype.type(0)
@@ -143,6 +144,7 @@ def output_deltas(o, y):
     """∂C/∂o_tv = softmax(o_t)_v − [y_t = v]
     (t v), (t) -> (t v)
     """
+    check_indices(y, o.shape[1])
     delta = np.empty_like(o)
     for t in range(o.shape[0]):
         most, parts = o[t].max(), o.dtype.type(0)
@@ -721,7 +723,7 @@ class RNN:
             if getattr(self, name) is not None:
                 shapes.count(name, getattr(self, name))
         if self.cut is not None and self.keep is not None:
-            raise ValueError("cut and keep are given, and a gradient that is cut needs no keeping")
+            raise ValueError("cut and keep are both given; a gradient that is cut needs no keeping")
 
     # What a network of other cells, or of layers joined otherwise, has instead
 
@@ -816,7 +818,8 @@ class RNN:
             if not lengths.any():
                 raise ValueError("lengths are all 0: there is no step to learn from")
             if y.shape[:2] == beyond.shape:
-                y = np.where(beyond.reshape(beyond.shape + (1,) * (y.ndim - 2)), 0, y)
+                y = y.copy()
+                y[beyond] = 0
         letters = "n t" if self.reads == "each" else "n"
         if self.cost == "cross-entropy":
             y = axes.labels("y", y, letters, self.outputs)
@@ -842,7 +845,8 @@ class RNN:
         lengths = axes.labels("lengths", lengths, "n", T + 1)
         beyond = np.arange(T) >= lengths[:, None]
         if beyond.any():
-            x = np.where(beyond if self.symbols else beyond[..., None], 0, x)
+            x = x.copy()
+            x[beyond] = 0
         if self.symbols:
             return axes.labels("x", x, letters, self.inputs), lengths, beyond
         return axes.floats("x", x, letters).astype(self.dtype), lengths, beyond
@@ -1267,7 +1271,7 @@ class Alphabet:
             raise ValueError(f"symbols hold {twice!r} twice")
         if self.unknown is not None and self.unknown not in tuple(self.symbols):
             raise ValueError(
-                f"unknown is {shapes.shown(self.unknown)}, which is no symbol of these"
+                f"unknown is {shapes.shown(self.unknown)}, which is not one of the symbols"
             )
 
     @classmethod
@@ -1316,7 +1320,7 @@ class Alphabet:
         if None in found:
             at = found.index(None)
             raise ValueError(
-                f"text holds {text[at]!r} at place {at}, which is none of the {len(self)} symbols"
+                f"text holds {text[at]!r} at place {at}, which is not one of the {len(self)} symbols"
             )
         return np.array(found, np.int64)
 
@@ -1328,7 +1332,7 @@ class Alphabet:
         ValueError
             For a number that no symbol has.
         """
-        numbers = np.asarray(numbers)
+        numbers = shapes.array("numbers", numbers)
         if numbers.size:
             numbers = shapes.Axes().labels("numbers", numbers, "t", len(self))
         return "".join(self.symbols[k] for k in numbers)

@@ -385,7 +385,8 @@ class EncoderDecoder:
         ends = axes.labels("ends", data[3], "n", y.shape[1] + 1, least=1)
         beyond = np.arange(y.shape[1]) >= ends[:, None]
         if y.shape == beyond.shape:
-            y = np.where(beyond, self.end, y)
+            y = y.copy()
+            y[beyond] = self.end
         y = axes.labels("y", y, "n u", self.outputs)
         wrong = y[np.arange(len(y)), ends - 1] != self.end
         if wrong.any():
@@ -619,7 +620,7 @@ def beam_search(
     """
     width, most = shapes.count("width", width), shapes.count("most", most)
     power = shapes.number("power", power, least=0)
-    state, sums = np.asarray(first), np.zeros(1)
+    state, sums = shapes.array("first", first), np.zeros(1)
     symbols, written, ended = np.array([begin]), np.empty((1, 0), np.int64), []
     for length in range(1, most + 1):
         logs, state = step(state, symbols)
@@ -733,9 +734,8 @@ def dates_right(found: ArrayLike, lines: Lines) -> tuple[np.ndarray, np.ndarray]
     share : ndarray, shape (n,)
         The part of its dates that are right and in their place.
     """
-    found = shapes.array("found", found)
-    if found.ndim != 2 or len(found) != len(lines.iso):
-        raise ValueError(f"found has shape {found.shape}, expected ({len(lines.iso)}, u)")
+    axes = shapes.Axes(n=len(lines.iso))
+    found = axes.labels("found", found, "n u", len(ISO), least=-1)
     whole, share = [], []
     for row, iso in zip(found, lines.iso, strict=True):
         text = ISO.decode(row[row >= 0])
@@ -747,6 +747,10 @@ def dates_right(found: ArrayLike, lines: Lines) -> tuple[np.ndarray, np.ndarray]
 
 def padded(sequences: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return sequences of numbers as one array, zeros behind their ends, and their lengths."""
+    sequences = [shapes.array(f"sequences[{n}]", s) for n, s in enumerate(sequences)]
+    for n, s in enumerate(sequences):
+        if s.size and s.dtype.kind not in "iu":
+            raise TypeError(f"sequences[{n}] has dtype {s.dtype}, expected whole numbers")
     lengths = np.array([len(s) for s in sequences])
     out = np.zeros((len(sequences), lengths.max(initial=1)), np.int64)
     for row, s in zip(out, sequences, strict=True):

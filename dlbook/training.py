@@ -311,7 +311,7 @@ SMALL = 1e-280  # a sum of squares below it may have lost some of them
 
 @njit
 def scaled_norm(g):
-    """‖g‖ = m √Σ_p (g_p / m)²,   m = max_p |g_p|: no square is too large or too small
+    """‖g‖ = m √Σ_p (g_p / m)², with m the largest size: no square is too large or too small
     (parameters) -> ()
     """
     most, total = 0.0, 0.0
@@ -1350,7 +1350,7 @@ class _Run:
         if score is not None and not callable(score):
             raise TypeError(f"score is {shapes.shown(score)}, expected a function (params, state)")
         if patience is not None and validation is None and score is None:
-            raise ValueError("patience is given, and neither validation nor score to go by")
+            raise ValueError("patience is given, but neither validation nor score to go by")
         self.score = score
         self.patience = None if patience is None else shapes.count("patience", patience)
         self.limit = np.inf if clip is None else shapes.number("clip", clip, above=0)
@@ -1574,7 +1574,7 @@ class _Run:
                 yield f"{name} is {shapes.shown(facts[name])} after {at} examples"
         for name in ("rng", "order"):
             if not _can_be(now, facts[name]):
-                yield f"{name} is no state of a {type(now).__name__}"
+                yield f"{name} is not a state of a {type(now).__name__}"
         if best is None and self.patience is not None and rows:
             yield "best is missing"
         if best is not None and (self.patience is None or not self.was_best(best, rows)):

@@ -260,6 +260,58 @@ def test_graph_operations(rng):
     close(out.data, formula((0.7, 1.9)))
 
 
+@pytest.mark.parametrize("k", [2, 3, -1, 0.5, 0, np.float32(1.5)])
+def test_graph_powers(k):
+    u = bp.Value(1.9)
+    out = u**k
+    close(out.data, 1.9 ** float(k))
+    close(bp.adjoints(out)[u] + 1, complex_step(lambda t: t ** float(k), 1.9) + 1)
+
+
+def test_graph_exponents_are_constants():
+    with pytest.raises(TypeError, match="unsupported operand"):
+        bp.Value(2.0) ** bp.Value(3.0)
+
+
+@pytest.mark.parametrize(
+    ("form", "at", "value", "slope"),
+    [
+        (lambda u: u.exp(), 1000, np.inf, np.inf),
+        (lambda u: u.exp(), -1000, 0, 0),
+        (lambda u: u.log(), 0, -np.inf, np.inf),
+        (lambda u: u.log(), -1, np.nan, -1),
+        (lambda u: 1 / u, 0, np.inf, -np.inf),
+        (lambda u: 1 / u, -0.0, -np.inf, -np.inf),
+        (lambda u: 1 / u, 1e-200, 1e200, -np.inf),
+        (lambda u: 1 / u, 1e200, 1e-200, 0),
+        (lambda u: 0 / u, 0, np.nan, np.nan),
+        (lambda u: u**2, 1e200, np.inf, 2e200),
+        (lambda u: u**0, 0, 1, 0),
+        (lambda u: u**-1, 0, np.inf, -np.inf),
+        (lambda u: u**0.5, -1, np.nan, np.nan),
+    ],
+)
+def test_graph_operations_beyond_the_range_of_numbers(form, at, value, slope):
+    """Infinite or NaN as in compiled code; nothing raises, nothing warns."""
+    u = bp.Value(at)
+    out = form(u)
+    np.testing.assert_array_equal([out.data, bp.adjoints(out)[u]], [value, slope])
+
+
+@pytest.mark.parametrize("cost", ["quadratic", "cross-entropy"])
+@pytest.mark.parametrize("size", [1.0, 30.0, 400.0, 1000.0, 1e4, 1e155, 1e308])
+@np.errstate(over="ignore", invalid="ignore")  # NumPy warns where a compiled kernel does not
+def test_graph_of_a_network_of_huge_weights(cost, size, rng):
+    """The numbers of the kernels, the gradient too, however far the neurons are saturated."""
+    net, (x, y) = network((3, 4, 3, 2), rng), example((3, 4, 3, 2), rng, cost)
+    net.flat[:] *= size
+    graph = bp.network_graph(net, x, y, cost)
+    bar = bp.adjoints(graph.cost)
+    found = np.array([graph.cost.data, *(bar[leaf] for leaf in graph.leaves)])
+    kernels = [bp.network_cost(net, x, y, cost), *bp.backprop(net, x, y, cost).flat]
+    np.testing.assert_allclose(found, kernels, rtol=1e-10)
+
+
 def test_order_of_a_diamond():
     x = bp.Value(5.0)
     p = 2 * x

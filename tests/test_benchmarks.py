@@ -288,7 +288,7 @@ def test_only_complete_results_are_published(tmp_path):
 
 
 def test_the_page_is_read_in_the_tree_only():
-    """Its numbers are no part of the package, so it is no notebook; its results are there."""
+    """Its numbers are not part of the package, so it is not a notebook; its results are there."""
     (page,) = [c for c in Book(BOOK).chapters if c.stem == "performance"]
     assert not page.runs
     assert report.newest()["rows"]

@@ -639,7 +639,7 @@ def test_alphabet():
     assert some.symbols == " benort" and len(some) == 7
     assert some.decode(some.encode(text)) == text
     assert some.encode("").size == 0 and some.decode([]) == ""
-    with pytest.raises(ValueError, match="'q' at place 3, which is none of the 7"):
+    with pytest.raises(ValueError, match="'q' at place 3, which is not one of the 7"):
         some.encode("be q")
     few = Alphabet.of("abracadabra", least=2, unknown="?")
     assert few.symbols == "?abr"
@@ -655,9 +655,9 @@ def test_alphabet():
     [
         (lambda: Alphabet(""), "at least one"),
         (lambda: Alphabet("aba"), "'a' twice"),
-        (lambda: Alphabet("ab", "c"), "unknown is 'c', which is no symbol of these"),
-        (lambda: Alphabet("abc", ""), "unknown is '', which is no symbol"),
-        (lambda: Alphabet("abc", "ab"), "unknown is 'ab', which is no symbol"),
+        (lambda: Alphabet("ab", "c"), "unknown is 'c', which is not one of the symbols"),
+        (lambda: Alphabet("abc", ""), "unknown is '', which is not one of the symbols"),
+        (lambda: Alphabet("abc", "ab"), "unknown is 'ab', which is not one of the symbols"),
         (lambda: Alphabet("<unk>", "<unk>"), "unknown is '<unk>'"),
         (lambda: Alphabet("abc", 0), "unknown is 0"),
         (lambda: Alphabet("abc", ["a"]), "unknown is"),

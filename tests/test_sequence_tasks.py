@@ -462,6 +462,16 @@ def test_dates_are_what_they_say(rng):
             )
 
 
+@pytest.mark.parametrize(
+    ("moved", "to", "day"),
+    [("FIRST_DAY", "LAST_DAY", "20491231"), ("LAST_DAY", "FIRST_DAY", "19500101")],
+)
+def test_dates_go_from_the_first_day_to_the_last(moved, to, day, rng, monkeypatch):
+    """Where the two are one day, every date is that day."""
+    monkeypatch.setattr(tasks, moved, getattr(tasks, to))
+    assert {*" ".join(tasks.dates(40, rng).iso).split()} == {day}
+
+
 def test_four_forms():
     day = tasks.date(1987, 3, 3)
     assert [tasks.written_date(day, form) for form in range(4)] == [

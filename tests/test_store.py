@@ -220,6 +220,7 @@ def test_permissions_are_those_of_the_file_that_was_there(path, net, mode, monke
         ({"": np.zeros(2)}, None, TypeError, "'' cannot be the name"),
         ({3: np.zeros(2)}, None, TypeError, "3 cannot be the name"),
         ({"__metadata__": np.zeros(2)}, None, TypeError, "cannot be the name of an array"),
+        ({"a": np.ma.zeros(2)}, None, TypeError, "a is MaskedArray, expected an array"),
         ({"a": np.array([0, np.nan])}, None, DataError, r"a holds nan at index \(1,\)"),
         ({"a": np.array([[np.inf]])}, None, DataError, r"a holds inf at index \(0, 0\)"),
         ({"a": np.zeros(2)}, {"seed": 3}, TypeError, "metadata holds something"),

@@ -31,6 +31,8 @@ from dlbook.tools.threads import in_threads
         (np.zeros((1, 1), np.float16), TypeError, "float16"),
         ([[None]], TypeError, "object"),
         ([[1.0], [1.0, 2.0]], ValueError, "different lengths"),
+        (np.ma.zeros((2, 2)), TypeError, "X is a masked array"),
+        ([np.ma.zeros(2)], TypeError, "X is a masked array"),
     ],
 )
 def test_floats_are_checked(x, error, words):

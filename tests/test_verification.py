@@ -118,6 +118,7 @@ def test_wrong_gradients_are_rejected(wrong, why, rng):
         ([np.inf], [np.inf], {}, "not finite"),
         (["a"], ["a"], {}, "not numbers"),
         ([1e-3], [0.0], {}, "no scale is given"),
+        ([0, 1e-13], [0.0, 0.0], {}, "zero and no scale is given; got up to 1.0e-13"),
         ([1e-3], [0.0], {"scale": 1}, "largest error 1e-03"),
         ([3.0], [2.0], {"relation": "<="}, "the bound is passed by 5e-01"),
         ([1.0], [2.0], {"relation": ">="}, "the bound is passed by 5e-01"),
@@ -221,8 +222,8 @@ def test_a_terminal_shows_a_sentence():
         (lambda: v.central_differences(f, []), ValueError, "x is empty"),
         (lambda: v.central_differences(f, ["a"]), TypeError, "x has dtype"),
         (lambda: v.complex_step(f, X + 1j), TypeError, "x has dtype complex"),
-        (lambda: v.monte_carlo([1.0]), ValueError, "needs at least 2 rows"),
-        (lambda: v.monte_carlo(3.0), ValueError, "needs at least 2 rows"),
+        (lambda: v.monte_carlo([1.0]), ValueError, "expected 2 rows or more"),
+        (lambda: v.monte_carlo(3.0), ValueError, "expected 2 rows or more"),
         (lambda: v.check_gradient(np.sum, X, X, rtol=0), ValueError, "rtol"),
     ],
 )

@@ -51,8 +51,9 @@ def _storable(name, x):
     """Return one array as it will be written: contiguous, in the byte order of the machine."""
     if not isinstance(name, str) or name in ("", "__metadata__"):
         raise TypeError(f"{shown(name)} cannot be the name of an array")
-    if not isinstance(x, np.ndarray) or x.dtype.name not in DTYPES.values():
-        kind = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
+    masked = isinstance(x, np.ma.MaskedArray)
+    if not isinstance(x, np.ndarray) or masked or x.dtype.name not in DTYPES.values():
+        kind = x.dtype if isinstance(x, np.ndarray) and not masked else type(x).__name__
         raise TypeError(f"{name} is {kind}, expected an array of {', '.join(DTYPES.values())}")
     _finite(name, x)
     return np.require(x, x.dtype.newbyteorder("="), "C")
