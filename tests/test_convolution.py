@@ -478,12 +478,12 @@ def test_refuses(call, words):
 # The network
 
 
-def small(**more):
+def small(examples=5, **more):
     net = cv.CNN(**({"side": 6, "channels": (3, 4), "classes": 3, "dtype": "float64"} | more))
     params = net.init(np.random.default_rng(1))
     params.flat[:] += 0.1 * np.random.default_rng(2).standard_normal(params.flat.size)
     rng = np.random.default_rng(3)
-    return net, params, (rng.normal(size=(5, 36)), rng.integers(3, size=5))
+    return net, params, (rng.normal(size=(examples, net.side**2)), rng.integers(3, size=examples))
 
 
 POOLS = list(itertools.product((True, False), (True, False)))
@@ -494,7 +494,7 @@ POOLS = list(itertools.product((True, False), (True, False)))
 @pytest.mark.parametrize("pools", POOLS)
 def test_network_gradient(pools, head, shift):
     """All parameters at once, the moves held fixed, in a workspace larger than the batch."""
-    net, params, batch = small(pools=pools, head=head, shift=shift)
+    net, params, batch = small(3, side=4, pools=pools, head=head, shift=shift)
 
     def cost(flat):
         grads, rng = like(params), np.random.default_rng(5)

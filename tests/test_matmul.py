@@ -231,6 +231,7 @@ def test_a_large_cache_fetches_each_line_once():
     np.testing.assert_array_equal(found, [512, 512, 512])
 
 
+@compiled_only
 @pytest.mark.parametrize("block", [(4, 4, 4), (4, 8, 6), (6, 2, 8), (8, 8, 8)])
 def test_traffic_of_blocks(block):
     """Exactly as counted, once a block of each matrix fits and a row of blocks does not."""
@@ -271,6 +272,7 @@ def test_every_height_of_the_tile(dtype, rng):
         assert not c[rows:].any()
 
 
+@compiled_only
 def test_traffic_of_a_rectangle():
     counts, (r, _, w) = (40, 48, 36), (block := (4, 6, 12))
     found = matmul.fetched("ikj", counts, block=block, per_line=1, sets=1, ways=300)
