@@ -75,9 +75,9 @@ _build/oldest.txt: pyproject.toml tests/floors.py
 	@mkdir -p $(@D)
 	$(PYTHON) tests/floors.py > $@
 
-bench: $(READY) ## time dlbook beside its rivals (installs them); ONLY=name for some
+bench: $(READY) ## time dlbook beside its rivals (installs them); ONLY=name for some, ROUNDS=1 to try
 	@$(PY) -c 'import sys; from importlib.util import find_spec; sys.exit(not all(map(find_spec, ("gensim", "jax", "torch"))))' || $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[book,test,bench]' || echo "Not all rivals can be installed; the table says which are missing"
-	$(PY) -m benchmarks --only '$(ONLY)'
+	$(PY) -m benchmarks --only '$(ONLY)' $(ROUNDS:%=--rounds %)
 
 lint: $(READY) ## read code and prose for style and spelling
 	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[book,test,dev]'

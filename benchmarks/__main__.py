@@ -13,13 +13,20 @@ from tqdm import tqdm
 from benchmarks import machine, report, run, store
 from benchmarks.row import all_rows, chosen
 
+PUBLISHED = 7  # rounds at least; fewer show that rows run and agree, and no more
+
 
 def parser():
     """Return the parser of the command line."""
     about = __doc__.partition(": ")[2]
     top = argparse.ArgumentParser("python -m benchmarks", description=about)
     top.add_argument("--only", default="", help="names of rows or modules, comma-separated")
-    top.add_argument("--rounds", type=int, default=11, help="measurements of each side (≥ 7)")
+    top.add_argument(
+        "--rounds",
+        type=int,
+        default=11,
+        help=f"measurements of each side ({PUBLISHED} at least to be published)",
+    )
     top.add_argument("--threads", type=int, choices=(1, 2), help="rows with so many threads only")
     top.add_argument("--out", type=Path, default=run.BUILD / "results.json")
     top.add_argument("--again", action="store_true", help="measure rows that are there once more")
@@ -33,8 +40,8 @@ def parser():
 def publish(out, expected, folder=report.RESULTS):
     """Copy results into the tree if they hold every row, often measured and without error."""
     results = json.loads(out.read_text(encoding="utf-8"))
-    if results["rounds"] < 7:
-        raise LookupError(f"{out} holds {results['rounds']} rounds, expected 7 or more")
+    if results["rounds"] < PUBLISHED:
+        raise LookupError(f"{out} holds {results['rounds']} rounds, expected {PUBLISHED} or more")
     if wrong := [f"{row['name']}: {row['error']}" for row in results["rows"] if row["error"]]:
         raise LookupError(f"{out} holds errors: {', '.join(wrong)}")
     have = {(row["name"], row["threads"]) for row in results["rows"]}
@@ -89,6 +96,8 @@ def main(arguments=None):
         stopped = True
     shown = [row for row in results["rows"] if store.name(row) in todo]
     print(report.table({"rows": shown}))
+    if options.rounds < PUBLISHED:
+        print(f"\nrounds: {options.rounds}, not to be published")
     if stopped:
         print("stopped; the next run goes on here", file=sys.stderr)
         return 130

@@ -27,6 +27,11 @@ LEAST = 0.02  # seconds of one measurement; short functions are called several t
 PAUSE = 0.02  # seconds between processes, in which spinning threads fall asleep
 PATIENCE = 300  # seconds until a side that does not answer is given up
 ROUNDS = {"warm": 7, "cold": 2, "compile": 1}  # new processes take their time
+FOLDERS = {  # of each library, for what it compiled
+    "DLBOOK_CACHE_DIR": "kernels",
+    "TORCHINDUCTOR_CACHE_DIR": "inductor",
+    "JAX_COMPILATION_CACHE_DIR": "jax",
+}
 
 
 class SideError(Exception):
@@ -153,11 +158,11 @@ def environment(threads, ours=True, caches=BUILD):
     """Return the environment of a process: threads, and where compiled code is kept."""
     pools = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), threads)
     pools["OPENBLAS_NUM_THREADS"] = 1 if ours else threads  # our threads do not call BLAS in turn
-    folders = {"DLBOOK_CACHE_DIR": "kernels", "TORCHINDUCTOR_CACHE_DIR": "inductor"}
     return os.environ | {
         **{name: str(n) for name, n in pools.items()},
-        **{name: str(Path(caches, folder)) for name, folder in folders.items()},
+        **{name: str(Path(caches, folder)) for name, folder in FOLDERS.items()},
         "JAX_PLATFORMS": "cpu",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # it keeps all
     }
 
 

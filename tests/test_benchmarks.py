@@ -206,6 +206,16 @@ def test_threads_are_set_by_the_environment():
     assert run.environment(2, ours=False)["OPENBLAS_NUM_THREADS"] == "2"
 
 
+def test_what_each_library_compiles_is_kept_below_one_folder(tmp_path):
+    """So a second run compiles nothing, and one that begins cold finds nothing."""
+    env = run.environment(1, caches=tmp_path)
+    assert {name: env[name] for name in run.FOLDERS} == {
+        "DLBOOK_CACHE_DIR": str(tmp_path / "kernels"),
+        "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "inductor"),
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "jax"),
+    }
+
+
 # Statistics and tables
 
 
@@ -448,6 +458,16 @@ def test_only_complete_results_are_published(tmp_path):
     path = command.publish(out, {("r", 1)}, tmp_path)
     assert path.name == f"{machine.slug(head)}.json"
     assert path.read_text("utf-8") == out.read_text("utf-8")
+
+
+def test_few_rounds_are_marked_and_not_published(runs, capsys):
+    start, out = runs
+    assert start("--rounds", "6") == (0, ALL)
+    assert "rounds: 6, not to be published" in capsys.readouterr().out
+    with pytest.raises(LookupError, match="holds 6 rounds, expected 7 or more"):
+        command.publish(out, set(ALL), out.parent)
+    start("--rounds", "7")
+    assert "not to be published" not in capsys.readouterr().out
 
 
 def test_the_page_is_read_in_the_tree_only():
