@@ -80,10 +80,11 @@ def libraries():
     except ValueError:
         layer = "none: compilation is switched off"
     kept = ("internal_api", "version", "architecture", "threading_layer", "num_threads")
+    pools = sorted(threadpool_info(), key=lambda pool: pool["filepath"])  # they come in any order
     blas = [
         {"of": re.sub(r".*/(\w+)\.libs/.*", r"\1", pool["filepath"])}
         | {key: pool[key] for key in kept if key in pool}
-        for pool in threadpool_info()
+        for pool in pools
         if pool["user_api"] == "blas"
     ]
     return {"blas": blas, "numba_threads": layer}

@@ -416,6 +416,16 @@ def test_the_header_has_its_fields():
     assert re.fullmatch(r"[a-z0-9-]+", machine.slug(head))
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_libraries_are_named_in_one_order(turn, monkeypatch):
+    """They are found in any, and a run goes on only where the last one found the same."""
+    pools = [
+        {"user_api": "blas", "filepath": f"/x/{name}.libs/b.so"} for name in ("numpy", "scipy")
+    ]
+    monkeypatch.setattr("threadpoolctl.threadpool_info", lambda: pools[::turn])
+    assert [pool["of"] for pool in machine.libraries()["blas"]] == ["numpy", "scipy"]
+
+
 def test_the_header_names_no_folder(monkeypatch):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(ROOT))
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
