@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import textwrap
+import time
 from collections import Counter
 
 import numba
