@@ -5,14 +5,15 @@ PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 PINS   := constraints.txt
 SPREAD := -n logical --maxprocesses 4 --dist worksteal
-APART  := benchmarks book exercises floors extension main notebooks pages store   # what no compilation changes
+TILED  := attention autoencoders backprop convolution gated matmul rnn sequence_tasks simd training training_loop
+APART  := benchmarks book exercises extension floors main notebooks pages store   # what no compilation changes
 BUILT  := _build/html/.built
 SOURCES = conf.py $(shell find book/. dlbook benchmarks -name __pycache__ -prune -o -print)
 NPM    := $(shell command -v npm 2>/dev/null)
 
 without = $(patsubst %,--ignore=tests/test_%.py,$(1))
 
-.PHONY: help setup book serve test test-modes test-peers test-site test-oldest test-newest bench lint clean
+.PHONY: help setup book serve test test-modes test-tiles test-peers test-site test-oldest test-newest bench lint clean
 .DELETE_ON_ERROR:
 
 help:          ## list the targets
@@ -49,11 +50,19 @@ serve: book    ## build the site and serve it on this machine
 test: $(READY) ## run the tests; they build the book and read its results
 	$(PY) -m pytest tests/test_book.py; book=$$?; $(PY) -m pytest $(SPREAD) --ignore=tests/test_book.py && exit $$book
 
-# Without compilation NumPy checks the indices of all kernels that run as Python; the rest is checked compiled.
+# Without compilation NumPy checks the indices of all kernels that run as Python; the rest is checked compiled,
+# and not optimized: that takes half the time, and the indices are the same.
 test-modes: $(READY) ## run the tests without compilation, and with every index checked
 	NUMBA_DISABLE_JIT=1 $(PY) -m pytest $(SPREAD) $(call without,$(APART))
 	rm -rf _build/kernels-checked
-	NUMBA_BOUNDSCHECK=1 DLBOOK_CACHE_DIR=_build/kernels-checked $(PY) -m pytest $(SPREAD) $(call without,$(APART) jit kernels)
+	NUMBA_BOUNDSCHECK=1 NUMBA_OPT=0 DLBOOK_CACHE_DIR=_build/kernels-checked $(PY) -m pytest $(SPREAD) $(call without,$(APART) jit kernels)
+
+# What this processor cannot execute runs as plain Python, with the panels that it would have
+test-tiles: $(READY) ## run the tests with every shape of the register tile, and with none
+	set -e; able="$$($(PY) -c 'from dlbook.tools import simd; print(*simd.able())')"; \
+	others="$$($(PY) -c 'from dlbook.tools import simd; print(*simd.TILES.keys() - simd.able())')"; \
+	for shape in $$able none; do DLBOOK_SIMD=$$shape $(PY) -m pytest $(SPREAD) $(TILED:%=tests/test_%.py); done; \
+	for shape in $$others; do NUMBA_DISABLE_JIT=1 DLBOOK_SIMD=$$shape $(PY) -m pytest $(SPREAD) $(TILED:%=tests/test_%.py); done
 
 test-peers: $(READY) ## compare the kernels with PyTorch (installs it)
 	$(PY) -c 'import torch' 2>/dev/null || $(PY) -m pip install --quiet --disable-pip-version-check torch==2.13.0
@@ -62,13 +71,14 @@ test-peers: $(READY) ## compare the kernels with PyTorch (installs it)
 test-site: book ## read the built site in a real browser (needs Chromium)
 	$(PY) -m pytest tests/site
 
-# The tests with other versions than the pinned ones, each set in an environment of its own. What old releases
-# of others' packages use of new ones may be announced to vanish; it has not.
+# The tests with other versions than the pinned ones, each set in an environment of its own; the site that they
+# leave is built anew. What old releases of others' packages use of new ones may be announced to vanish; it has not.
 test-oldest: _build/oldest.txt ## run the tests with the oldest versions that pyproject.toml allows
+	rm -f $(BUILT)
 	PYTEST_ADDOPTS='-W ignore::DeprecationWarning' $(MAKE) test VENV=.venv-oldest PINS=$<
 
 test-newest:   ## run the tests with the newest release of everything
-	rm -f .venv-newest/.ready
+	rm -f $(BUILT) .venv-newest/.ready
 	PIP_UPGRADE=1 PIP_UPGRADE_STRATEGY=eager $(MAKE) test VENV=.venv-newest PINS=
 
 _build/oldest.txt: pyproject.toml tests/floors.py

@@ -22,7 +22,7 @@ from math import exp, log
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from dlbook.linear_classification import (
     sigmoid,
@@ -126,7 +126,7 @@ def quadratic_cost(a, y):
     """(backprop-quadratic-cost)  C_x = ½ Σ_j (y_j − a_j)²
     (j), (j) -> ()
     """
-    total = 0 * a[0]
+    total = a.dtype.type(0)
     for j in range(a.shape[0]):
         total += (y[j] - a[j]) ** 2
     return total / 2
@@ -148,7 +148,7 @@ def average_cost(a, y):
     """(backprop-cost-average)  C = Σ_n C_n / N,   C_n = ½ Σ_j (y_nj − a_nj)²
     (n j), (n j) -> ()
     """
-    total = 0 * a[0, 0]
+    total = a.dtype.type(0)
     for n in range(a.shape[0]):
         total += quadratic_cost(a[n], y[n])
     return total / a.shape[0]
@@ -273,7 +273,7 @@ def path_sum(jacobians, da, j):
     (m q q), (q), () -> ()
     """
     M, Q = jacobians.shape[:2]
-    total = 0 * da[0]
+    total = da.dtype.type(0)
     for path in range(Q**M):
         term, at = total * 0 + 1, j
         for m in range(M):
@@ -412,7 +412,7 @@ def _like(params, dtype):
     return _views(params.flat.astype(dtype), layer_sizes(params))
 
 
-def init(sizes: Sequence[int], rng: np.random.Generator, dtype=np.float64) -> Params:
+def init(sizes: Sequence[int], rng: np.random.Generator, dtype: DTypeLike = np.float64) -> Params:
     """Draw weights with standard deviation 1/√n_{l−1}; biases start at zero.
 
     Parameters
@@ -869,7 +869,7 @@ def _plan(sizes, N, W):
     return activations, right, turned, turned + widest * N, turned + 2 * widest * N
 
 
-def workspace(sizes: Sequence[int], batch: int, dtype=np.float64) -> np.ndarray:
+def workspace(sizes: Sequence[int], batch: int, dtype: DTypeLike = np.float64) -> np.ndarray:
     """Return the memory that a fused step needs, so that no step allocates any.
 
     Parameters

@@ -26,7 +26,7 @@ import numpy as np
 from numba import get_num_threads
 
 from dlbook.linear_classification import sigmoid
-from dlbook.matmul import PANEL_BYTES, multiply, pack_parallel
+from dlbook.matmul import PANEL_BYTES, TILED, multiply, pack_parallel
 from dlbook.rnn import BENDS, RNN, Params, earlier_into, rows_gradient_into, rows_sum_into, state
 from dlbook.tools import shapes
 from dlbook.tools.elementary import hyperbolic_tangent, logistic
@@ -185,7 +185,7 @@ def lstm_deltas(dh, gates, c, wh):
     T, J = dh.shape
     delta, dc = np.zeros_like(gates), np.zeros_like(c[0])
     for t in range(T - 1, -1, -1):
-        later = delta[t + 1] if t + 1 < T else 0 * delta[t]
+        later = delta[t + 1] if t + 1 < T else np.zeros_like(delta[t])
         for j in range(J):
             i, f = gates[t, j], gates[t, J + j]
             g, o = gates[t, 2 * J + j], gates[t, 3 * J + j]
@@ -719,7 +719,7 @@ class Gated(RNN):
     def _packed(self, w, work, name):
         """Return a matrix (k, j) in panels."""
         (K, J), W = w.shape, PANEL_BYTES // w.itemsize
-        right = work.array(name, -(-J // W), K, W)
+        right = work.panels(name, -(-J // W), K, W)
         pack_parallel(w, right)
         return right
 
@@ -835,9 +835,12 @@ class Gated(RNN):
 
 
 def in_parts(kernel, counts, z):
-    """Call kernel(first, stop) for all sequences at once, or for a part of them in each thread."""
+    """Call kernel(first, stop) for all sequences at once, or for a part of them in each thread.
+
+    Without a register tile it is all at once: how np.dot rounds depends on how many rows it gets.
+    """
     N = int(counts[0]) if len(counts) else 0
-    worth = z.size * z.shape[1] >= PARALLEL_FROM
+    worth = TILED and z.size * z.shape[1] >= PARALLEL_FROM
     parts = min(get_num_threads(), N // 8) if worth else 1
     if parts < 2:
         kernel(0, N)

@@ -19,7 +19,7 @@ fetches at once, several numbers long.
 
 import numpy as np
 from numba import prange
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from dlbook.tools import shapes, simd
 from dlbook.tools.jit import njit, njit_fast
@@ -358,14 +358,14 @@ def fetch(cache, line):
     return missing
 
 
-@njit(whole="nest start stop row cache fetched")
-def lines_fetched(nest, start, stop, row, per_line, cache, fetched):
+@njit(whole="nest start stop layout cache fetched")
+def lines_fetched(nest, start, stop, layout, per_line, cache, fetched):
     """Run c_ij += a_ik b_kj with the loops nested as told; count what is fetched of a, b and c.
-    (3), (3), (3), (), (), (s w), (3) -> ()
+    (3), (3), (3), (3 4), (), (s w), (3) -> ()
 
     The axes i, k, j are numbered 0, 1, 2: `nest` lists them from the outermost loop inwards, and
-    they run from `start` to `stop`. The matrices lie one behind the other, their rows `row`
-    numbers apart.
+    they run from `start` to `stop`. Each row of `layout` belongs to a matrix: where it begins,
+    and how many numbers further on the next i, k and j are.
     """
     p, q, r = nest[0], nest[1], nest[2]
     at = np.zeros(3, np.int64)
@@ -373,9 +373,11 @@ def lines_fetched(nest, start, stop, row, per_line, cache, fetched):
         for middle in range(start[q], stop[q]):
             for inner in range(start[r], stop[r]):
                 at[p], at[q], at[r] = outer, middle, inner
-                i, k, j = at[0], at[1], at[2]
-                for m, place in enumerate((i * row + k, k * row + j, i * row + j)):
-                    fetched[m] += fetch(cache, (m * row * row + place) // per_line)
+                for m in range(3):
+                    place = layout[m, 0]
+                    for axis in range(3):
+                        place += at[axis] * layout[m, 1 + axis]
+                    fetched[m] += fetch(cache, place // per_line)
 
 
 # All pairs of rows
@@ -426,15 +428,14 @@ def repeat_tile(rows, a, panel, c, times):
 
 # The fast product
 
-TILE = simd.TILE or simd.TILES["avx512"]  # without a tile, panels keep a usual width
-PANEL_BYTES = TILE.vectors * TILE.bytes  # bytes in a row of a panel
-ROWS = TILE.rows
+PANEL_BYTES = simd.SHAPE.vectors * simd.SHAPE.bytes  # bytes in a row of a panel
+ROWS = simd.SHAPE.rows
 TWO_THIRDS, THIRD = 2 * ROWS // 3, ROWS // 3  # what is left below a whole tile
 BLOCK = 20 * ROWS  # rows of a that stay in the second cache
 DEPTH = 512  # depth of a block that is copied
 
 
-def panels(K: int, N: int, dtype=np.float32) -> np.ndarray:
+def panels(K: int, N: int, dtype: DTypeLike = np.float32) -> np.ndarray:
     """Return the workspace that holds a matrix of K rows and N columns in packed form.
 
     Parameters
@@ -534,7 +535,7 @@ def multiply_blas(a, packed, c, more):
     """
     W, J, a = packed.shape[2], c.shape[1], np.ascontiguousarray(a)
     for q in range(packed.shape[0]):
-        part = np.dot(a, packed[q])
+        part = np.dot(a, np.ascontiguousarray(packed[q]))  # packed may be a part of panels
         for i in range(a.shape[0]):
             for w in range(min(W, J - q * W)):
                 if not more:
@@ -677,6 +678,7 @@ def fetched(
     *,
     block: tuple[int, int, int] | None = None,
     row: int | None = None,
+    transposed: str = "",
     per_line: int = 16,
     sets: int = 64,
     ways: int = 8,
@@ -698,6 +700,8 @@ def fetched(
         the blocks of the sum over k, with the loops of `order` inside.
     row : int, optional
         Numbers from one row of a matrix to the next; the largest count where not given.
+    transposed : {"", "a", "b", "ab"}
+        Which factors are stored as their transposes.
     per_line : int
         Numbers in a line: 16 of float32 in the usual 64 bytes.
     sets, ways : int
@@ -711,13 +715,18 @@ def fetched(
     Raises
     ------
     ValueError, TypeError
-        For an order that is no permutation, or a count that is not positive.
+        For an order that is no permutation, another factor, or a count that is not positive.
     """
     if not isinstance(order, str) or sorted(order) != ["i", "j", "k"]:
         raise ValueError(f"order is {shapes.shown(order)}, expected a permutation of 'ijk'")
     counts = _three("counts", counts)
     block = counts if block is None else _three("block", block)
     row = shapes.count("row", max(counts) if row is None else row, least=max(counts))
+    turned = shapes.choice("transposed", transposed, ("", "a", "b", "ab"))
+    layout = np.array([[0, row, 1, 0], [row * row, 0, row, 1], [2 * row * row, row, 0, 1]])
+    for m, factor in enumerate("ab"):
+        if factor in turned:
+            layout[m, 1 + m], layout[m, 2 + m] = 1, row
     per_line = shapes.count("per_line", per_line)
     cache = np.full((shapes.count("sets", sets), shapes.count("ways", ways)), -1)
     nest = np.array(["ikj".index(axis) for axis in order])
@@ -725,7 +734,7 @@ def fetched(
     i, k, j = (range(0, n, step) for n, step in zip(counts, block, strict=True))
     for start in ((p, r, q) for p in i for q in j for r in k):
         stop = np.minimum(np.add(start, block), counts)
-        lines_fetched(nest, np.array(start), stop, row, per_line, cache, total)
+        lines_fetched(nest, np.array(start), stop, layout, per_line, cache, total)
     return total
 
 

@@ -383,7 +383,7 @@ def quadratic_rate(lam, rate):
     """(optimization-quadratic-rate)  max_p |1 − η λ_p|
     (p), () -> ()
     """
-    most = 0 * lam[0]
+    most = lam.dtype.type(0)
     for v in lam:
         most = max(most, abs(1 - rate * v))
     return most

@@ -46,6 +46,7 @@ from dlbook.rnn import (
 )
 from dlbook.rnn import Params as Cells
 from dlbook.tools import shapes
+from dlbook.tools.flat import Layout, belong, fits, laid_out, step_fits
 from dlbook.tools.jit import njit
 from dlbook.training import cut_up, dense_input_into, dense_into, xavier
 
@@ -91,7 +92,7 @@ def summed_loss(o, y, lengths):
     """(sequence_tasks-summed-loss)  C = Σ_n Σ_{t ≤ T_n} −log softmax(o_nt)[y_nt]
     (n t v), (n t), (n) -> ()
     """
-    total = 0 * o[0, 0, 0]
+    total = o.dtype.type(0)
     for n in range(o.shape[0]):
         if lengths[n] > 0:
             total += total_loss(o[n, : lengths[n]], y[n, : lengths[n]])
@@ -321,6 +322,11 @@ class EncoderDecoder:
 
     # Parameters, data, memory
 
+    @cached_property
+    def layout(self) -> Layout:
+        """What the parameters of this model are like."""
+        return laid_out(self._params())
+
     def _params(self):
         """Return parameters that are all zero."""
         layers = []
@@ -370,6 +376,7 @@ class EncoderDecoder:
         """
         if not isinstance(data, tuple) or len(data) != 4:
             raise TypeError("data is not a tuple (x, y, lengths, ends)")
+        fits(params, self.layout)
         axes = shapes.Axes()
         x, lengths, _ = self.reader._sequences(axes, data[0], data[2])
         y = shapes.array("y", data[1])
@@ -419,7 +426,7 @@ class EncoderDecoder:
         """Return memory for packed factors of scores of so many rows."""
         wide, panel = max(self.width, self.outputs), PANEL_BYTES // work.dtype.itemsize
         deep = max(wide, min(count, DEPTH))
-        return work.array("panels of scores", wide * (wide + deep) + panel * deep)
+        return work.panels("scores", wide * (wide + deep) + panel * deep)
 
     def _forced(self, y, ends):
         """Return the layout of what is written, what the decoder reads, and targets, as rows."""
@@ -439,6 +446,7 @@ class EncoderDecoder:
 
     def loss_and_grad(self, params, state, batch, grads, work, rng=None) -> float:
         """Return the mean loss of a symbol to be written and fill `grads`; for batches see `check`."""
+        step_fits(self, params, state, grads, work.encoder.held)
         spans, (symbols, h), (read, d), seen, y = self._up(params, batch, work)
         N, R, mine = len(batch[0]), len(y), work.decoder
         o, panels = self._score(params, seen, mine), self._panels(mine, R)
@@ -467,6 +475,7 @@ class EncoderDecoder:
 
     def loss(self, params: Pair, state: None, batch: tuple) -> float:
         """Return the mean loss of checked data."""
+        belong(self, params, state)
         work = self.workspace(1)
         *_, seen, y = self._up(params, batch, work)
         return float(cross_entropy_rows(self._score(params, seen, work.decoder), y, 1 / len(y)))
@@ -495,6 +504,7 @@ class EncoderDecoder:
             ``step(state, symbols)`` returns the logarithms of the probabilities of the next
             symbols (n, v), in float64, and the new state (n, j).
         """
+        fits(params, self.layout)
         x, lengths, _ = self.reader._sequences(shapes.Axes(), x, lengths)
         work = self.workspace(len(x))
         source, _, h, first = self._read(params, x, lengths, work.encoder)
@@ -529,6 +539,7 @@ class EncoderDecoder:
         ndarray of int64, shape (n, u)
             What is written, with the end; −1 behind it. u is at most `most`.
         """
+        belong(self, params, state)
         now, step = self.stepper(params, x, lengths)
         symbols, out = np.full(len(now), self.begin), []
         done = np.zeros(len(now), bool)

@@ -214,11 +214,16 @@ class Record(dict):
         tick = "✓" if self["passed"] else "✗"
         if self["kind"] == "claim":
             return f"{tick} {self['evidence']}"
-        return f"{tick} {self['detail']}, {self['count']} numbers against {self['oracle']}"
+        numbers = "1 number" if self["count"] == 1 else f"{self['count']} numbers"
+        return f"{tick} {self['detail']}, {numbers} against {self['oracle']}"
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         text = self.words() if self["passed"] else str(self)
         return {MIME: dict(self), "text/html": f"<p>{escape(text)}</p>", "text/plain": text}
+
+    def _repr_pretty_(self, printer, cycle):
+        """Be a sentence in IPython's terminal, which would print a dictionary."""
+        printer.text(str(self))
 
 
 def _unusable(a, e, by, se, scale):

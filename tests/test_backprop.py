@@ -387,21 +387,22 @@ def test_init_has_the_stated_spread():
     assert not np.concatenate(net.b[2:]).any()
 
 
-def test_training_is_plain_sgd(rng):
+@pytest.mark.parametrize("cost", ["cross-entropy", "quadratic"])
+def test_training_is_plain_sgd(cost, rng):
     """Two epochs, an unequal last batch, against an independent loop."""
     sizes, n = (3, 4, 2), 7
     net, x, y = network(sizes, rng), rng.normal(size=(n, 3)), rng.integers(0, 2, n)
+    if cost == "quadratic":
+        y = rng.random((n, 2))
     before = net.flat.copy()
-    found = bp.train(net, x, y, np.random.default_rng(4), rate=0.3, epochs=2, batch=3)
+    found = bp.train(net, x, y, np.random.default_rng(4), rate=0.3, epochs=2, batch=3, cost=cost)
     shuffle, flat, losses = np.random.default_rng(4), before.copy(), []
     for _ in range(2):
         order, total = shuffle.permutation(n), 0.0
         for some in (order[:3], order[3:6], order[6:]):
             here = bp.as_params(flat, sizes)
-            total += sum(bp.network_cost(here, x[i], y[i], "cross-entropy") for i in some)
-            flat = flat - 0.3 * np.mean(
-                [graphed(here, x[i], y[i], "cross-entropy") for i in some], 0
-            )
+            total += sum(bp.network_cost(here, x[i], y[i], cost) for i in some)
+            flat = flat - 0.3 * np.mean([graphed(here, x[i], y[i], cost) for i in some], 0)
         losses.append(total / n)
     close(found.params.flat, flat)
     close(found.losses, losses)

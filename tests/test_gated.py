@@ -1,5 +1,7 @@
 """Gated networks: gates, the way back, layers joined, both directions, and what they learn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from compiled import compiled_only, same_bits
@@ -447,7 +449,7 @@ def test_order_and_padding_change_nothing(more, rng):
 def test_batches_of_empty_sequences(more, rng):
     """Read at the end, an empty sequence is read from its first states; there is nothing else."""
     net, params, (x, _, lengths), start = some_net(rng, **more)
-    last_net = Gated(**{**net.__dict__, "reads": "last"})
+    last_net = replace(net, reads="last")
     y, grads = np.zeros(6, int), like(params)
     batch = x, y, 0 * lengths
     loss, last, _ = last_net.through_time(params, batch, start, grads, last_net.workspace(6))
@@ -485,6 +487,7 @@ def test_same_bits_for_any_number_of_threads(cell, rng):
 def test_parts_of_a_batch(monkeypatch):
     """Every sequence belongs to one part, and the parts have about as many steps."""
     monkeypatch.setattr(gated, "PARALLEL_FROM", 0)
+    monkeypatch.setattr(gated, "TILED", True)
     for threads in (1, 2, 3, 7):
         monkeypatch.setattr(gated, "get_num_threads", lambda count=threads: count)
         for counts in ([40] * 9, list(range(64, 0, -1)), [5, 1], [], [64, 1, 1, 1, 1, 1, 1, 1]):
@@ -493,6 +496,16 @@ def test_parts_of_a_batch(monkeypatch):
             N = counts[0] if len(counts) else 0
             assert sorted(n for part in calls for n in range(*part)) == list(range(N))
             assert len(calls) == max(1, min(threads, N // 8))
+
+
+def test_without_a_tile_a_batch_stays_whole(monkeypatch):
+    """What np.dot makes of a row may depend on how many there are, and so on the threads."""
+    monkeypatch.setattr(gated, "PARALLEL_FROM", 0)
+    monkeypatch.setattr(gated, "TILED", False)
+    monkeypatch.setattr(gated, "get_num_threads", lambda: 4)
+    calls = []
+    gated.in_parts(lambda *part: calls.append(part), np.full(9, 64), np.zeros((1, 1)))
+    assert calls == [(0, 64)]
 
 
 def test_workspaces_do_not_leak_between_steps(rng):
@@ -508,21 +521,24 @@ def test_workspaces_do_not_leak_between_steps(rng):
         np.testing.assert_array_equal(*results)
 
 
-@compiled_only
-def test_memory_of_checkpoints():
-    """Four times the steps: four times the memory, and twice the memory."""
-    used = {}
-    for cell in ("lstm", "gru"):
-        for keep in (False, True):
-            for steps in (256, 1024):
-                more = {"keep": int(np.sqrt(steps))} if keep else {}
-                net = Gated(4, 32, 4, cell=cell, symbols=True, **more)
-                params, work = net.init(np.random.default_rng(1)), net.workspace(8)
-                x = np.zeros((8, steps), int)
-                net.loss_and_grad(params, None, net.check(params, (x, x)), like(params), work)
-                used[steps] = work.bytes
-            rise = used[1024] / used[256]
-            assert rise < 2.2 if keep else rise > 3.5
+@pytest.mark.parametrize(("cell", "a_step"), [("lstm", 8), ("gru", 6)])
+def test_memory_of_checkpoints(cell, a_step):
+    """With all states memory grows with the steps, with checkpoints with their root.
+
+    At each step an LSTM keeps h, c, four gates and a tanh, a GRU h, three gates and a product;
+    both need the gradient of h and the scores.
+    """
+    used, a_step = {}, 2 * (a_step * 5 + 3) * 4  # 2 sequences, 5 units, 3 symbols, float32
+    for steps in (16, 64, 256):
+        for name, keep in (("all", None), ("keep", int(np.sqrt(steps)))):
+            net = Gated(3, 5, 3, cell=cell, symbols=True, keep=keep)
+            params, work = net.init(np.random.default_rng(1)), net.workspace(2)
+            x = np.zeros((2, steps), int)
+            net.loss_and_grad(params, None, net.check(params, (x, x)), like(params), work)
+            used[name, steps] = work.bytes - work.panel_bytes
+    for first, last in ((16, 64), (64, 256)):
+        more = {name: (used[name, last] - used[name, first]) / a_step for name in ("all", "keep")}
+        assert more == {"all": last - first, "keep": np.sqrt(last) - np.sqrt(first)}
 
 
 def test_one_symbol_has_nothing_to_say(rng):

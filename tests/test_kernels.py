@@ -4,11 +4,14 @@ Each chapter's test file lists its kernels with arguments: ``KERNELS = [(kernel,
 """
 
 import importlib
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from compiled import compiled_only
+
+import dlbook
 
 FILES = sorted(Path(__file__).parent.glob("test_*.py"))
 ROWS = [
@@ -152,3 +155,10 @@ def test_whole_numbers_give_the_floating_result(kernel, make_args, rng):
             assert [part.dtype for part in found] == [part.dtype for part in expected]
             for one, other in zip(found, expected, strict=True):
                 np.testing.assert_allclose(one, other, rtol=1e-13)
+
+
+def test_no_sum_begins_with_what_is_there():
+    """A zero of the right type that is made of the first number is NaN where that is infinite."""
+    for path in sorted(Path(dlbook.__file__).parent.glob("*.py")):
+        found = re.findall(r"\b0 \* \w+\[.*", path.read_text(encoding="utf-8"))
+        assert not found, (path.name, found)

@@ -211,16 +211,22 @@ def lru(stream, lines):
 
 
 @pytest.mark.parametrize("order", ["".join(p) for p in itertools.permutations("ijk")])
-@pytest.mark.parametrize(("sets", "ways"), [(1, 7), (4, 2), (1, 1), (3, 5)])
-def test_cache_against_a_dictionary(order, sets, ways):
+@pytest.mark.parametrize(
+    ("sets", "ways", "transposed"),
+    [(1, 7, ""), (4, 2, ""), (1, 1, ""), (3, 5, ""), (3, 5, "a"), (4, 2, "b"), (1, 7, "ab")],
+)
+def test_cache_against_a_dictionary(order, sets, ways, transposed):
     counts, row, per_line = {"i": 5, "k": 6, "j": 4}, 7, 2
     streams = [[] for _ in range(sets)]
     for at in itertools.product(*(range(counts[axis]) for axis in order)):
         i, k, j = (dict(zip(order, at, strict=True))[axis] for axis in "ikj")
-        for m, place in enumerate((i * row + k, k * row + j, i * row + j)):
+        a = k * row + i if "a" in transposed else i * row + k
+        b = j * row + k if "b" in transposed else k * row + j
+        for m, place in enumerate((a, b, i * row + j)):
             line = (m * row * row + place) // per_line
             streams[line % sets].append(line)
-    found = matmul.fetched(order, (5, 6, 4), row=row, per_line=per_line, sets=sets, ways=ways)
+    cache = {"row": row, "per_line": per_line, "sets": sets, "ways": ways}
+    found = matmul.fetched(order, (5, 6, 4), transposed=transposed, **cache)
     assert found.sum() == sum(lru(stream, ways) for stream in streams)
 
 
@@ -231,6 +237,7 @@ def test_a_large_cache_fetches_each_line_once():
     np.testing.assert_array_equal(found, [512, 512, 512])
 
 
+@compiled_only
 @pytest.mark.parametrize("block", [(4, 4, 4), (4, 8, 6), (6, 2, 8), (8, 8, 8)])
 def test_traffic_of_blocks(block):
     """Exactly as counted, once a block of each matrix fits and a row of blocks does not."""
@@ -271,6 +278,7 @@ def test_every_height_of_the_tile(dtype, rng):
         assert not c[rows:].any()
 
 
+@compiled_only
 def test_traffic_of_a_rectangle():
     counts, (r, _, w) = (40, 48, 36), (block := (4, 6, 12))
     found = matmul.fetched("ikj", counts, block=block, per_line=1, sets=1, ways=300)

@@ -120,6 +120,90 @@ def test_pages_have_only_known_parts():
     assert len(headers) == 1
 
 
+# Time: it may be shown, and nothing may hang on it
+
+CLOCKS = {"median_seconds", "monotonic", "perf_counter", "process_time", "thread_time"}
+JUDGES = {"assert", "claim", "refute", "verify"}
+
+
+def by_the_clock(code):
+    """Return the lines on which something is asserted that a clock has a part in.
+
+    Names are followed through assignments, loops and functions, in the order in which they stand.
+    """
+    timed, found = set(CLOCKS), []
+
+    def has_time(node):
+        own = set()  # names of its own: arguments, and what comprehensions run over
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.comprehension):
+                own |= {n.id for n in ast.walk(inner.target) if isinstance(n, ast.Name)}
+            elif isinstance(inner, ast.arg):
+                own.add(inner.arg)
+        names = (getattr(n, "id", getattr(n, "attr", None)) for n in ast.walk(node))
+        return any(name in timed - own for name in names)
+
+    def mark(target, is_timed):
+        for node in ast.walk(target):
+            if isinstance(node, ast.Name) and is_timed:
+                timed.add(node.id)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                timed.discard(node.id)
+
+    def read(node):
+        if isinstance(node, (ast.Assign, ast.AnnAssign)):
+            for target in getattr(node, "targets", None) or [node.target]:
+                mark(target, has_time(node.value))
+        elif isinstance(node, ast.AugAssign):
+            mark(node.target, has_time(node))
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            mark(ast.Name(node.name, ast.Store()), has_time(node))
+        elif isinstance(node, (ast.For, ast.While, ast.With, ast.If)):
+            if isinstance(node, ast.For):
+                mark(node.target, has_time(node.iter))
+            for _ in range(2):  # what the last round has set, the next one may read
+                for part in (*node.body, *getattr(node, "orelse", ())):
+                    read(part)
+        for inner in ast.walk(node):
+            name = getattr(getattr(inner, "func", None), "id", None)
+            if isinstance(inner, ast.Assert):
+                name = "assert"
+            if name in JUDGES and has_time(inner):
+                found.append(inner.lineno)
+
+    for statement in ast.parse(code).body:
+        read(statement)
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize(
+    ("code", "lines"),
+    [
+        ("t = perf_counter()\nd = perf_counter() - t\nclaim('a', d < 3, f'{n}')", [3]),
+        ("a, b = median_seconds(f, g)\nassert a < b\na = 3\nassert a < 4\nassert b", [2, 5]),
+        ("s = {}\nfor k in (1, 2):\n    s[k] = thread_time()\nverify('a', s[1], 2, by='b')", [4]),
+        (
+            "def f():\n    return time.process_time()\nx = [f() for _ in y]\nclaim('a', k, f'{x}')",
+            [4],
+        ),
+        ("(t,) = median_seconds(f)\nprint(t)\nclaim('a', n < 3, f'{n}')", []),
+    ],
+)
+def test_a_clock_is_followed(code, lines):
+    assert by_the_clock(code) == lines
+
+
+@pytest.mark.parametrize("page", [page for page in pages() if cells(page)])
+def test_nothing_hangs_on_the_clock(page):
+    """Where operations and bytes can be counted they are; a time is shown and not asserted."""
+    lines = text_of(page).count("\n") * [""]
+    for cell in cells(page):
+        code = cell.code.splitlines()
+        lines[cell.line - 1 : cell.line - 1 + len(code)] = code
+    found = by_the_clock("\n".join(lines))
+    assert not found, ", ".join(f"book/{page}.md:{line}" for line in found) + " asserts a time"
+
+
 @pytest.mark.parametrize("call", calls("verify", "claim", "refute"), ids=lambda call: call.where)
 def test_check_is_honest(call):
     """Labels are literal; a claim is decided by a comparison, an equation by another computation."""

@@ -86,6 +86,8 @@ def test_summed_loss(rng):
     expected = each[np.arange(T) < lengths[:, None]].sum()
     assert tasks.summed_loss(o, y, lengths) == pytest.approx(expected, rel=1e-13)
     assert tasks.summed_loss(o, y, np.zeros(3, np.int64)) == 0
+    o[0] = np.nan  # behind the end of an empty sequence
+    assert np.isfinite(tasks.summed_loss(o, y, np.array([0, 1, 2])))
 
 
 def test_a_tag_depends_on_what_follows(rng):

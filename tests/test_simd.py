@@ -1,12 +1,29 @@
 """The register tile against NumPy, on every shape of tile this processor can run."""
 
+import importlib
+import itertools
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import ROOT
 
+from dlbook import (
+    attention,
+    autoencoders,
+    backprop,
+    convolution,
+    gated,
+    matmul,
+    rnn,
+    sequence_tasks,
+    training,
+)
+from dlbook.convolution import SAME
 from dlbook.tools import simd
 from dlbook.tools.jit import njit
 
@@ -159,3 +176,102 @@ def test_an_unknown_path_is_refused():
     )
     assert done.returncode != 0 or os.environ.get("NUMBA_DISABLE_JIT") == "1"
     assert "DLBOOK_SIMD is 'mmx'" in done.stderr or os.environ.get("NUMBA_DISABLE_JIT") == "1"
+
+
+# What lies in memory, for every shape of the tile, whether or not this processor can execute it
+
+USERS = (
+    attention,
+    autoencoders,
+    backprop,
+    convolution,
+    gated,
+    matmul,
+    rnn,
+    sequence_tasks,
+    training,
+)
+
+
+@pytest.fixture(params=[*simd.TILES, "none"])
+def shape(request, monkeypatch):
+    """Let every chapter compute its sizes as for that tile; the kernels stay as they are."""
+    found = simd.TILES.get(request.param, simd.TILES["avx512"])
+    for module in USERS:
+        monkeypatch.setattr(module, "PANEL_BYTES", found.vectors * found.bytes)
+    return found
+
+
+def test_every_user_is_known():
+    """What packs panels has their width under one name, and is tested with every tile."""
+    names = [p.stem for p in Path(matmul.__file__).parent.glob("*.py")]
+    modules = [importlib.import_module(f"dlbook.{n}") for n in names if not n.startswith("_")]
+    assert {m for m in modules if hasattr(m, "PANEL_BYTES")} == set(USERS)
+    tested = re.search(r"^TILED +:= (.*)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    assert {m.__name__.split(".")[1] for m in USERS} < set(tested[1].split())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_panels_of_every_width(shape, dtype):
+    width = shape.width(np.dtype(dtype))
+    for K, J in ((1, 1), (7, width), (7, width + 1), (130, 70)):
+        assert matmul.panels(K, J, dtype).shape == (-(-J // width), K, width)
+    assert shape.rows % 3 == 0  # whole tiles, two thirds, one third
+    assert attention.KEYS % width == 0  # all of a block's keys are in panels
+    conv = convolution.memory((2, 5, 6, 3), (40, 3, 3, 3), (2, 5, 6, 40), SAME, np.dtype(dtype))
+    assert conv.forth.shape[-1] == conv.back.shape[-1] == width
+
+
+def packed(width, *factors):
+    """Return the numbers in the largest of some packed factors, given as (rows, columns)."""
+    return max(-(-J // width) * width * K for K, J in factors)
+
+
+SIZES = [(3, 70, 5), (64, 30, 10), (1, 1, 3), (33, 5, 129)]  # inputs, hidden, outputs
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_memory_holds_the_panels_of_dense_layers(shape, dtype):
+    """A layer packs its weights on the way up, its inputs for dw, its weights again for dx."""
+    width = shape.width(np.dtype(dtype))
+    for sizes, N in itertools.product(SIZES, (1, 40, 700)):
+        up = [*itertools.pairwise(sizes)]
+        both = up + [(J, K) for K, J in up]  # and a decoder
+        net = training.MLP(sizes, dtype=dtype)
+        most = packed(width, *(f for K, J in up for f in ((K, J), (N, K), (J, K))))
+        assert net.workspace(N).panels.size >= most
+        net = autoencoders.Autoencoder(sizes, dtype=dtype)
+        most = packed(width, *(f for K, J in both for f in ((K, J), (N, K), (J, K))))
+        assert net.workspace(N).panels.size >= most
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_memory_holds_the_panels_above_convolutions(shape, dtype):
+    width = shape.width(np.dtype(dtype))
+    for channels, N in itertools.product(((5, 3), (32, 64)), (1, 200)):
+        net = convolution.CNN(channels=channels, dtype=dtype)
+        work = net.workspace(N)
+        K, J = work.features.shape[1], net.classes
+        assert work.panels.size >= packed(width, (K, J), (N, K), (J, K))
+        net = autoencoders.ConvAutoencoder(channels=channels, dtype=dtype)
+        K, J = net.features, net.code
+        most = packed(width, (K, J), (N, K), (J, K), (N, J))  # to the code and from it
+        assert net.workspace(N).panels.size >= most
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_memory_holds_the_panels_of_sequences(shape, dtype):
+    """The same for each gate; gradients of weights take a bounded number of rows at a time."""
+    width = shape.width(np.dtype(dtype))
+    for (K, J, V), rows in itertools.product(SIZES, (1, 40, 5000)):
+        some, top = min(rows, matmul.DEPTH), 2 * J  # both ways
+        for cell, G in (("tanh", 1), ("gru", 3), ("lstm", 4)):
+            net = gated.Gated(K, J, V, cell=cell, depth=2, both=True, dtype=dtype)
+            layers = [(K, G * J), (top, G * J), (J, G * J), (top, V)]
+            most = packed(width, *(f for k, j in layers for f in ((k, j), (some, k), (j, k))))
+            assert net._panels(net.workspace(1), rows).size >= most
+        pair = sequence_tasks.EncoderDecoder(K, J, V, dtype=dtype)
+        most = packed(width, (J, V), (some, J), (V, J))
+        assert pair._panels(pair.workspace(1).decoder, rows).size >= most
+        heads = attention.MultiHead(top, 2, dtype=dtype)
+        assert heads._panels(rnn.Work(dtype)).size >= packed(width, (top, top), (some, top))

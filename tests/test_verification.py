@@ -197,6 +197,20 @@ def test_a_record_reads_well_and_carries_its_data():
     assert "<p>" in bundle["text/html"]
 
 
+def test_a_terminal_shows_a_sentence():
+    """IPython, which would print a dictionary, shows what Python prints."""
+    from IPython.core.formatters import DisplayFormatter
+
+    for record in (
+        v.compare("a-b", [1.0], [1.0], "hand"),
+        v.compare("a-b", [1.0, 2.0], [1.0, 3.0], "hand"),
+        v.Record(kind="claim", label="a-c", passed=True, evidence="2 < 3"),
+        v.Record(kind="pitfall", label="a-d") | v.compare("a-d", [1.0], [2.0], "hand"),
+    ):
+        assert DisplayFormatter().format(record)[0]["text/plain"] == str(record)
+    assert str(v.compare("a-b", [1.0], [1.0], "hand")).endswith(" 1 number against hand")
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [

@@ -214,7 +214,8 @@ def digest(kernel):
     str
         16 hexadecimal digits, the same in every process.
     """
-    machine = (numba.__version__, np.__version__, get_host_cpu_name(), config.BOUNDSCHECK)
+    machine = (numba.__version__, np.__version__, get_host_cpu_name())
+    machine += (config.BOUNDSCHECK, str(config.OPT))
     found = hashlib.sha256(repr(machine).encode())
     for part in _reached(kernel):
         found.update(part if isinstance(part, bytes) else repr(part).encode())
@@ -530,7 +531,9 @@ def _kernel(function, whole, options):
 
 
 def njit(function=None, *, whole="", **options):
-    """Compile a literal kernel: IEEE arithmetic, evaluated as written.
+    """Compile a literal kernel: IEEE arithmetic, evaluated as written, also for a fast kernel.
+
+    (Numba hands the options of a caller on to what it calls, where that says nothing of its own.)
 
     Parameters
     ----------
@@ -550,7 +553,7 @@ def njit(function=None, *, whole="", **options):
     """
     if function is None:
         return lambda f: njit(f, whole=whole, **options)
-    return _kernel(function, whole, options)
+    return _kernel(function, whole, {"fastmath": False} | options)
 
 
 def njit_fast(function=None, *, whole=None, **options):

@@ -8,7 +8,9 @@ one. Everything around it, which panels, in which order, by how many threads, is
 `matmul`.
 
 Where the processor has no such vectors, `TILE` is None and the product is left to ``np.dot``. The
-environment variable ``DLBOOK_SIMD`` asks for ``avx512``, ``avx2`` or ``none`` by hand.
+environment variable ``DLBOOK_SIMD`` asks for ``avx512``, ``avx2`` or ``none`` by hand. As plain
+Python (``NUMBA_DISABLE_JIT=1``) there is no tile either, and any processor can be asked for the
+panels of any of them.
 """
 
 import math
@@ -24,7 +26,18 @@ from numba.core.errors import NumbaTypeError
 from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 
-__all__ = ["TILE", "TILES", "Tile", "aligned", "any_layout", "largest", "tile", "tile_for"]
+__all__ = [
+    "SHAPE",
+    "TILE",
+    "TILES",
+    "Tile",
+    "able",
+    "aligned",
+    "any_layout",
+    "largest",
+    "tile",
+    "tile_for",
+]
 
 LINE = 64  # bytes that a cache fetches at once
 
@@ -51,6 +64,12 @@ TILES = {
 }
 
 
+def able(features=None):
+    """Return the names of the tiles that a processor can execute, this one where none is given."""
+    features = get_host_cpu_features() if features is None else features
+    return [name for name, tile in TILES.items() if all(features.get(f) for f in tile.needs)]
+
+
 def tile_for(features, choice=None):
     """Return the tile for a processor, or None.
 
@@ -66,19 +85,17 @@ def tile_for(features, choice=None):
     ValueError
         If the choice is none of these, or the processor cannot do it.
     """
-    able = [name for name, tile in TILES.items() if all(features.get(f) for f in tile.needs)]
+    names = able(features)
     if choice is None:
-        return TILES[able[0]] if able else None
-    if choice not in (*able, "none"):
-        raise ValueError(f"DLBOOK_SIMD is {choice!r}, expected one of {[*able, 'none']} here")
+        return TILES[names[0]] if names else None
+    if choice not in (*names, "none"):
+        raise ValueError(f"DLBOOK_SIMD is {choice!r}, expected one of {[*names, 'none']} here")
     return TILES.get(choice)
 
 
-TILE = (
-    None
-    if config.DISABLE_JIT
-    else tile_for(get_host_cpu_features(), os.environ.get("DLBOOK_SIMD") or None)
-)
+CHOICE = os.environ.get("DLBOOK_SIMD") or None
+TILE = None if config.DISABLE_JIT else tile_for(get_host_cpu_features(), CHOICE)
+SHAPE = TILE or TILES.get(CHOICE, TILES["avx512"])  # of panels, which np.dot can read as well
 
 
 def aligned(shape, dtype):
@@ -252,7 +269,7 @@ def _largest(context, x, y):
         kind = ir.FunctionType(arguments[0].type, [arguments[0].type] * 2)
         name = f"llvm.maxnum.f{signature.return_type.bitwidth}"
         maximum = cgutils.get_or_insert_function(builder.module, kind, name)
-        return builder.call(maximum, arguments, fastmath=("fast",))
+        return builder.call(maximum, arguments, fastmath=("nnan", "nsz"))
 
     return x(x, x), emit
 
