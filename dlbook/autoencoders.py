@@ -646,10 +646,12 @@ def principal_components(x: ArrayLike) -> Principal:
     Eckart & Young, Psychometrika 1 (1936).
     """
     x = shapes.Axes().floats("x", x, "n k")
+    unit = units.powers(x)  # a power of two: sums do not overflow
+    x = np.ldexp(x, -unit)
     mean = x.mean(axis=0, dtype=np.float64)  # sums of many float32 lose digits in float32
     centred = (x - mean).astype(x.dtype)
     _, s, components = np.linalg.svd(centred, full_matrices=False)
-    return Principal(mean.astype(x.dtype), components, s)
+    return Principal(np.ldexp(mean.astype(x.dtype), unit), components, np.ldexp(s, unit))
 
 
 def principal_angles(a: ArrayLike, b: ArrayLike) -> np.ndarray:

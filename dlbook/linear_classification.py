@@ -616,7 +616,7 @@ def logistic_regression(X: ArrayLike, y: ArrayLike, l2: float, *, steps: int = 1
     ------
     TypeError, ValueError
         For inputs that are not finite or do not fit, labels other than −1 and +1, a single
-        class, or a strength that is not positive.
+        class, a strength that is not positive or one that vanishes beside X.
     RuntimeError
         If of the parts of some entry of the gradient, which cancel at the minimum, more than 1e-10
         was left, and more than rounding leaves.
@@ -624,21 +624,40 @@ def logistic_regression(X: ArrayLike, y: ArrayLike, l2: float, *, steps: int = 1
     axes = shapes.Axes()
     X, y = axes.floats("X", X, "n p").astype(np.float64), _both_signs(axes, y)
     l2, steps = shapes.number("l2", l2, above=0), shapes.count("steps", steps)
+    A, penalty, unit = _in_units(X, l2)
     theta = np.zeros(axes["p"] + 1)
-    cost = logistic_cost(X, y, theta[:-1], theta[-1], l2)
+    cost = _logistic_cost(A, y, theta, penalty)
     for step in range(steps + 1):
         w, b = theta[:-1], theta[-1]
-        g, H = np.append(*logistic_gradient(X, y, w, b, l2)), logistic_hessian(X, w, b, l2)
-        unit = np.sqrt(np.diagonal(H))
-        unit = np.where(unit > 0, unit, 1)
-        dz = np.abs(logistic_slope(margins(score(X, w, b), y))) / len(y)
-        parts = np.append(np.abs(X.T) @ dz + l2 * np.abs(w), dz.sum())
-        left = _left(g / unit, parts / unit, TOLERANCE, 100 * EPS)
-        if left <= max(TOLERANCE, _rounding(X, w)):
-            return Fit(w, b, float(cost), float(np.max(np.abs(g))), step)
-        move = np.linalg.lstsq(H / unit / unit[:, None], g / unit, rcond=None)[0] / unit
-        theta, cost = _downhill(X, y, theta, move, l2, cost)
+        g, H = np.append(*logistic_gradient(A, y, w, b, 0.0)), logistic_hessian(A, w, b, 0.0)
+        g[:-1] += penalty * w
+        H[np.diag_indices(len(w))] += penalty
+        size = np.sqrt(np.diagonal(H))
+        size = np.where(size > 0, size, 1)
+        dz = np.abs(logistic_slope(margins(score(A, w, b), y))) / len(y)
+        parts = np.append(np.abs(A.T) @ dz + penalty * np.abs(w), dz.sum())
+        left = _left(g / size, parts / size, TOLERANCE, 100 * EPS)
+        if left <= max(TOLERANCE, _rounding(A, w)):
+            slope = np.max(np.abs(np.ldexp(g, np.append(unit, 0))))
+            return Fit(np.ldexp(w, -unit), b, float(cost), float(slope), step)
+        move = _solution(H / size / size[:, None], g / size) / size
+        theta, cost = _downhill(A, y, theta, move, penalty, cost)
     raise RuntimeError(_unfinished(left, steps, "Newton steps"))
+
+
+def _in_units(X, l2):
+    """Return inputs near one, the penalty of each column's weight then, and the columns' units.
+
+    They are powers of two: of a column's largest number, or of √λ where that is larger.
+    """
+    unit = np.maximum(units.powers(X, axis=0), np.frexp(np.sqrt(l2))[1])
+    penalty = np.ldexp(l2, -2 * unit)
+    if (gone := penalty < np.finfo(np.float64).tiny).any():
+        raise ValueError(
+            f"l2 is {l2:g}, which vanishes beside the square of column {np.flatnonzero(gone)[0]} "
+            "of X: rescale X or raise l2"
+        )
+    return np.ldexp(X, -unit), penalty, unit
 
 
 def _left(gradient, parts, tolerance, rounding):
@@ -663,11 +682,25 @@ def _unfinished(left, steps, what):
     )
 
 
-def _downhill(X, y, theta, move, l2, cost):
+def _solution(H, g):
+    """Return H⁻¹ g, or the shortest solution where curvature vanishes."""
+    try:
+        return np.linalg.solve(H, g)  # small entries keep their digits beside large ones
+    except np.linalg.LinAlgError:
+        return np.linalg.lstsq(H, g, rcond=None)[0]
+
+
+def _logistic_cost(X, y, theta, penalty):
+    """Return the cost where the weight of each column has a penalty of its own."""
+    w, b = theta[:-1], theta[-1]
+    return logistic_cost(X, y, w, b, 0.0) + np.sum(penalty * w * w) / 2
+
+
+def _downhill(X, y, theta, move, penalty, cost):
     """Halve a Newton step until the cost does not rise."""
     for k in range(60):
         new = theta - move / 2**k
-        new_cost = logistic_cost(X, y, new[:-1], new[-1], l2)
+        new_cost = _logistic_cost(X, y, new, penalty)
         if new_cost <= cost * (1 + 1e-12):
             return new, new_cost
     return theta, cost
@@ -693,7 +726,7 @@ def softmax_regression(X: ArrayLike, y: ArrayLike, l2: float, *, steps: int = 50
     ------
     TypeError, ValueError
         For inputs that are not finite or do not fit, labels that are not 0 … J−1, a single
-        class, or a strength that is not positive.
+        class, a strength that is not positive or one that vanishes beside X.
     RuntimeError
         If of the parts of some entry of the gradient, which cancel at the minimum, more than 1e-6
         was left, and more than rounding leaves.
@@ -704,8 +737,7 @@ def softmax_regression(X: ArrayLike, y: ArrayLike, l2: float, *, steps: int = 50
     X = axes.floats("X", X, "n p").astype(np.float64)
     y, J = _all_classes(axes, y)
     l2, steps = shapes.number("l2", l2, above=0), shapes.count("steps", steps)
-    unit = units.powers(X, axis=0)  # of each column, a power of two
-    A, penalty = np.ldexp(X, -unit), np.ldexp(l2, -2 * unit)
+    A, penalty, unit = _in_units(X, l2)
     parts = lambda theta: (theta[:-J].reshape(J, axes["p"]), theta[-J:])
 
     def cost_and_gradient(theta):
@@ -829,7 +861,8 @@ def standardize(train: ArrayLike, *others: ArrayLike) -> tuple[np.ndarray, ...]:
     Returns
     -------
     tuple of ndarray
-        One array for each argument. A constant column becomes zero.
+        One array for each argument. A constant column becomes zero; one that is constant up to
+        rounding is centred and not divided.
     """
     axes = shapes.Axes()
     train = axes.floats("train", train, "n p")
@@ -843,7 +876,8 @@ def standardize(train: ArrayLike, *others: ArrayLike) -> tuple[np.ndarray, ...]:
     away = [np.ldexp(part, -unit) for part in away]
     mean = away[0].mean(axis=0)
     spread = np.sqrt(np.mean((away[0] - mean) ** 2, axis=0))
-    spread[spread == 0] = 1
+    rounding = np.ldexp(np.finfo(train.dtype).eps * np.abs(train).max(axis=0), -unit)
+    spread = np.where(spread > rounding, spread, np.ldexp(1.0, -unit))
     return tuple(
         ((a - mean) / spread).astype(part.dtype)
         for a, part in zip(away, (train, *others), strict=True)

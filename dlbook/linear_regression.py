@@ -725,15 +725,17 @@ def _enough_rows(X):
         )
 
 
-def _independent(X, pivots, power, dtype):
-    """Refuse a column whose sine to the columns before it, |pivot| / ‖column‖, is rounding.
+def _rounding(N, P):
+    """Return what rounding leaves in float64 of sums over N rows that should vanish.
 
-    Rounded are the numbers of X, which came in `dtype`, and the sums over its N rows, in float64:
-    their errors partly cancel, so that they grow as √N.
+    The errors of the terms partly cancel, so that they grow as √N.
     """
-    N, P = X.shape
-    sums = 10 * P * np.sqrt(N) * np.finfo(np.float64).eps
-    smallest = max(10 * np.finfo(dtype).eps, sums ** (1 / power))
+    return 10 * P * np.sqrt(N) * np.finfo(np.float64).eps
+
+
+def _independent(X, pivots, power, dtype):
+    """Refuse a column whose sine to the columns before it, |pivot| / ‖column‖, is rounding."""
+    smallest = max(10 * np.finfo(dtype).eps, _rounding(*X.shape) ** (1 / power))
     bad = ~((np.abs(pivots) > 0) & (np.abs(pivots) > smallest * column_norms(X)))
     if bad.any():
         raise ValueError(
@@ -782,7 +784,7 @@ def coefficient_table(fit: Fit, level: float = 0.95) -> Coefficients:
     ------
     ValueError
         Where no variance can be estimated, since there are no more examples than columns or no
-        residuals, or where the coefficients are not unique.
+        residuals beside rounding, or where the coefficients are not unique.
     """
     from scipy import stats
 
@@ -795,7 +797,7 @@ def coefficient_table(fit: Fit, level: float = 0.95) -> Coefficients:
             f"the columns of X are dependent (rank {fit.rank} of {len(fit.beta)}): single "
             "coefficients cannot be told from the data, so they have no interval"
         )
-    if not fit.residuals.any():
+    if _perfect(fit):
         raise ValueError("the model leaves no residuals: there is nothing to tell the errors from")
     unit, rows = units.powers(fit.residuals), units.powers(fit.root, axis=1)
     variance = residual_variance(np.ldexp(fit.residuals, -unit), fit.rank)
@@ -805,6 +807,13 @@ def coefficient_table(fit: Fit, level: float = 0.95) -> Coefficients:
     p = 2 * stats.t.sf(np.abs(t), free)
     ends = intervals(fit.beta, se, float(stats.t.ppf((1 + level) / 2, free)))
     return Coefficients(fit.beta, se, t, p, *ends)
+
+
+def _perfect(fit):
+    """Return whether the residuals of a fit are no more than rounding beside its responses."""
+    y = fit.fitted + fit.residuals
+    rounding = max(10 * np.finfo(y.dtype).eps, _rounding(len(y), len(fit.beta)))
+    return np.abs(fit.residuals).max() <= rounding * np.abs(y).max()
 
 
 def _degrees_of_freedom(N, rank):
@@ -844,7 +853,7 @@ def f_test(X: ArrayLike, y: ArrayLike, group: Sequence[int]) -> FTest:
     ------
     ValueError
         For a group that is empty, repeats a column or names one that X has not, for dependent
-        columns, where N ≤ P, and where the smaller model leaves no residuals.
+        columns, where N ≤ P, and where the smaller model leaves no residuals beside rounding.
     """
     from scipy import stats
 
@@ -857,10 +866,10 @@ def f_test(X: ArrayLike, y: ArrayLike, group: Sequence[int]) -> FTest:
     rest = np.setdiff1d(np.arange(P), group)
     X, y = X.astype(dtype), np.ldexp(y, -units.powers(y)).astype(dtype)
     large = least_squares(X, y).rss
-    small = least_squares(X[:, rest], y).rss if len(rest) else float(y @ y)
-    if small == 0:
+    small = least_squares(X[:, rest], y) if len(rest) else None
+    if _perfect(small) if small else not y.any():
         raise ValueError("the smaller model leaves no residuals: there is nothing to explain")
-    f = float(f_statistic(small, large, len(group), free))
+    f = float(f_statistic(small.rss if small else y @ y, large, len(group), free))
     return FTest(f, len(group), free, float(stats.f.sf(f, len(group), free)))
 
 

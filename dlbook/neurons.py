@@ -608,7 +608,8 @@ def fit_random_layer(
     Raises
     ------
     ValueError, TypeError
-        For inputs that do not fit together, NaN, no units or a scale that is not positive.
+        For inputs that do not fit together, NaN, also as an activation, no units or a scale that
+        is not positive.
     """
     axes = shapes.Axes()
     x, y = axes.floats("x", x, "n k"), axes.floats("y", y, "n j")
@@ -617,7 +618,7 @@ def fit_random_layer(
     shapes.generator("rng", rng)
     w1 = rng.normal(scale=scale / np.sqrt(axes["k"]), size=(units, axes["k"]))
     b1 = rng.normal(scale=scale, size=units)
-    hidden = dense(x, w1, b1, g)
+    hidden = axes.floats("g(hidden layer)", dense(x, w1, b1, g), "n h")
     w2 = np.linalg.lstsq(np.column_stack((hidden, np.ones(len(x)))), y, rcond=None)[0].T
     return Network(w1, b1, np.ascontiguousarray(w2[:, :-1]), w2[:, -1].copy())
 

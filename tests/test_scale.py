@@ -7,6 +7,8 @@ from dlbook import autoencoders as ae
 from dlbook import linear_classification as lc
 from dlbook import linear_regression as lr
 from dlbook import neurons
+from dlbook import optimization as opt
+from dlbook import verification as ver
 
 N, P = 40, 3
 EVERY = [1e-9, 1e-3, 1e3, 1e9]
@@ -95,6 +97,30 @@ def separated(X, y, signs, classes, s, t):
     return [(found[0], -1, 0), (found[1], 0, 0)]
 
 
+def drawn(X, y, signs, classes, s, t):
+    """Fit the outputs of a random layer whose inputs keep their unit."""
+    rng = np.random.default_rng(5)
+    f = neurons.fit_random_layer(X / X.dtype.type(s), y[:, None], 4, rng)
+    return [(f.w1, 0, 0), (f.b1, 0, 0), (f.w2, 0, 1), (f.b2, 0, 1)]
+
+
+def steps(X, y, signs, classes, s, t):
+    f = neurons.bump_network(lambda c: t * np.cos(c), 5, 9.0)
+    return [(f.w1, 0, 0), (f.w2, 0, 1), (f.b2, 0, 1)]
+
+
+def walked(X, y, signs, classes, s, t):
+    """Descend a cost in another unit at the rate that makes up for it."""
+    cost = lambda theta: theta.dtype.type(t) * theta
+    kinds = (opt.SGD, opt.Momentum, opt.Nesterov)
+    return [(opt.trajectory(cost, X[0] / X.dtype.type(s), k(0.1 / t), 9), 0, 0) for k in kinds]
+
+
+def estimated(X, y, signs, classes, s, t):
+    found = ver.monte_carlo(X)
+    return [(found.mean, 1, 0), (found.se, 1, 0)]
+
+
 FITS = {method: regression(method) for method in lr.METHODS} | {
     f.__name__: f
     for f in (
@@ -111,6 +137,10 @@ FITS = {method: regression(method) for method in lr.METHODS} | {
         angles,
         nearest,
         separated,
+        drawn,
+        steps,
+        walked,
+        estimated,
     )
 }
 CASES = [(np.float32, s) for s in EVERY] + [(np.float64, s) for s in EVERY + EXTREME]
@@ -161,6 +191,57 @@ def test_a_rate_that_no_number_holds_is_named(s, what):
         lr.rate_limit(s * problem(np.float64)[0])
 
 
+CLASSIFIERS = [lc.logistic_regression, lc.softmax_regression]
+
+
+@pytest.mark.parametrize("fit", CLASSIFIERS)
+@pytest.mark.parametrize("s", [1e200, 1e300])
+@pytest.mark.parametrize("columns", [[0, 1, 2], [2]])
+def test_a_penalty_that_vanishes_is_named(columns, s, fit):
+    X, _, signs, classes = problem(np.float64)
+    X[:, columns] *= s
+    with pytest.raises(ValueError, match=r"l2 is 0\.001, which vanishes beside the square of column"):
+        fit(X, signs if fit is lc.logistic_regression else classes, 1e-3)
+
+
+@pytest.mark.parametrize("fit", CLASSIFIERS)
+@pytest.mark.parametrize("s", [1e-200, 1e-300])
+@pytest.mark.parametrize("columns", [[0, 1, 2], [2]])
+def test_inputs_whose_squares_vanish_do_not_count(columns, s, fit):
+    """Under a penalty that is not as small, they are as good as zeros."""
+    X, _, signs, classes = problem(np.float64)
+    y = signs if fit is lc.logistic_regression else classes
+    tiny, none = X.copy(), X.copy()
+    tiny[:, columns] *= s
+    none[:, columns] = 0
+    found, expected = fit(tiny, y, 1e-3), fit(none, y, 1e-3)
+    np.testing.assert_allclose(
+        lc.probabilities(found, tiny), lc.probabilities(expected, none), rtol=1e-5
+    )
+
+
+def test_a_weight_keeps_its_digits_however_small_it_is():
+    """Of small inputs the weights are −1/λ times the gradient at the bias alone."""
+    X, _, signs, _ = problem(np.float64)
+    for s in (1e-9, 1e-20, 1e-150):
+        f = lc.logistic_regression(s * X, signs, 1e-3)
+        dw, _ = lc.logistic_gradient(s * X, signs, np.zeros(P), f.b, 0.0)
+        np.testing.assert_allclose(f.w, -dw / 1e-3, rtol=1e-9)
+
+
+def test_principal_components_of_the_largest_numbers():
+    found = ae.principal_components(np.array([[1.7e308, 0], [1.7e308, 0], [1.4e308, 0]]))
+    np.testing.assert_allclose(found.mean, [1.6e308, 0])
+    np.testing.assert_allclose(found.s, [np.sqrt(6) * 1e307, 0])
+
+
+def test_activations_that_are_no_numbers_are_named():
+    X, y, *_ = problem(np.float64)
+    nothing = lambda z: np.full_like(z, np.nan)
+    with pytest.raises(ValueError, match="hidden layer"):
+        neurons.fit_random_layer(X, y[:, None], 4, np.random.default_rng(5), nothing)
+
+
 # Rank does not depend on the number of rows
 
 
@@ -190,12 +271,25 @@ def test_what_depends_up_to_rounding_is_refused(rows, dtype, rng):
 # Nothing to tell the errors from
 
 
-def test_a_perfect_fit_has_no_errors_to_estimate():
-    X = lr.design_matrix([0.0, 1, 2, 3])
-    with pytest.raises(ValueError, match="the smaller model leaves no residuals"):
-        lr.f_test(X, np.zeros(4), [1])
-    with pytest.raises(ValueError, match="the model leaves no residuals"):
-        lr.coefficient_table(lr.least_squares(X, np.zeros(4)))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [0.0, 0.1, 3.3, -7.7, 1e6 + 0.1, 1e-30, 1e30])
+def test_a_perfect_fit_has_no_errors_to_estimate(value, dtype):
+    """Rounding is none: a constant response leaves zeros here and 1e-17 of it there."""
+    for rows in (4, 30, 1000):
+        X, y = lr.design_matrix(np.arange(rows, dtype=dtype)), np.full(rows, value, dtype)
+        with pytest.raises(ValueError, match="the smaller model leaves no residuals"):
+            lr.f_test(X, y, [1])
+        with pytest.raises(ValueError, match="the model leaves no residuals"):
+            lr.coefficient_table(lr.least_squares(X, y))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_errors_above_rounding_are_estimated(dtype, rng):
+    """A thousand times the rounding of the responses is an error like any other."""
+    x = np.arange(50, dtype=dtype)
+    noise = (1000 * np.finfo(dtype).eps * rng.normal(size=50)).astype(dtype)
+    table = lr.coefficient_table(lr.least_squares(lr.design_matrix(x), 1 + noise))
+    assert 0 < table.se[0] < 1e-3
 
 
 # Standardizing
@@ -212,6 +306,17 @@ def test_a_constant_column_becomes_zero(value, dtype):
         assert not train.any()
         assert train.dtype == other.dtype == dtype
         np.testing.assert_allclose(other, [[0], [dtype(value + 1) - dtype(value)]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1e-200, 1e-9, 1.0, 1e200])
+def test_a_column_that_is_constant_up_to_rounding_is_not_divided(factor):
+    """0.1 + 0.2 is 0.3 and a bit; the least that is divided are some units in the last place."""
+    x = factor * np.array([[0.3], [0.1 + 0.2], [0.3], [0.3]])
+    train, other = lc.standardize(x, x + 0.1 * factor)
+    assert np.abs(train).max() < 1e-16 * factor
+    np.testing.assert_allclose(other, 0.1 * factor)
+    (apart,) = lc.standardize(factor * (1 + 1e-15 * np.arange(4.0)[:, None]))
+    np.testing.assert_allclose(apart.std(), 1)
 
 
 @pytest.mark.parametrize("factor", [1e-30, 1e-20, 1.0, 1e18])
