@@ -200,7 +200,9 @@ CLASSIFIERS = [lc.logistic_regression, lc.softmax_regression]
 def test_a_penalty_that_vanishes_is_named(columns, s, fit):
     X, _, signs, classes = problem(np.float64)
     X[:, columns] *= s
-    with pytest.raises(ValueError, match=r"l2 is 0\.001, which vanishes beside the square of column"):
+    with pytest.raises(
+        ValueError, match=r"l2 is 0\.001, which vanishes beside the square of column"
+    ):
         fit(X, signs if fit is lc.logistic_regression else classes, 1e-3)
 
 
