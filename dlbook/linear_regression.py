@@ -972,7 +972,8 @@ def eigen_path(
     beta = shapes.Axes(p=len(best)).floats("beta", beta, "p")
     X = np.asarray(X, dtype=np.float64)
     lam, V = np.linalg.eigh(2 * X.T @ X / len(X))
-    return (best + V @ ((1 - rate * lam) ** steps * (V.T @ (beta - best)))).astype(best.dtype)
+    path = best + V @ ((1 - rate * lam) ** steps * (V.T @ (beta - best)))
+    return path.astype(best.dtype)
 
 
 # What it costs

@@ -30,7 +30,7 @@ from dlbook.exercises import forms, grading, probes, shown, solutions, store, wo
 from dlbook.exercises.engine import judge
 from dlbook.exercises.forms import Choice, Exercise, Mistake, is_value
 from dlbook.exercises.probes import cases
-from dlbook.tools import notebooks
+from dlbook.tools import files, notebooks
 from dlbook.tools.myst import Book
 from dlbook.tools.tex import readable as tex_in_words
 
@@ -932,9 +932,9 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, fails):
         raise OSError(28, "No space left on device")
 
     if fails == "write":
-        monkeypatch.setattr(notebooks, "open", full, raising=False)
+        monkeypatch.setattr(files, "open", full, raising=False)
     else:
-        monkeypatch.setattr(notebooks.os, "replace", full)
+        monkeypatch.setattr(files.os, "replace", full)
     kept = store.Store(tmp_path)
     kept.change("c-d", tries=1)
     assert kept.read()["c-d"] == {"tries": 1}
