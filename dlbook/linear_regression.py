@@ -929,7 +929,8 @@ def rate_limit(X: ArrayLike) -> float:
     if not X.any():
         raise ValueError("X is zero: the cost is flat, no step moves beta")
     unit = units.powers(X)
-    found = float((np.sqrt(len(X)) / np.linalg.norm(np.ldexp(X, -unit), 2)) ** 2)
+    largest = np.linalg.norm(np.ldexp(X, -unit), 2)
+    found = float((np.sqrt(len(X)) / largest) ** 2)
     with np.errstate(over="ignore", under="ignore"):
         limit = float(np.ldexp(found, -2 * unit))
     if not 0 < limit < np.inf:

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from dlbook.tools.notebooks import save
+from dlbook.tools.files import replace as save
 
 try:
     import fcntl
