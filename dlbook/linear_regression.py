@@ -934,8 +934,8 @@ def rate_limit(X: ArrayLike) -> float:
     with np.errstate(over="ignore", under="ignore"):
         limit = float(np.ldexp(found, -2 * unit))
     if not 0 < limit < np.inf:
-        what = "small" if limit else "large"
-        raise ValueError(f"X is so {what} that no floating-point number is the limit: rescale it")
+        what = f"X is so {'small' if limit else 'large'}"
+        raise ValueError(f"{what} that no number is the limit: rescale it")
     return limit
 
 

@@ -187,7 +187,7 @@ def test_a_coefficient_that_no_number_holds_is_named():
 
 @pytest.mark.parametrize(("s", "what"), [(1e-170, "small"), (1e170, "large")])
 def test_a_rate_that_no_number_holds_is_named(s, what):
-    with pytest.raises(ValueError, match=f"so {what} that no floating-point number is the limit"):
+    with pytest.raises(ValueError, match=f"so {what} that no number is the limit"):
         lr.rate_limit(s * problem(np.float64)[0])
 
 
