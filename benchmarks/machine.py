@@ -1,5 +1,6 @@
 """What the benchmark ran on: processor, libraries, variables, load, and the state of the code."""
 
+import hashlib
 import json
 import os
 import platform
@@ -17,6 +18,7 @@ PACKAGES = (
     *("numpy", "numba", "llvmlite", "scipy", "torch", "jax", "jaxlib"),
     *("scikit-learn", "gensim", "threadpoolctl"),
 )
+MEASURED = ("dlbook", "benchmarks")  # folders of source
 FEATURES = ("avx2", "fma", "avx512f", "avx512bf16", "amx-tile", "neon", "sve")
 VARIABLES = re.compile(r"(OPENBLAS|OMP|GOMP|KMP|MKL|NUMBA|XLA|DLBOOK)_(?!CACHE)")
 
@@ -37,6 +39,14 @@ def git(*arguments):
     except OSError:
         return ""
     return run.stdout.strip()
+
+
+def code():
+    """Return a digest of the source that is measured."""
+    found = hashlib.sha256()
+    for path in sorted(file for part in MEASURED for file in (ROOT / part).rglob("*.py")):
+        found.update(path.read_bytes())
+    return found.hexdigest()[:10]
 
 
 def installed(name):
@@ -70,10 +80,11 @@ def libraries():
     except ValueError:
         layer = "none: compilation is switched off"
     kept = ("internal_api", "version", "architecture", "threading_layer", "num_threads")
+    pools = sorted(threadpool_info(), key=lambda pool: pool["filepath"])  # they come in any order
     blas = [
         {"of": re.sub(r".*/(\w+)\.libs/.*", r"\1", pool["filepath"])}
         | {key: pool[key] for key in kept if key in pool}
-        for pool in threadpool_info()
+        for pool in pools
         if pool["user_api"] == "blas"
     ]
     return {"blas": blas, "numba_threads": layer}
@@ -99,6 +110,7 @@ def header():
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
         "commit": git("rev-parse", "--short=10", "HEAD"),
         "changed": bool(git("status", "--porcelain", "--", "dlbook", "benchmarks/*.py")),
+        "code": code(),
         "load": [load()],
     }
 

@@ -8,7 +8,7 @@ from statistics import median
 from benchmarks.row import OURS, PEAK, library
 
 __all__ = ["aims", "compared", "described", "markdown", "memories", "newest", "products", "ratios"]
-__all__ += ["read", "seconds", "starts", "table", "unmeasured", "verdicts", "write"]
+__all__ += ["read", "seconds", "starts", "table", "unmeasured", "verdicts"]
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -17,14 +17,6 @@ def read(folder=RESULTS):
     """Return {machine: results} of the committed files."""
     files = sorted(Path(folder).glob("*.json"))
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
-
-
-def write(path, results):
-    """Write results as JSON, one row on a line."""
-    dump = lambda value: json.dumps(value, ensure_ascii=False)
-    head = "".join(f"{dump(k)}: {dump(v)},\n" for k, v in results.items() if k != "rows")
-    rows = ",\n".join(map(dump, results["rows"]))
-    Path(path).write_text(f'{{{head}"rows": [\n{rows}\n]}}\n', encoding="utf-8")
 
 
 def newest(folder=RESULTS):

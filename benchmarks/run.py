@@ -27,6 +27,11 @@ LEAST = 0.02  # seconds of one measurement; short functions are called several t
 PAUSE = 0.02  # seconds between processes, in which spinning threads fall asleep
 PATIENCE = 300  # seconds until a side that does not answer is given up
 ROUNDS = {"warm": 7, "cold": 2, "compile": 1}  # new processes take their time
+FOLDERS = {  # of each library, for what it compiled
+    "DLBOOK_CACHE_DIR": "kernels",
+    "TORCHINDUCTOR_CACHE_DIR": "inductor",
+    "JAX_COMPILATION_CACHE_DIR": "jax",
+}
 
 
 class SideError(Exception):
@@ -57,10 +62,18 @@ class Bench:
         call()
         call()
         answer = result if side == PEAK else [np.array(a) for a in result()]
+        if self.row.kind == "time" and side != PEAK and not any(a.size for a in answer):
+            raise ValueError("there is nothing to compare: its result holds no number")
         self.calls[side] = call, 1
-        wall = min(self.measure(side)[0] for _ in range(5))
-        self.calls[side] = call, max(1, round(self.least / max(wall, 1e-7)))
+        self.calls[side] = call, self.repeats(side)
         return answer
+
+    def repeats(self, side):
+        """Return how often a side is called in one measurement."""
+        wall = self.measure(side)[0]
+        if wall < self.least:
+            wall = min(wall, *(self.measure(side)[0] for _ in range(4)))
+        return max(1, round(self.least / max(wall, 1e-7)))
 
     def measure(self, side):
         """Return the seconds of one call: by the clock, and of the processors."""
@@ -145,11 +158,11 @@ def environment(threads, ours=True, caches=BUILD):
     """Return the environment of a process: threads, and where compiled code is kept."""
     pools = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), threads)
     pools["OPENBLAS_NUM_THREADS"] = 1 if ours else threads  # our threads do not call BLAS in turn
-    folders = {"DLBOOK_CACHE_DIR": "kernels", "TORCHINDUCTOR_CACHE_DIR": "inductor"}
     return os.environ | {
         **{name: str(n) for name, n in pools.items()},
-        **{name: str(Path(caches, folder)) for name, folder in folders.items()},
+        **{name: str(Path(caches, folder)) for name, folder in FOLDERS.items()},
         "JAX_PLATFORMS": "cpu",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # it keeps all
     }
 
 
@@ -178,8 +191,8 @@ def difference(actual, expected):
     worst = 0.0
     for a, e in zip(actual, expected, strict=True):
         a, e = np.asarray(a, np.float64), np.asarray(e, np.float64)
-        with np.errstate(all="ignore"):
-            error = np.abs(a - e).max() / max(np.abs(e).max(), 1e-300)
+        with np.errstate(all="ignore"):  # an empty array differs by nothing
+            error = np.abs(a - e).max(initial=0) / np.abs(e).max(initial=1e-300)
         worst = max(worst, error if np.isfinite(error) else float("inf"))
     return worst
 
@@ -271,9 +284,13 @@ def started(module, row, side, caches):
     command = [sys.executable, "-m", "benchmarks.worker", module, row.name, side]
     used, begin = children(), time.perf_counter()
     with quiet() as where:
-        done = subprocess.run(command, env=environment(1, caches=caches), **where)
-    if done.returncode:
-        raise SideError("failed: its process ended")
+        env = environment(1, caches=caches)
+        try:
+            subprocess.run(command, env=env, timeout=PATIENCE, check=True, **where)
+        except subprocess.TimeoutExpired:
+            raise SideError(f"failed: no end in {PATIENCE} s") from None
+        except subprocess.CalledProcessError:
+            raise SideError("failed: its process ended") from None
     return time.perf_counter() - begin, children() - used
 
 
@@ -284,22 +301,26 @@ def children():
 
 
 def measure(module, row, threads, rounds):
-    """Return the record of a row, as it stands in the file of results."""
-    by = (
-        (lambda: time_row(module, row, threads, rounds))
-        if row.kind == "time"
-        else (lambda: start_row(module, row, rounds))
-    )
-    sides = by()
-    wrong = [
-        f"{side} {record['status']}"
-        for side, record in sides.items()
-        if "differs" in record["status"] or (side == OURS and record["status"] != "ok")
-    ]
+    """Return the record of a row, as it stands in the file of results; what fails is its error."""
+    begin = time.monotonic()
+    try:
+        if row.kind == "time":
+            sides = time_row(module, row, threads, rounds)
+        else:
+            sides = start_row(module, row, rounds)
+    except Exception as error:
+        sides, wrong = {}, [reason(error, OURS)]
+    else:
+        wrong = [
+            f"{side} {record['status']}"
+            for side, record in sides.items()
+            if "differs" in record["status"] or (side == OURS and record["status"] != "ok")
+        ]
     kept = ("name", "what", "kind", "work", "unit", "target", "share", "limit", "rtol")
     return {key: getattr(row, key) for key in kept} | {
         "module": module.rpartition(".")[2],
         "threads": threads,
         "error": "; ".join(wrong),
+        "took": round(time.monotonic() - begin, 1),
         "sides": sides,
     }

@@ -1,11 +1,17 @@
-"""``python -m dlbook``: write the chapters as notebooks, serve the site, check answers.
+"""``dlbook`` or ``python -m dlbook``: write the chapters as notebooks, serve the site, check answers.
 
 Loads nothing but the standard library, so it answers at once.
 """
 
-import argparse
 import os
 import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    # Python put the folder we are in first, where an answer may be called csv.py
+    sys.path[:] = [*sys.path[1:], os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+
+import argparse
+import tempfile
 from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -52,6 +58,27 @@ class Site(SimpleHTTPRequestHandler):
         ".md": "text/markdown; charset=utf-8",
     }
 
+    def send_head(self):
+        """Answer what asks for this machine by its name and stays within the folder."""
+        host = self.headers.get("Host", "localhost").rpartition(":")
+        if (host[0] or host[2]) not in ("127.0.0.1", "localhost"):
+            self.send_error(HTTPStatus.MISDIRECTED_REQUEST)  # a name that leads here from elsewhere
+            return None
+        if not self.is_inside():
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return None
+        return super().send_head()
+
+    def is_inside(self):
+        """Return whether what is asked for lies in the folder, links followed."""
+        path, top = self.translate_path(self.path), os.path.realpath(self.directory)
+        names = ("", "index.html", "index.htm")  # what a folder is answered with
+        try:
+            found = [os.path.realpath(os.path.join(path, name)) for name in names]
+        except ValueError:  # no file can have this name
+            return False
+        return all(os.path.commonpath([top, name]) == top for name in found)
+
     def list_directory(self, path):
         """Refuse a folder without index.html."""
         self.send_error(HTTPStatus.NOT_FOUND)
@@ -79,6 +106,12 @@ class Server(ThreadingHTTPServer):
 def serve(options):
     """Serve a built site on this machine until Ctrl-C."""
     folder = options.folder or TREE / "_build" / "html"
+    if not options.folder and not (TREE / "conf.py").is_file():
+        raise CommandError(
+            f"an installed dlbook has no built site. `{name()} notebooks DIR` writes the chapters "
+            f"as notebooks; a site that was built from the source tree, by `make book`, is served "
+            f"by `{name()} serve DIR`"
+        )
     if not (folder / "index.html").is_file():
         raise CommandError(
             f"no built site in {folder}. In the source tree of dlbook, `make book` builds one "
@@ -105,28 +138,78 @@ def check(options):
     from dlbook.exercises import grading
 
     for path in options.paths:
-        if not path.exists():
+        if not os.path.lexists(path):
             raise CommandError(f"there is no {path}")
-        if path.is_file() and path.suffix not in grading.KINDS:
-            raise CommandError(f"{path} is no notebook and no script (.ipynb or .py)")
+        if not path.is_dir() and not (grading.is_answer(path) and path.is_file()):
+            raise CommandError(f"{path} is neither a notebook nor a script (.ipynb or .py)")
     files = grading.answer_files(options.paths)
     if not files:
-        raise CommandError("there is no notebook and no script in what you named")
-    many = len(files) > 1
-    reports = grading.run(files, options.seconds, options.jobs, progress=many)
-    try:
+        raise CommandError("there is neither a notebook nor a script in what you named")
+    try_targets(options, [path for path, _ in files])
+    many, failed = len(files) > 1, []
+
+    def write(what, *arguments):
+        """Write one thing, and note it where that cannot be done; the rest is still written."""
+        try:
+            what(*arguments)
+        except (OSError, ValueError) as error:
+            failed.append(getattr(error, "strerror", None) or str(error))
+
+    def finished(report):
         if options.report:
-            grading.write_reports(reports, options.report)
-        if options.csv:
-            grading.write_table(reports, options.csv)
-    except OSError as error:
-        raise CommandError(f"cannot write the report: {error.strerror or error}") from error
+            write(grading.write_report, report, options.report)
+
+    reports = grading.run(
+        files, options.seconds, options.jobs, many and sys.stderr is not None, finished
+    )
     for report in reports:
-        text = grading.text_report(report)
-        trouble = f"; {report['problems'][0]}" if report["problems"] else ""
-        print(text.splitlines()[0] + trouble if many else text.rstrip())
+        text = grading.text_report(report).rstrip("\n")
+        first, *more = map(grading.printable, report["problems"] or [""])
+        trouble = f"; {first}" * bool(first) + f" (and {len(more)} more)" * bool(more)
+        write(partial(print, flush=True), text.split("\n")[0] + trouble if many else text)
+    if options.csv:
+        write(grading.write_table, reports, options.csv)
+    if failed:
+        raise CommandError(f"not all could be written: {failed[0]}")
     good = [r for r in reports if r["checked"] == r["correct"] > 0 and not r["problems"]]
     return 0 if len(good) == len(reports) else 1
+
+
+def try_targets(options, answers):
+    """Refuse what cannot be written, before any work is done."""
+    if options.report:
+        try:
+            options.report.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=options.report).close()
+        except OSError as error:
+            raise cannot_write("--report", options.report, error) from error
+    if options.csv:
+        if any(options.csv.exists() and options.csv.samefile(a) for a in answers if a.exists()):
+            raise CommandError(f"--csv {options.csv} is one of the files to check")
+        new = not os.path.lexists(options.csv)
+        try:
+            open(options.csv, "a").close()
+            if new:
+                options.csv.unlink()
+        except OSError as error:
+            raise cannot_write("--csv", options.csv, error) from error
+
+
+def cannot_write(option, path, error):
+    """Return the refusal of a target."""
+    return CommandError(f"cannot write {option} {path}: {error.strerror or error}")
+
+
+def name():
+    """Return what the reader typed to get here."""
+    return "dlbook" if Path(sys.argv[0]).stem == "dlbook" else "python -m dlbook"
+
+
+def named(text):
+    """Return a path from the command line."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name is empty")
+    return Path(text)
 
 
 def positive(text):
@@ -136,14 +219,14 @@ def positive(text):
     except ValueError:
         number = 0
     if not 0 < number < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and below a million")
     return number
 
 
 def jobs(text):
     """Return a number of processes from the command line."""
     if not text.isdecimal() or not 0 < int(text) < 1000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes from 1 to 999")
     return int(text)
 
 
@@ -156,9 +239,7 @@ def port(text):
 
 def parser():
     """Return the parser of the command line."""
-    top = argparse.ArgumentParser(
-        "python -m dlbook", description="Deep Learning, Equation by Equation"
-    )
+    top = argparse.ArgumentParser(name(), description="Deep Learning, Equation by Equation")
     top.add_argument("--version", action="version", version=f"dlbook {__version__}")
     commands = top.add_subparsers(title="commands", metavar="command")
     writing = commands.add_parser(
@@ -167,7 +248,7 @@ def parser():
         description="Write every chapter as a Jupyter notebook. A file that is already there "
         "and differs, because you worked in it, is kept; the exit status is then 1.",
     )
-    writing.add_argument("folder", type=Path, metavar="DIR", help="made if it is missing")
+    writing.add_argument("folder", type=named, metavar="DIR", help="made if it is missing")
     writing.add_argument("--overwrite", action="store_true", help="replace files that differ")
     writing.set_defaults(run=write_notebooks)
     serving = commands.add_parser(
@@ -177,7 +258,7 @@ def parser():
     )
     serving.add_argument(
         "folder",
-        type=Path,
+        type=named,
         nargs="?",
         metavar="DIR",
         help="default: _build/html in the source tree",
@@ -188,15 +269,16 @@ def parser():
         "check",
         help="check files of answers to the exercises",
         description="Run notebooks and scripts, each in a process of its own, and say which of "
-        "their answers are right. The exit status is 0 if all are, else 1. This is no sandbox: "
+        "their answers are right. The exit status is 0 if all are, else 1. Magics in notebooks "
+        "need IPython; commands of the shell, such as !ls, are not run. This is not a sandbox: "
         "the files run with your rights, so check only those of people you trust.",
     )
     checking.add_argument(
-        "paths", type=Path, nargs="+", metavar="PATH", help="a notebook, a script or a folder"
+        "paths", type=named, nargs="+", metavar="PATH", help="a notebook, a script or a folder"
     )
-    checking.add_argument("--csv", type=Path, metavar="FILE", help="write a row for each file")
+    checking.add_argument("--csv", type=named, metavar="FILE", help="write a row for each file")
     checking.add_argument(
-        "--report", type=Path, metavar="DIR", help="write each report, as text and as JSON"
+        "--report", type=named, metavar="DIR", help="write each report, as text and as JSON"
     )
     checking.add_argument(
         "--seconds", type=positive, default=60, help="limit for a file (default: 60)"
@@ -208,6 +290,9 @@ def parser():
 
 def main(arguments=None):
     """Run a command and return the exit status: 0 done, 1 something was kept, 2 refused."""
+    for stream in (sys.stdout, sys.stderr):  # a name that they cannot show does not end the run
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     top = parser()
     options = top.parse_args(arguments)
     if "run" not in options:
@@ -216,7 +301,7 @@ def main(arguments=None):
     try:
         return options.run(options)
     except (CommandError, PageError, FileNotFoundError) as error:
-        print(f"python -m dlbook: {error}", file=sys.stderr)
+        print(f"{name()}: {error}", file=sys.stderr)
         return 2
 
 

@@ -20,6 +20,7 @@ logarithm of the sum of a row's exponentials.
 # ruff: noqa: E741
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,8 @@ from dlbook.rnn import Work, rows_gradient_into, rows_sum_into
 from dlbook.sequence_tasks import EncoderDecoder, Pair
 from dlbook.tools import shapes
 from dlbook.tools.elementary import decay
-from dlbook.tools.jit import njit, njit_fast
+from dlbook.tools.flat import Layout, fits, laid_out
+from dlbook.tools.jit import check_indices, njit, njit_fast
 from dlbook.tools.simd import any_layout, largest
 from dlbook.tools.threads import in_threads
 from dlbook.training import cut_up, dense_input_into, dense_into, xavier
@@ -105,7 +107,7 @@ def additive_scores(q, k, wq, wk, u):
     for t in range(q.shape[0]):
         for s in range(k.shape[0]):
             for j in range(u.shape[0]):
-                b = 0 * u[j]
+                b = u.dtype.type(0)
                 for i in range(q.shape[1]):
                     b += wq[j, i] * q[t, i]
                 for i in range(k.shape[1]):
@@ -186,11 +188,11 @@ def masked_softmax(z, seen):
     """(attention-mask)  a_ts = [seen_ts] exp(z_ts) / Σ_r [seen_tr] exp(z_tr)
     (t s), (t s) -> (t s)
 
-    A row that sees nothing is zero throughout.
+    A row that sees nothing is zero throughout; one that sees scores of −∞ only is NaN.
     """
     a = np.zeros_like(z)
     for t in range(z.shape[0]):
-        most, total = -np.inf, 0 * z[t, 0]
+        most, total = -np.inf, z.dtype.type(0)
         for s in range(z.shape[1]):
             if seen[t, s]:
                 most = max(most, z[t, s].real)
@@ -222,7 +224,7 @@ def softmax_backward(da, a):
     """
     dz = np.empty_like(da)
     for t in range(a.shape[0]):
-        mean = 0 * a[t, 0]
+        mean = a.dtype.type(0)
         for s in range(a.shape[1]):
             mean += a[t, s] * da[t, s]
         for s in range(a.shape[1]):
@@ -356,6 +358,7 @@ def permuted(x, order):
     """(attention-permutation)  (P x)_tm = x_(order_t) m
     (t m), (t) -> (t m)
     """
+    check_indices(order, x.shape[0])
     out = np.empty_like(x)
     for t in range(x.shape[0]):
         out[t] = x[order[t]]
@@ -510,8 +513,9 @@ def weigh_into(z, seen, slope, n, scale, most, sums, o, first, step):
         m, new = old, total - total
         for s in range(row.size):
             m = largest(m, row[s])
+        shift = m if m != -np.inf else new  # so far all scores are −∞: they weigh nothing
         for s in range(row.size):
-            w = decay(scale * (row[s] - m))
+            w = decay(scale * (row[s] - shift))
             row[s] = w
             new += w
         if m != old:
@@ -546,10 +550,13 @@ def _look(q, k, v, o, L, total, T, S, places, how, scale, kt, vp, z, sums):
             multiply(any_layout(products[:, :m]), any_layout(vp[:, :m]), mixed, add)
     zero, one = o.dtype.type(0), o.dtype.type(1)
     for t in range(T):
+        mixed = o[fq + t * step]
         if sums[t] > zero:  # a query that sees nothing finds nothing: its o is zero, its L is −∞
-            share, mixed = one / sums[t], o[fq + t * step]
+            share = one / sums[t]
             for e in range(mixed.size):
                 mixed[e] *= share
+        elif S > 0:  # scores that are all −∞ have no softmax
+            mixed[:], L[t] = np.nan, np.nan
         L[t] = scale * L[t] + np.log(sums[t])
 
 
@@ -779,7 +786,8 @@ def attention(
     Returns
     -------
     Attended
-        A query that sees no key at all finds zero; PyTorch's answer depends on its version.
+        A query that sees no key at all finds zero; PyTorch's answer depends on its version. One
+        that sees keys and has scores of −∞ only finds NaN.
 
     Raises
     ------
@@ -901,15 +909,23 @@ class MultiHead:
         if self.width % self.heads:
             raise ValueError(f"heads is {self.heads}, which does not divide the width {self.width}")
 
+    @cached_property
+    def layout(self) -> Layout:
+        """What the parameters of this layer are like."""
+        return laid_out(self._heads())
+
+    def _heads(self):
+        """Return parameters that are all zero."""
+        M = self.width
+        flat = np.zeros(4 * M * M + 4 * M, self.dtype)
+        return Heads(flat, *cut_up(flat, [(M, M)] * 4 + [(M,)] * 4))
+
     def init(self, rng: np.random.Generator) -> Heads:
         """Draw weights of Xavier's variance; biases are zero."""
         shapes.generator("rng", rng)
-        M = self.width
-        sizes = [(M, M)] * 4 + [(M,)] * 4
-        flat = np.zeros(4 * M * M + 4 * M, self.dtype)
-        params = Heads(flat, *cut_up(flat, sizes))
+        params = self._heads()
         for w in params[1:5]:
-            w[:] = xavier((M, M), rng)
+            w[:] = xavier(w.shape, rng)
         return params
 
     def up(self, params, x, y, lengths, how, work, name="") -> tuple[np.ndarray, Kept]:
@@ -928,6 +944,7 @@ class MultiHead:
         name : str
             Tells apart what several layers keep in the same memory.
         """
+        fits(params, self.layout)
         (N, T, M), S, H = x.shape, y.shape[1], self.heads
         x, y, panels = x.reshape(-1, M), y.reshape(-1, M), self._panels(work)
         q, k, v, o, z = (
@@ -956,6 +973,8 @@ class MultiHead:
         work : dlbook.rnn.Work
             Memory.
         """
+        fits(params, self.layout)
+        fits(grads, self.layout, "grads")
         (N, T, M), S, panels = dz.shape, kept.k.shape[1], self._panels(work)
         dz, do = dz.reshape(-1, M), work.array("do", *kept.o.shape)
         dq, dk, dv = (

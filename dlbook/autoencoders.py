@@ -31,9 +31,10 @@ from dlbook import convolution
 from dlbook.linear_classification import sigmoid, softmax
 from dlbook.matmul import PANEL_BYTES, squared_distances
 from dlbook.neurons import affine
-from dlbook.tools import elementary, shapes
+from dlbook.tools import elementary, shapes, units
 from dlbook.tools.elementary import decay
-from dlbook.tools.jit import njit, njit_fast
+from dlbook.tools.flat import Layout, belong, fits, laid_out, step_fits
+from dlbook.tools.jit import check_indices, njit, njit_fast
 from dlbook.tools.simd import aligned
 from dlbook.training import (
     cut_up,
@@ -101,7 +102,7 @@ def reconstruction(x_hat, x):
     """(autoencoders-reconstruction)  C = 1/2N Σ_nk (x̂_nk − x_nk)²
     (n k), (n k) -> ()
     """
-    total = 0 * x_hat[0, 0]
+    total = x_hat.dtype.type(0)
     for n in range(x.shape[0]):
         for k in range(x.shape[1]):
             total += (x_hat[n, k] - x[n, k]) ** 2
@@ -135,7 +136,7 @@ def principal_sines(u, v):
     rest = v.copy()
     for i in range(u.shape[1]):
         for j in range(v.shape[1]):
-            along = 0 * v[0, 0]
+            along = v.dtype.type(0)
             for k in range(v.shape[0]):
                 along += u[k, i] * v[k, j]
             for k in range(v.shape[0]):
@@ -148,7 +149,7 @@ def eckart_young(s, I, N):
     """(autoencoders-eckart-young)  bound = 1/2N Σ_{i > I} s_i²
     (i), (), () -> ()
     """
-    total = 0 * s[0]
+    total = s.dtype.type(0)
     for i in range(I, s.shape[0]):
         total += s[i] ** 2
     return total / (2 * N)
@@ -162,7 +163,7 @@ def l1_penalty(h):
     """(autoencoders-l1-sparsity)  Ω = 1/N Σ_nj |h_nj|
     (n j) -> ()
     """
-    total = 0 * h[0, 0]
+    total = h.dtype.type(0)
     for n in range(h.shape[0]):
         for j in range(h.shape[1]):
             total += abs(h[n, j])
@@ -199,7 +200,7 @@ def kl_penalty(rho_hat, rho):
     Ω = Σ_j (ρ log(ρ / ρ̂_j) + (1 − ρ) log((1 − ρ) / (1 − ρ̂_j)))
     (j), () -> ()
     """
-    total = 0 * rho_hat[0]
+    total = rho_hat.dtype.type(0)
     for j in range(rho_hat.shape[0]):
         total += rho * np.log(rho / rho_hat[j])
         total += (1 - rho) * np.log((1 - rho) / (1 - rho_hat[j]))
@@ -240,7 +241,7 @@ def denoising_linear(x, w, sigma):
     (n k), (k k), () -> ()
     """
     clean = reconstruction(affine(x, w, np.zeros_like(x[0])), x)
-    square = 0 * w[0, 0]
+    square = w.dtype.type(0)
     for i in range(w.shape[0]):
         for k in range(w.shape[1]):
             square += w[i, k] ** 2
@@ -267,9 +268,9 @@ def contractive(x, w, b):
     (n k), (j k), (j) -> ()
     """
     h = sigmoid(affine(x, w, b))
-    total = 0 * h[0, 0]
+    total = h.dtype.type(0)
     for j in range(w.shape[0]):
-        square = 0 * w[0, 0]
+        square = w.dtype.type(0)
         for k in range(w.shape[1]):
             square += w[j, k] ** 2
         for n in range(x.shape[0]):
@@ -306,7 +307,7 @@ def gaussian_nll(x_hat, x, variance):
     1/N Σ_nk ((x_nk − x̂_nk)² / 2v + ½ log 2πv)
     (n k), (n k), () -> ()
     """
-    total, (N, K) = 0 * x_hat[0, 0], x.shape
+    total, (N, K) = x_hat.dtype.type(0), x.shape
     for n in range(N):
         for k in range(K):
             total += (x[n, k] - x_hat[n, k]) ** 2
@@ -331,7 +332,7 @@ def bernoulli_nll(a, x):
     = 1/N Σ_nk (log(1 + e^a_nk) − x_nk a_nk),   p = σ(a)
     (n k), (n k) -> ()
     """
-    total = 0 * a[0, 0]
+    total = a.dtype.type(0)
     for n in range(x.shape[0]):
         for k in range(x.shape[1]):
             v = a[n, k]
@@ -360,8 +361,9 @@ def categorical_nll(a, x):
     1/N Σ_nk (log Σ_m e^a_nkm − a_nk,x_nk)
     (n k m), (n k) -> ()
     """
-    N, K, _ = a.shape
-    total = 0 * a[0, 0, 0]
+    N, K, M = a.shape
+    check_indices(x, M)
+    total = a.dtype.type(0)
     for n in range(N):
         for k in range(K):
             p = softmax(a[n, k : k + 1])
@@ -374,6 +376,7 @@ def categorical_nll_gradient(a, x):
     """da_nkm = (softmax(a_nk)_m − [m = x_nk]) / N
     (n k m), (n k) -> (n k m)
     """
+    check_indices(x, a.shape[2])
     da = np.empty_like(a)
     for n in range(a.shape[0]):
         da[n] = softmax(a[n])
@@ -643,9 +646,10 @@ def principal_components(x: ArrayLike) -> Principal:
     Eckart & Young, Psychometrika 1 (1936).
     """
     x = shapes.Axes().floats("x", x, "n k")
-    mean = x.mean(axis=0)
-    _, s, components = np.linalg.svd(x - mean, full_matrices=False)
-    return Principal(mean, components, s)
+    mean = x.mean(axis=0, dtype=np.float64)  # sums of many float32 lose digits in float32
+    centred = (x - mean).astype(x.dtype)
+    _, s, components = np.linalg.svd(centred, full_matrices=False)
+    return Principal(mean.astype(x.dtype), components, s)
 
 
 def principal_angles(a: ArrayLike, b: ArrayLike) -> np.ndarray:
@@ -672,10 +676,12 @@ def principal_angles(a: ArrayLike, b: ArrayLike) -> np.ndarray:
         raise ValueError(f"a has {a.shape[1]} columns, fewer than b, which has {b.shape[1]}")
     bases = []
     for name, part in (("a", a), ("b", b)):
-        if np.linalg.matrix_rank(part) < part.shape[1]:
+        columns = np.ldexp(part.astype(np.float64), -units.powers(part, axis=0))
+        rounding = max(2 * np.finfo(part.dtype).eps, max(part.shape) * np.finfo(np.float64).eps)
+        if np.linalg.matrix_rank(columns, rtol=rounding) < part.shape[1]:
             raise ValueError(f"the columns of {name} depend on each other")
-        bases.append(np.linalg.qr(part)[0])
-    return np.arcsin(np.minimum(principal_sines(*bases), 1))
+        bases.append(np.linalg.qr(columns)[0])
+    return np.arcsin(np.minimum(principal_sines(*bases), 1)).astype(np.result_type(a, b))
 
 
 KINDS_OF_NOISE = ("gaussian", "mask")
@@ -743,7 +749,10 @@ def neighbours(queries: ArrayLike, base: ArrayLike, count: int) -> np.ndarray:
     axes = shapes.Axes()
     queries, base = axes.floats("queries", queries, "n j"), axes.floats("base", base, "m j")
     count = shapes.count("count", count, most=len(base))
-    d = squared_distances(queries, base)
+    unit = max(
+        units.powers(queries), units.powers(base)
+    )  # so that squares neither vanish nor overflow
+    d = squared_distances(np.ldexp(queries, -unit), np.ldexp(base, -unit))
     return np.argsort(d, axis=1, kind="stable")[:, :count]
 
 
@@ -767,6 +776,7 @@ class Work(NamedTuple):
     means: np.ndarray  # one number for each unit of the code
     given: np.ndarray  # spoilt input
     draws: np.ndarray  # what spoils it
+    held: list  # for `step_fits`
 
 
 KINDS = {"relu": 0, "sigmoid": 1, "tanh": 2, "linear": 3}
@@ -870,14 +880,22 @@ class Autoencoder:
         kinds[self._code], kinds[-1] = KINDS[self.code], KINDS["linear"]
         return kinds
 
+    @cached_property
+    def layout(self) -> Layout:
+        """What the parameters of this model are like."""
+        return laid_out(self._coder())
+
+    def _coder(self):
+        """Return parameters that are all zero."""
+        sizes = [s for m, n in itertools.pairwise(self.sizes) for s in ((n, m), (n,))]
+        flat = np.zeros(sum(map(prod, sizes)), self.dtype)
+        cut = cut_up(flat, sizes)
+        return Coder(flat, (None, None, *cut[::2]), (None, None, *cut[1::2]))
+
     def init(self, rng: np.random.Generator) -> Coder:
         """Draw the first parameters: He's variance before rectifiers, else Xavier's; biases 0."""
         shapes.generator("rng", rng)
-        pairs = list(itertools.pairwise(self.sizes))
-        sizes = [s for m, n in pairs for s in ((n, m), (n,))]
-        flat = np.zeros(sum(map(prod, sizes)), self.dtype)
-        cut = cut_up(flat, sizes)
-        params = Coder(flat, (None, None, *cut[::2]), (None, None, *cut[1::2]))
+        params = self._coder()
         for w, kind in zip(params.w[2:], self._bends[1:], strict=True):
             w[:] = (xavier if kind else he)(w.shape, rng)
         return params
@@ -892,6 +910,11 @@ class Autoencoder:
         """
         if not isinstance(data, tuple) or len(data) not in (1, 2):
             raise TypeError("data is not a tuple of examples, (x,), or of inputs and targets")
+        fits(params, self.layout)
+        return self._pair(data)
+
+    def _pair(self, data):
+        """Return one or two arrays of checked examples."""
         axes = shapes.Axes()
         names = ("x",) if len(data) == 1 else ("given", "x")
         found = tuple(self._examples(axes, *pair) for pair in zip(names, data, strict=True))
@@ -911,7 +934,7 @@ class Autoencoder:
         lengths = neurons, neurons, self._panels(batch), self.encoder[-1]
         room = batch if self.noise else 0
         spoilt = (np.empty((room, self.sizes[0]), dtype) for _ in range(2))
-        return Work(*(aligned((n,), dtype) for n in lengths), *spoilt)
+        return Work(*(aligned((n,), dtype) for n in lengths), *spoilt, [])
 
     def _panels(self, batch):
         """Return how many numbers the largest packed factor has."""
@@ -935,6 +958,7 @@ class Autoencoder:
             Draws the noise.
         """
         given, x = batch[0], batch[-1]
+        step_fits(self, params, state, grads, work.held)
         if self.noise:
             N, clean = len(x), given
             given = work.given[:N]
@@ -962,12 +986,14 @@ class Autoencoder:
 
     def encode(self, params: Coder, x: ArrayLike) -> np.ndarray:
         """Return the codes (n, j) of examples (n, k)."""
+        fits(params, self.layout)
         x = self._examples(shapes.Axes(), "x", x)
         *_, h = self._run(params, x, 2, len(self.encoder))
         return h
 
     def decode(self, params: Coder, h: ArrayLike) -> np.ndarray:
         """Return the outputs (n, k) of codes (n, j): means, between 0 and 1 where Bernoulli."""
+        fits(params, self.layout)
         axes = shapes.Axes()
         axes.sizes["j"] = (self.encoder[-1], "the code")
         h = axes.floats("h", h, "n j").astype(self.dtype, copy=False)
@@ -982,11 +1008,13 @@ class Autoencoder:
 
     def layers(self, params, state, batch) -> Iterator[tuple[str, np.ndarray]]:
         """Yield the name of each layer's weights and what the layer gives."""
+        belong(self, params, state)
         for l, a in enumerate(self._run(params, batch[0], 2, len(self.sizes)), start=2):
             yield f"w[{l}]", a
 
     def loss(self, params: Coder, state: None, batch: tuple) -> float:
         """Return the cost of checked data: reconstruction alone, without penalties and noise."""
+        belong(self, params, state)
         *_, a = self._run(params, batch[0], 2, len(self.sizes))
         into = bernoulli_into if self.likelihood == "bernoulli" else gaussian_into
         return float(into(a, batch[-1]))
@@ -1003,6 +1031,7 @@ class Autoencoder:
         x : array_like, shape (n, k)
             Examples.
         """
+        belong(self, params, state)
         x = self._examples(shapes.Axes(), "x", x)
         *_, a = self._run(params, x, 2, len(self.sizes))
         return self._mean(a)
@@ -1042,6 +1071,7 @@ class ConvWork(NamedTuple):
     opened: np.ndarray  # (n, features)
     dopened: np.ndarray
     panels: np.ndarray
+    held: list  # for `step_fits`
 
 
 ONE = (1, 1)
@@ -1114,16 +1144,25 @@ class ConvAutoencoder:
         """Numbers of an image before the code."""
         return self.channels[-1] * (self.side // 2 ** len(self.channels)) ** 2
 
-    def init(self, rng: np.random.Generator) -> ConvCoder:
-        """Draw the first parameters: He's variance, Xavier's for code and output; biases zero."""
-        shapes.generator("rng", rng)
+    @cached_property
+    def layout(self) -> Layout:
+        """What the parameters of this model are like."""
+        return laid_out(self._coder())
+
+    def _coder(self):
+        """Return parameters that are all zero."""
         pairs = [s for c, k, _, _ in self._shapes for s in ((k, c, 3, 3), (k,))]
         J, F = self.code, self.features
         sizes = [*pairs, (J, F), (J,), (F, J), (F,)]
         flat = np.zeros(sum(map(prod, sizes)), self.dtype)
         cut = cut_up(flat, sizes)
         both = cut[: len(pairs)]
-        params = ConvCoder(flat, tuple(both[::2]), tuple(both[1::2]), *cut[len(pairs) :])
+        return ConvCoder(flat, tuple(both[::2]), tuple(both[1::2]), *cut[len(pairs) :])
+
+    def init(self, rng: np.random.Generator) -> ConvCoder:
+        """Draw the first parameters: He's variance, Xavier's for code and output; biases zero."""
+        shapes.generator("rng", rng)
+        params = self._coder()
         for w in (*params.w[:-1], params.open):
             w[:] = he(w.shape, rng)
         for w in (params.w[-1], params.code):
@@ -1135,7 +1174,10 @@ class ConvAutoencoder:
 
     def check(self, params: ConvCoder, data: tuple) -> tuple[np.ndarray, ...]:
         """Return images (n, side²), checked and of the dtype of the parameters."""
-        return self._flat.check(params, data)
+        if not isinstance(data, tuple) or len(data) not in (1, 2):
+            raise TypeError("data is not a tuple of images, (x,), or of inputs and targets")
+        fits(params, self.layout)
+        return self._flat._pair(data)
 
     @property
     def _flat(self):
@@ -1155,7 +1197,7 @@ class ConvAutoencoder:
         F, J, width = self.features, self.code, PANEL_BYTES // dtype.itemsize
         most = max(F, J)
         panels = aligned(((most + width) * max(most, N),), dtype)
-        return ConvWork(stages, *(aligned((N, n), dtype) for n in (J, J, F, F)), panels)
+        return ConvWork(stages, *(aligned((N, n), dtype) for n in (J, J, F, F)), panels, [])
 
     def _up_to_code(self, params, x, work):
         """Fill the workspace from the image to the code, which is returned."""
@@ -1190,6 +1232,7 @@ class ConvAutoencoder:
     def loss_and_grad(self, params, state, batch, grads, work, rng) -> float:
         """Return the mean cost of a batch, and fill `grads`; the arguments as in `Autoencoder`."""
         given, x = batch[0], batch[-1]
+        step_fits(self, params, state, grads, work.held)
         N, depth = len(x), len(self.channels)
         h = self._up_to_code(params, given, work)
         delta = self._from_code(params, h, work)
@@ -1235,11 +1278,13 @@ class ConvAutoencoder:
 
     def encode(self, params: ConvCoder, x: ArrayLike) -> np.ndarray:
         """Return the codes (n, j) of images (n, side²)."""
+        fits(params, self.layout)
         x = self._flat._examples(shapes.Axes(), "x", x)
         return self._parts(x, lambda some, work: self._up_to_code(params, some, work))
 
     def decode(self, params: ConvCoder, h: ArrayLike) -> np.ndarray:
         """Return the images (n, side²) of codes (n, j)."""
+        fits(params, self.layout)
         axes = shapes.Axes()
         axes.sizes["j"] = (self.code, "the code")
         h = axes.floats("h", h, "n j").astype(self.dtype, copy=False)
@@ -1256,10 +1301,12 @@ class ConvAutoencoder:
 
     def loss(self, params: ConvCoder, state: None, batch: tuple) -> float:
         """Return the mean cost of checked images."""
+        belong(self, params, state)
         into = bernoulli_into if self.likelihood == "bernoulli" else gaussian_into
         return float(into(self._outputs(params, batch[0]), batch[-1]))
 
     def predict(self, params: ConvCoder, state: None, x: ArrayLike) -> np.ndarray:
         """Return the reconstructions (n, side²) of images (n, side²)."""
+        belong(self, params, state)
         x = self._flat._examples(shapes.Axes(), "x", x)
         return self._flat._mean(self._outputs(params, x))

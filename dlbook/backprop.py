@@ -18,13 +18,14 @@ Names: z weighted inputs, a activations, delta = ∂C/∂z, da = ∂C/∂a, dw a
 import itertools
 from collections import defaultdict
 from collections.abc import Sequence
-from math import exp, log
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from dlbook.linear_classification import (
+    row_shift,
     sigmoid,
     sigmoid_prime,
     softmax,
@@ -34,7 +35,7 @@ from dlbook.linear_classification import (
 from dlbook.matmul import PANEL_BYTES, multiply_parallel, pack_parallel
 from dlbook.tools import shapes
 from dlbook.tools.elementary import decay, logistic
-from dlbook.tools.jit import njit, njit_fast
+from dlbook.tools.jit import check_indices, njit, njit_fast
 from dlbook.tools.simd import aligned, largest
 from dlbook.verification import check_gradient
 
@@ -95,6 +96,7 @@ __all__ = [
 ]
 
 COSTS = ("quadratic", "cross-entropy")
+FLOATING = ("float64", "float32", "complex128", "complex64")
 
 
 # The network: one layer, and the cost of one example
@@ -126,7 +128,7 @@ def quadratic_cost(a, y):
     """(backprop-quadratic-cost)  C_x = ½ Σ_j (y_j − a_j)²
     (j), (j) -> ()
     """
-    total = 0 * a[0]
+    total = a.dtype.type(0)
     for j in range(a.shape[0]):
         total += (y[j] - a[j]) ** 2
     return total / 2
@@ -148,7 +150,7 @@ def average_cost(a, y):
     """(backprop-cost-average)  C = Σ_n C_n / N,   C_n = ½ Σ_j (y_nj − a_nj)²
     (n j), (n j) -> ()
     """
-    total = 0 * a[0, 0]
+    total = a.dtype.type(0)
     for n in range(a.shape[0]):
         total += quadratic_cost(a[n], y[n])
     return total / a.shape[0]
@@ -245,6 +247,7 @@ def softmax_output_delta(z, y):
     """(backprop-softmax-output-delta)  δ^L_nj = softmax(z^L_n)_j − [y_n = j]
     (n j), (n) -> (n j)
     """
+    check_indices(y, z.shape[1])
     delta = softmax(z)
     for n in range(z.shape[0]):
         delta[n, y[n]] -= 1
@@ -273,7 +276,7 @@ def path_sum(jacobians, da, j):
     (m q q), (q), () -> ()
     """
     M, Q = jacobians.shape[:2]
-    total = 0 * da[0]
+    total = da.dtype.type(0)
     for path in range(Q**M):
         term, at = total * 0 + 1, j
         for m in range(M):
@@ -381,8 +384,9 @@ def as_params(flat: np.ndarray, sizes: Sequence[int]) -> Params:
         If `flat` is not such a vector or its length is not that of the sizes.
     """
     total = parameter_count(sizes)
-    if not isinstance(flat, np.ndarray) or flat.dtype.kind not in "fc":
-        raise TypeError("flat is not a NumPy array of floating-point numbers")
+    kind = shapes.array("flat", flat).dtype
+    if kind not in FLOATING or not isinstance(flat, np.ndarray) or flat.dtype != kind:
+        raise TypeError(f"flat is not a NumPy array of {', '.join(FLOATING)} numbers")
     if flat.shape != (total,) or not flat.flags.c_contiguous:
         raise ValueError(f"flat has shape {flat.shape}, expected ({total},), contiguous")
     return _views(flat, tuple(sizes))
@@ -412,7 +416,7 @@ def _like(params, dtype):
     return _views(params.flat.astype(dtype), layer_sizes(params))
 
 
-def init(sizes: Sequence[int], rng: np.random.Generator, dtype=np.float64) -> Params:
+def init(sizes: Sequence[int], rng: np.random.Generator, dtype: DTypeLike = np.float64) -> Params:
     """Draw weights with standard deviation 1/√n_{l−1}; biases start at zero.
 
     Parameters
@@ -534,7 +538,9 @@ def cost_from(params: Params, l: int, z: np.ndarray, y: ArrayLike, cost: str = "
     sizes = layer_sizes(params)
     shapes.count("l", l, least=2, most=len(sizes))
     _, y = _example(params, np.zeros(sizes[0]), y, cost)
-    z = np.asarray(z)
+    z = shapes.array("z", z)
+    if z.dtype not in FLOATING and z.dtype.kind not in "biu":
+        raise TypeError(f"z has dtype {z.dtype}, expected one of {', '.join(FLOATING)}")
     if z.shape != (sizes[l - 1],):
         raise ValueError(f"z has shape {z.shape}, expected ({sizes[l - 1]},) for layer {l}")
     params, a = _like(params, np.result_type(params.flat, z)), sigmoid(z)
@@ -656,6 +662,12 @@ def check_backprop(params, x, y, cost="quadratic", rtol=1e-7, eps=1e-5) -> float
 # The same derivatives by a graph of numbers
 
 
+def _ieee(function, *numbers):
+    """Return a value as the kernels have it, infinite or NaN where Python would raise."""
+    with np.errstate(all="ignore"):
+        return float(function(*numbers))
+
+
 class _Arithmetic:
     """What follows from addition, multiplication and 1/x."""
 
@@ -704,15 +716,25 @@ class Value(_Arithmetic):
 
     def reciprocal(self):
         """Return 1/self."""
-        return Value(1 / self.data, ((self, -1 / self.data**2),))
+        v = _ieee(np.divide, 1.0, self.data)
+        return Value(v, ((self, -v * v),))
+
+    def __pow__(self, k):
+        if not isinstance(k, Real):
+            return NotImplemented
+        k = float(k)
+        slope = k * _ieee(np.power, self.data, k - 1) if k else 0.0
+        return Value(_ieee(np.power, self.data, k), ((self, slope),))
 
     def exp(self):
         """Return e^self."""
-        return Value(exp(self.data), ((self, exp(self.data)),))
+        v = _ieee(np.exp, self.data)
+        return Value(v, ((self, v),))
 
     def log(self):
         """Return the natural logarithm."""
-        return Value(log(self.data), ((self, 1 / self.data),))
+        slope = _ieee(np.divide, 1.0, self.data)
+        return Value(_ieee(np.log, self.data), ((self, slope),))
 
 
 def _lift(x):
@@ -788,13 +810,22 @@ def network_graph(params: Params, x: ArrayLike, y: ArrayLike, cost: str = "quadr
         z.append(
             [_dot(leaves[at + j * m : at + j * m + m], a[-1], leaves[b + j]) for j in range(n)]
         )
-        a.append([1 / (1 + (-v).exp()) for v in z[-1]])
+        a.append([_sigmoid(v) for v in z[-1]])
         at = b + n
     if cost == "cross-entropy":
-        out = sum(v.exp() for v in z[-1]).log() - z[-1][y[0]]
+        c = row_shift(np.array([[v.data for v in z[-1]]]))[0]  # a constant, it cancels
+        out = sum((v - c).exp() for v in z[-1]).log() + c - z[-1][y[0]]
     else:
         out = sum((t - v) * (t - v) for t, v in zip(y, a[-1], strict=True)) * 0.5
     return Graph(out, leaves, a[1], z, a)
+
+
+def _sigmoid(v):
+    """Return 1 / (1 + e^−v), through e^v where e^−v could overflow."""
+    if v.data >= 0:
+        return 1 / (1 + (-v).exp())
+    power = v.exp()
+    return power / (1 + power)
 
 
 def _dot(weights, inputs, total):
@@ -869,7 +900,7 @@ def _plan(sizes, N, W):
     return activations, right, turned, turned + widest * N, turned + 2 * widest * N
 
 
-def workspace(sizes: Sequence[int], batch: int, dtype=np.float64) -> np.ndarray:
+def workspace(sizes: Sequence[int], batch: int, dtype: DTypeLike = np.float64) -> np.ndarray:
     """Return the memory that a fused step needs, so that no step allocates any.
 
     Parameters

@@ -21,6 +21,7 @@ Images are (n, c, h, w) where they come in and go out; fast kernels keep the cha
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ from numpy.typing import ArrayLike
 
 from dlbook.matmul import PANEL_BYTES, multiply, pack
 from dlbook.tools import shapes
+from dlbook.tools.flat import Layout, belong, fits, laid_out, step_fits
 from dlbook.tools.jit import njit, njit_fast
 from dlbook.tools.simd import aligned, any_layout
 from dlbook.tools.threads import in_threads
@@ -108,6 +110,8 @@ __all__ = [
     "winograd_lines",
     "winograd_lines_dw",
 ]
+
+Sizes = int | tuple[int, int]  # one number for both axes of an image, or one for each
 
 WORTH = 16_000_000  # multiply-adds for which it is worth to start another thread
 ONE = (1, 1)
@@ -1228,8 +1232,9 @@ def conv2d(
     Notes
     -----
     3 × 3 filters that move by one pixel, with 8 channels or more on both sides, in float32, take
-    Winograd's way: rounding is then up to 1e-5 of the largest result, and a NaN or an infinity
-    spreads to all outputs of its tiles of 4 × 4.
+    Winograd's way: rounding is then up to 5e-6 of the largest ``Σ |w x|``, which is more than the
+    result where terms cancel, and a NaN or an infinity spreads to all outputs of its tiles of
+    4 × 4.
 
     Raises
     ------
@@ -1303,7 +1308,9 @@ def _windows(x, size, stride, padding, value, axes):
     return _framed(x, padding, value), size, stride, padding, (len(x), I, J, x.shape[1])
 
 
-def max_pool2d(x, size, *, stride=None, padding=0) -> np.ndarray:
+def max_pool2d(
+    x: ArrayLike, size: Sizes, *, stride: Sizes | None = None, padding: Sizes = 0
+) -> np.ndarray:
     """Return the largest number of each window, channel by channel.
 
     Parameters
@@ -1332,10 +1339,13 @@ def max_pool2d(x, size, *, stride=None, padding=0) -> np.ndarray:
     return _first(y)
 
 
-def max_pool2d_backward(dy, x, size, *, stride=None, padding=0) -> np.ndarray:
+def max_pool2d_backward(
+    dy: ArrayLike, x: ArrayLike, size: Sizes, *, stride: Sizes | None = None, padding: Sizes = 0
+) -> np.ndarray:
     """Return the derivative of a cost by the input of `max_pool2d`.
 
-    Where several numbers of a window are largest, the first of them, row by row, gets it all.
+    Where several numbers of a window are largest, the first of them, row by row, gets it all. What
+    is around the image gets nothing, also where all numbers of a window are −∞.
 
     Parameters
     ----------
@@ -1357,6 +1367,11 @@ def max_pool2d_backward(dy, x, size, *, stride=None, padding=0) -> np.ndarray:
     x, size, stride, padding, out = _windows(x, size, stride, padding, -np.inf, axes)
     y, at, dx = np.empty(out, x.dtype), np.empty(out, np.int32), np.empty_like(x)
     pool_into(x, size, stride, y, at)
+    down, right = (
+        np.maximum(0, frame - step * np.arange(count))  # of the first pixel in each window
+        for frame, step, count in zip(padding, stride, out[1:3], strict=True)
+    )
+    np.copyto(at, (down[:, None] * size[1] + right)[..., None], where=y == -np.inf)
     pool_back_into(_errors(dy, out, x.dtype, axes), at, size, stride, dx)
     return _first(_inside(dx, padding))
 
@@ -1368,7 +1383,9 @@ def _errors(dy, out, dtype, axes):
     return np.ascontiguousarray(dy.transpose(0, 2, 3, 1))
 
 
-def avg_pool2d(x, size, *, stride=None, padding=0) -> np.ndarray:
+def avg_pool2d(
+    x: ArrayLike, size: Sizes, *, stride: Sizes | None = None, padding: Sizes = 0
+) -> np.ndarray:
     """Return the mean of each window, channel by channel; padding counts as zeros.
 
     Parameters, results and errors are those of `max_pool2d`.
@@ -1379,7 +1396,9 @@ def avg_pool2d(x, size, *, stride=None, padding=0) -> np.ndarray:
     return _first(y)
 
 
-def avg_pool2d_backward(dy, x, size, *, stride=None, padding=0) -> np.ndarray:
+def avg_pool2d_backward(
+    dy: ArrayLike, x: ArrayLike, size: Sizes, *, stride: Sizes | None = None, padding: Sizes = 0
+) -> np.ndarray:
     """Return the derivative of a cost by the input of `avg_pool2d`.
 
     Parameters, results and errors are those of `max_pool2d_backward`.
@@ -1391,7 +1410,9 @@ def avg_pool2d_backward(dy, x, size, *, stride=None, padding=0) -> np.ndarray:
     return _first(_inside(dx, padding))
 
 
-def im2col(x, size, *, stride=1, padding=0, dilation=1) -> np.ndarray:
+def im2col(
+    x: ArrayLike, size: Sizes, *, stride: Sizes = 1, padding: Sizes = 0, dilation: Sizes = 1
+) -> np.ndarray:
     """Return the patches that a filter meets, one in each row.
 
     Parameters
@@ -1456,6 +1477,7 @@ class Work(NamedTuple):
     slope: np.ndarray  # derivative by the features
     z: np.ndarray  # scores
     panels: np.ndarray
+    held: list  # for `step_fits`
 
 
 @njit_fast
@@ -1578,6 +1600,11 @@ class CNN:
             found.append(found[-1] // 2 if pooled else found[-1])
         return tuple(found)
 
+    @cached_property
+    def layout(self) -> Layout:
+        """What the parameters of this model are like."""
+        return laid_out(self._filters())
+
     def _filters(self):
         """Return parameters that are all zero."""
         places = self.sides[-1] ** 2 if self.head == "flat" else 1
@@ -1603,6 +1630,7 @@ class CNN:
         """Return images (n, side²) and labels (n,), checked and of the dtype of the parameters."""
         if not isinstance(data, tuple) or len(data) != 2:
             raise TypeError("data is not a pair of images and labels, (x, y)")
+        fits(params, self.layout)
         axes = shapes.Axes()
         return self._images(axes, data[0]), axes.labels("y", data[1], "n", self.classes)
 
@@ -1632,7 +1660,7 @@ class CNN:
         pair = (aligned((N, features), dtype) for _ in range(2))
         kept, scores = aligned((N, features), np.int64), aligned((N, self.classes), dtype)
         images = aligned((N, self.side, self.side, 1), dtype)
-        return Work(images, blocks, next(pair), kept, next(pair), scores, panels)
+        return Work(images, blocks, next(pair), kept, next(pair), scores, panels, [])
 
     def _up(self, params, x, work, move):
         """Fill the workspace from below; returns the scores."""
@@ -1671,6 +1699,7 @@ class CNN:
             Draws how far each image is moved.
         """
         x, y = batch
+        step_fits(self, params, state, grads, work.held)
         N = len(x)
         move = np.zeros((N, 2), np.int64)
         if self.shift:
@@ -1710,6 +1739,7 @@ class CNN:
         -------
         list of ndarray, shape (n, k, h, w)
         """
+        fits(params, self.layout)
         x = self._images(shapes.Axes(), x)
         work = self.workspace(len(x))
         self._up(params, x, work, np.zeros((len(x), 2), np.int64))
@@ -1717,6 +1747,7 @@ class CNN:
 
     def scores(self, params: Filters, x: np.ndarray) -> np.ndarray:
         """Return the scores (n, classes) of checked images."""
+        fits(params, self.layout)
         some, found = 256, []
         work, still = self.workspace(min(len(x), some)), np.zeros((some, 2), np.int64)
         for first in range(0, len(x), some):
@@ -1726,12 +1757,14 @@ class CNN:
 
     def layers(self, params, state, batch) -> Iterator[tuple[str, np.ndarray]]:
         """Yield the name of each layer's weights and what the layer gives, in inference."""
+        belong(self, params, state)
         for l, a in enumerate(self.maps(params, batch[0])):
             yield f"w[{l}]", a
         yield "top", self.scores(params, batch[0])
 
     def loss(self, params: Filters, state: None, batch: tuple) -> float:
         """Return the mean cross-entropy of checked data, in inference."""
+        belong(self, params, state)
         return float(softmax_cross_entropy_into(self.scores(params, batch[0]), batch[1]))
 
     def predict(self, params: Filters, state: None, x: ArrayLike) -> np.ndarray:
@@ -1750,4 +1783,5 @@ class CNN:
         -------
         ndarray of int64, shape (n,)
         """
+        belong(self, params, state)
         return np.argmax(self.scores(params, self._images(shapes.Axes(), x)), axis=1)

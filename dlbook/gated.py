@@ -185,7 +185,7 @@ def lstm_deltas(dh, gates, c, wh):
     T, J = dh.shape
     delta, dc = np.zeros_like(gates), np.zeros_like(c[0])
     for t in range(T - 1, -1, -1):
-        later = delta[t + 1] if t + 1 < T else 0 * delta[t]
+        later = delta[t + 1] if t + 1 < T else np.zeros_like(delta[t])
         for j in range(J):
             i, f = gates[t, j], gates[t, J + j]
             g, o = gates[t, 2 * J + j], gates[t, 3 * J + j]

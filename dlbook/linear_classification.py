@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlbook.tools import shapes
-from dlbook.tools.jit import njit
+from dlbook.tools import shapes, units
+from dlbook.tools.jit import check_indices, njit
 
 __all__ = [
     "Calibration",
@@ -69,7 +69,9 @@ __all__ = [
     "with_ones",
 ]
 
-TOLERANCE = 1e-10  # largest entry of a gradient at which Newton's method stops
+# What may be left of a gradient at the minimum, beside its parts, by Newton's method and by L-BFGS
+TOLERANCE, LBFGS_TOLERANCE = 1e-10, 1e-6
+EPS = np.finfo(np.float64).eps
 
 
 # Scores and margins
@@ -260,6 +262,7 @@ def perceptron_epoch(w, X, y, rate, order):
     """Update with each example once, in the given order; count the updates.
     (p), (n p), (n), (), (n) -> (p), ()
     """
+    check_indices(order, len(X))
     mistakes = 0
     for n in order:
         mistakes += y[n] * score(X[n : n + 1], w, 0)[0] <= 0
@@ -361,6 +364,7 @@ def cross_entropy(p, y):
     """(linear_classification-cross-entropy)  −1/N Σ_n log p_{n y_n}
     (n j), (n) -> ()
     """
+    check_indices(y, p.shape[1])
     total = 0.0
     for n in range(len(y)):
         total -= np.log(p[n, y[n]])
@@ -372,6 +376,7 @@ def softmax_cross_entropy(z, y):
     """(linear_classification-softmax-ce)  1/N Σ_n (log Σ_j e^(z_nj) − z_{n y_n})
     (n j), (n) -> ()
     """
+    check_indices(y, z.shape[1])
     total = log_sum_exp(z)
     for n in range(len(y)):
         total[n] -= z[n, y[n]]
@@ -383,6 +388,7 @@ def softmax_cross_entropy_gradient(z, y):
     """(linear_classification-softmax-ce-gradient)  dz_nj = (p_nj − [j = y_n]) / N
     (n j), (n) -> (n j)
     """
+    check_indices(y, z.shape[1])
     dz = softmax(z)
     for n in range(len(y)):
         dz[n, y[n]] -= 1
@@ -415,10 +421,15 @@ def binary_cross_entropy(p, y):
     """(linear_classification-binary-ce)
     −1/N Σ_n (y_n log p_n + (1 − y_n) log(1 − p_n))
     (n), (n) -> ()
+
+    A term whose factor is 0 is 0. Probabilities as labels are taken too.
     """
     total = 0.0
     for n in range(len(y)):
-        total -= np.log(p[n]) if y[n] == 1 else np.log(1 - p[n])
+        if y[n] != 0:
+            total -= y[n] * np.log(p[n])
+        if y[n] != 1:
+            total -= (1 - y[n]) * np.log(1 - p[n])
     return total / len(y)
 
 
@@ -607,7 +618,8 @@ def logistic_regression(X: ArrayLike, y: ArrayLike, l2: float, *, steps: int = 1
         For inputs that are not finite or do not fit, labels other than −1 and +1, a single
         class, or a strength that is not positive.
     RuntimeError
-        If no gradient below 1e-10 was reached.
+        If of the parts of some entry of the gradient, which cancel at the minimum, more than 1e-10
+        was left, and more than rounding leaves.
     """
     axes = shapes.Axes()
     X, y = axes.floats("X", X, "n p").astype(np.float64), _both_signs(axes, y)
@@ -615,14 +627,38 @@ def logistic_regression(X: ArrayLike, y: ArrayLike, l2: float, *, steps: int = 1
     theta = np.zeros(axes["p"] + 1)
     cost = logistic_cost(X, y, theta[:-1], theta[-1], l2)
     for step in range(steps + 1):
-        g = np.append(*logistic_gradient(X, y, theta[:-1], theta[-1], l2))
-        slope = np.max(np.abs(g))
-        if slope <= TOLERANCE:
-            return Fit(theta[:-1], theta[-1], float(cost), float(slope), step)
-        move = np.linalg.solve(logistic_hessian(X, theta[:-1], theta[-1], l2), g)
+        w, b = theta[:-1], theta[-1]
+        g, H = np.append(*logistic_gradient(X, y, w, b, l2)), logistic_hessian(X, w, b, l2)
+        unit = np.sqrt(np.diagonal(H))
+        unit = np.where(unit > 0, unit, 1)
+        dz = np.abs(logistic_slope(margins(score(X, w, b), y))) / len(y)
+        parts = np.append(np.abs(X.T) @ dz + l2 * np.abs(w), dz.sum())
+        left = _left(g / unit, parts / unit, TOLERANCE, 100 * EPS)
+        if left <= max(TOLERANCE, _rounding(X, w)):
+            return Fit(w, b, float(cost), float(np.max(np.abs(g))), step)
+        move = np.linalg.lstsq(H / unit / unit[:, None], g / unit, rcond=None)[0] / unit
         theta, cost = _downhill(X, y, theta, move, l2, cost)
-    raise RuntimeError(
-        f"the gradient is still {slope:.1e} after {steps} Newton steps; "
+    raise RuntimeError(_unfinished(left, steps, "Newton steps"))
+
+
+def _left(gradient, parts, tolerance, rounding):
+    """Return the largest entry of a gradient, each beside the sum of the sizes of its parts.
+
+    At the minimum the parts of each entry cancel. What is left of them has no unit, so that it is
+    the same for inputs in metres and in millimetres. Within the tolerance is also what `rounding`
+    says that a method cannot see beside the largest parts.
+    """
+    return np.max(np.abs(gradient) / (parts + rounding / tolerance * parts.max()))
+
+
+def _rounding(X, W):
+    """Return what rounding leaves of a gradient: scores are sums of terms that may cancel."""
+    return 100 * EPS * np.max(np.abs(X) @ np.abs(W.T))
+
+
+def _unfinished(left, steps, what):
+    return (
+        f"the gradient is still {left:.1e} of its parts after {steps} {what}; "
         "standardise X or raise l2 or steps"
     )
 
@@ -659,7 +695,8 @@ def softmax_regression(X: ArrayLike, y: ArrayLike, l2: float, *, steps: int = 50
         For inputs that are not finite or do not fit, labels that are not 0 … J−1, a single
         class, or a strength that is not positive.
     RuntimeError
-        If no gradient below 1e-6 was reached.
+        If of the parts of some entry of the gradient, which cancel at the minimum, more than 1e-6
+        was left, and more than rounding leaves.
     """
     from scipy.optimize import minimize
 
@@ -667,27 +704,35 @@ def softmax_regression(X: ArrayLike, y: ArrayLike, l2: float, *, steps: int = 50
     X = axes.floats("X", X, "n p").astype(np.float64)
     y, J = _all_classes(axes, y)
     l2, steps = shapes.number("l2", l2, above=0), shapes.count("steps", steps)
+    unit = units.powers(X, axis=0)  # of each column, a power of two
+    A, penalty = np.ldexp(X, -unit), np.ldexp(l2, -2 * unit)
     parts = lambda theta: (theta[:-J].reshape(J, axes["p"]), theta[-J:])
 
     def cost_and_gradient(theta):
         W, b = parts(theta)
-        dW, db = softmax_gradient(X, y, W, b, l2)
-        return softmax_cost(X, y, W, b, l2), np.concatenate((dW.ravel(), db))
+        dW, db = softmax_gradient(A, y, W, b, 0.0)
+        cost = softmax_cost(A, y, W, b, 0.0) + np.sum(penalty * W * W) / 2
+        return cost, np.concatenate(((dW + penalty * W).ravel(), db))
 
-    found = minimize(
-        cost_and_gradient,
-        np.zeros(J * (axes["p"] + 1)),
-        jac=True,
-        method="L-BFGS-B",
-        options={"maxiter": steps, "maxfun": 2 * steps, "gtol": 1e-9, "ftol": 0, "maxcor": 20},
-    )
-    slope = np.max(np.abs(found.jac))
-    if slope > 1e-6:
-        raise RuntimeError(
-            f"the gradient is still {slope:.1e} after {found.nit} steps; "
-            "standardise X or raise l2 or steps"
+    theta, taken = np.zeros(J * (axes["p"] + 1)), 0
+    for least in (1e-9, 1e-12, 1e-15):
+        options = {"maxiter": steps - taken, "maxfun": 2 * steps, "ftol": 0, "maxcor": 20}
+        found = minimize(
+            cost_and_gradient, theta, jac=True, method="L-BFGS-B", options=options | {"gtol": least}
         )
-    return Fit(*parts(found.x), float(found.fun), float(slope), int(found.nit))
+        theta, taken = found.x, taken + int(found.nit)
+        W, b = parts(theta)
+        dz = np.abs(softmax_cross_entropy_gradient(scores(A, W, b), y))
+        sizes = (dz.T @ np.abs(A) + penalty * np.abs(W)).ravel()
+        sizes = np.concatenate((sizes, dz.sum(axis=0)))
+        left = _left(found.jac, sizes, LBFGS_TOLERANCE, np.sqrt(EPS))  # it compares costs
+        if left <= max(LBFGS_TOLERANCE, _rounding(A, W)):
+            dW, db = parts(found.jac)
+            slope = max(np.abs(np.ldexp(dW, unit)).max(), np.abs(db).max())
+            return Fit(np.ldexp(W, -unit), b, float(found.fun), float(slope), taken)
+        if taken >= steps:
+            break
+    raise RuntimeError(_unfinished(left, taken, "steps"))
 
 
 def one_vs_rest(X: ArrayLike, y: ArrayLike, l2: float) -> Fit:
@@ -789,12 +834,20 @@ def standardize(train: ArrayLike, *others: ArrayLike) -> tuple[np.ndarray, ...]:
     axes = shapes.Axes()
     train = axes.floats("train", train, "n p")
     others = [shapes.Axes(p=axes["p"]).floats("others", part, "m p") for part in others]
-    with np.errstate(over="ignore"):
-        mean, spread = train.mean(axis=0), train.std(axis=0)
-    if not np.isfinite(spread).all():
-        raise ValueError("train holds numbers so large that their squares overflow: rescale it")
+    first = train[0].astype(np.float64)
+    with np.errstate(over="ignore"):  # differences, so that nothing is rounded that is constant
+        away = [part - first for part in (train, *others)]
+    if not np.isfinite(away[0]).all():
+        raise ValueError("train holds numbers so large that their differences overflow: rescale it")
+    unit = units.powers(away[0], axis=0)  # a power of two: squares do not vanish
+    away = [np.ldexp(part, -unit) for part in away]
+    mean = away[0].mean(axis=0)
+    spread = np.sqrt(np.mean((away[0] - mean) ** 2, axis=0))
     spread[spread == 0] = 1
-    return tuple((part - mean) / spread for part in (train, *others))
+    return tuple(
+        ((a - mean) / spread).astype(part.dtype)
+        for a, part in zip(away, (train, *others), strict=True)
+    )
 
 
 class Calibration(NamedTuple):

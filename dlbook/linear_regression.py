@@ -21,8 +21,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlbook.tools import shapes
-from dlbook.tools.jit import njit
+from dlbook.tools import shapes, units
+from dlbook.tools.jit import check_indices, njit
 
 __all__ = [
     "METHODS",
@@ -504,6 +504,7 @@ def one_hot(labels, levels):
     """(linear_regression-dummy)  D_nk = 1 if g_n = k, else 0
     (n), () -> (n k)
     """
+    check_indices(labels, levels)
     D = np.zeros((len(labels), levels))
     for n in range(len(labels)):
         D[n, labels[n]] = 1
@@ -656,50 +657,62 @@ def least_squares(X: ArrayLike, y: ArrayLike, method: str = "qr") -> Fit:
     Returns
     -------
     Fit
+        In the dtype of X and y; everything is computed in float64.
 
     Raises
     ------
     ValueError
-        For a wrong shape, NaN or infinity, numbers whose squares overflow, and, unless the method
-        is "minimum-norm", for dependent columns; the message names the first one.
+        For a wrong shape, NaN or infinity, numbers whose squares overflow or so small that the
+        coefficients do, and, unless the method is "minimum-norm", for dependent columns; the
+        message names the first one.
 
     Examples
     --------
     >>> least_squares(design_matrix([0, 1, 2]), [1, 1, 4]).beta.round(12)
     array([0.5, 1.5])
     """
-    X, y = _data(X, y)
+    X, y, dtype = _data(X, y)
     shapes.choice("method", method, METHODS)
+    # One unit for all columns where the shortest solution is asked for, or it would be another one
+    columns, unit = units.powers(X, axis=None if method == "minimum-norm" else 0), units.powers(y)
+    A, b = np.ldexp(X, -columns), np.ldexp(y, -unit)
     if method == "minimum-norm":
-        U, d, V = _singular(X)
-        beta, Q, S = minimum_norm(U, d, V, y), U, np.ascontiguousarray(V / d)
+        U, d, V = _singular(A, dtype)
+        beta, Q, S = minimum_norm(U, d, V, b), U, np.ascontiguousarray(V / d)
     elif method == "cholesky":
-        _enough_rows(X)
-        L = cholesky(gram(X))
-        _independent(X, np.diagonal(L), power=2)
-        beta = solve_upper(L.T, solve_lower(L, moments(X, y)))
+        _enough_rows(A)
+        L = cholesky(gram(A))
+        _independent(A, np.diagonal(L), 2, dtype)
+        beta = solve_upper(L.T, solve_lower(L, moments(A, b)))
         S = inverse_upper(L.T)
-        Q = np.ascontiguousarray(X @ S)
+        Q = np.ascontiguousarray(A @ S)
     else:
-        _enough_rows(X)
-        Q, R = householder_qr(X)
-        _independent(X, np.diagonal(R), power=1)
-        beta, S = qr_solution(Q, R, y), inverse_upper(R)
-    fitted, e = predict(X, beta), residuals(X, y, beta)
-    return Fit(beta, fitted, e, float(rss(X, y, beta)), S.shape[1], leverages(Q), S)
+        _enough_rows(A)
+        Q, R = householder_qr(A)
+        _independent(A, np.diagonal(R), 1, dtype)
+        beta, S = qr_solution(Q, R, b), inverse_upper(R)
+    with np.errstate(over="ignore"):
+        beta, S = np.ldexp(beta, unit - columns), np.ldexp(S.T, -columns).T
+        arrays = predict(X, beta), residuals(X, y, beta), leverages(Q), S
+        fitted, e, h, root = (part.astype(dtype, order="C") for part in arrays)
+        found = beta.astype(dtype)
+    if not np.isfinite(np.column_stack((found, root))).all():
+        p = np.flatnonzero(~np.isfinite(np.column_stack((found, root))).all(axis=1))[0]
+        raise ValueError(f"column {p} of X is so small that its coefficient overflows: rescale it")
+    return Fit(found, fitted, e, float(rss(X, y, beta)), S.shape[1], h, root)
 
 
 def _data(X, y):
-    """Return X and y in one dtype, or say which numbers are too large to be squared."""
+    """Return X and y in float64 and the dtype they came in, or say what is too large to be squared."""
     axes = shapes.Axes()
     X, y = axes.floats("X", X, "n p"), axes.floats("y", y, "n")
     dtype = np.result_type(X, y)
-    X, y = X.astype(dtype), y.astype(dtype)
+    X, y = X.astype(np.float64), y.astype(np.float64)
     for name, norms in (("column {} of X", column_norms(X)), ("y", column_norms(y[:, None]))):
         if not np.isfinite(norms).all():
             what = name.format(np.flatnonzero(~np.isfinite(norms))[0])
             raise ValueError(f"{what} is so large that its squares overflow: rescale it")
-    return X, y
+    return X, y, dtype
 
 
 def _enough_rows(X):
@@ -712,11 +725,16 @@ def _enough_rows(X):
         )
 
 
-def _independent(X, pivots, power):
-    """Refuse a column whose sine to the columns before it, |pivot| / ‖column‖, is rounding."""
-    norms = column_norms(X)
-    smallest = 10 * max(X.shape) * np.finfo(X.dtype).eps
-    bad = ~((np.abs(pivots) > 0) & (np.abs(pivots) ** power > smallest * norms**power))
+def _independent(X, pivots, power, dtype):
+    """Refuse a column whose sine to the columns before it, |pivot| / ‖column‖, is rounding.
+
+    Rounded are the numbers of X, which came in `dtype`, and the sums over its N rows, in float64:
+    their errors partly cancel, so that they grow as √N.
+    """
+    N, P = X.shape
+    sums = 10 * P * np.sqrt(N) * np.finfo(np.float64).eps
+    smallest = max(10 * np.finfo(dtype).eps, sums ** (1 / power))
+    bad = ~((np.abs(pivots) > 0) & (np.abs(pivots) > smallest * column_norms(X)))
     if bad.any():
         raise ValueError(
             f"column {np.flatnonzero(bad)[0]} of X (counted from 0) is zero or depends on the "
@@ -724,10 +742,11 @@ def _independent(X, pivots, power):
         )
 
 
-def _singular(X):
-    """Return U, d, V of the singular values that are not rounding."""
+def _singular(X, dtype):
+    """Return U, d, V of the singular values that are not rounding, of X or of what became it."""
     U, d, Vt = np.linalg.svd(X, full_matrices=False)
-    keep = d > max(X.shape) * np.finfo(X.dtype).eps * d[0]
+    rounding = max(2 * np.finfo(dtype).eps, max(X.shape) * np.finfo(np.float64).eps)
+    keep = d > rounding * d[0]
     return np.ascontiguousarray(U[:, keep]), d[keep], np.ascontiguousarray(Vt[keep].T)
 
 
@@ -762,7 +781,8 @@ def coefficient_table(fit: Fit, level: float = 0.95) -> Coefficients:
     Raises
     ------
     ValueError
-        Where no variance can be estimated, or the coefficients are not unique.
+        Where no variance can be estimated, since there are no more examples than columns or no
+        residuals, or where the coefficients are not unique.
     """
     from scipy import stats
 
@@ -775,9 +795,13 @@ def coefficient_table(fit: Fit, level: float = 0.95) -> Coefficients:
             f"the columns of X are dependent (rank {fit.rank} of {len(fit.beta)}): single "
             "coefficients cannot be told from the data, so they have no interval"
         )
-    variance = residual_variance(fit.residuals, fit.rank)
-    se = standard_errors(fit.root, variance)
-    t = t_statistics(fit.beta, fit.root, variance)
+    if not fit.residuals.any():
+        raise ValueError("the model leaves no residuals: there is nothing to tell the errors from")
+    unit, rows = units.powers(fit.residuals), units.powers(fit.root, axis=1)
+    variance = residual_variance(np.ldexp(fit.residuals, -unit), fit.rank)
+    root = np.ldexp(fit.root, -rows[:, None])
+    se = np.ldexp(standard_errors(root, variance), rows + unit)
+    t = t_statistics(np.ldexp(fit.beta, -(rows + unit)), root, variance)
     p = 2 * stats.t.sf(np.abs(t), free)
     ends = intervals(fit.beta, se, float(stats.t.ppf((1 + level) / 2, free)))
     return Coefficients(fit.beta, se, t, p, *ends)
@@ -820,19 +844,22 @@ def f_test(X: ArrayLike, y: ArrayLike, group: Sequence[int]) -> FTest:
     ------
     ValueError
         For a group that is empty, repeats a column or names one that X has not, for dependent
-        columns, and where N ≤ P.
+        columns, where N ≤ P, and where the smaller model leaves no residuals.
     """
     from scipy import stats
 
-    X, y = _data(X, y)
+    X, y, dtype = _data(X, y)
     N, P = X.shape
     group = shapes.Axes().labels("group", group, "k", P)
     if len(set(group.tolist())) < len(group):
         raise ValueError(f"group is {group.tolist()}: it names a column twice")
     free = _degrees_of_freedom(N, P)
     rest = np.setdiff1d(np.arange(P), group)
+    X, y = X.astype(dtype), np.ldexp(y, -units.powers(y)).astype(dtype)
     large = least_squares(X, y).rss
     small = least_squares(X[:, rest], y).rss if len(rest) else float(y @ y)
+    if small == 0:
+        raise ValueError("the smaller model leaves no residuals: there is nothing to explain")
     f = float(f_statistic(small, large, len(group), free))
     return FTest(f, len(group), free, float(stats.f.sf(f, len(group), free)))
 
@@ -883,11 +910,23 @@ def rate_limit(X: ArrayLike) -> float:
     -------
     float
         Gradient descent on RSS/N converges from every start if and only if 0 < η < η*.
+
+    Raises
+    ------
+    ValueError
+        For an X that is zero, and for one so small or so large that the limit is no number.
     """
-    X = shapes.Axes().floats("X", X, "n p")
+    X = shapes.Axes().floats("X", X, "n p").astype(np.float64)
     if not X.any():
         raise ValueError("X is zero: the cost is flat, no step moves beta")
-    return float((np.sqrt(len(X)) / np.linalg.norm(X, 2)) ** 2)
+    unit = units.powers(X)
+    found = float((np.sqrt(len(X)) / np.linalg.norm(np.ldexp(X, -unit), 2)) ** 2)
+    with np.errstate(over="ignore", under="ignore"):
+        limit = float(np.ldexp(found, -2 * unit))
+    if not 0 < limit < np.inf:
+        what = "small" if limit else "large"
+        raise ValueError(f"X is so {what} that no floating-point number is the limit: rescale it")
+    return limit
 
 
 def eigen_path(
@@ -922,9 +961,9 @@ def eigen_path(
     steps = shapes.count("steps", steps, least=0)
     best = least_squares(X, y, method="minimum-norm").beta
     beta = shapes.Axes(p=len(best)).floats("beta", beta, "p")
-    X = np.asarray(X, dtype=best.dtype)
+    X = np.asarray(X, dtype=np.float64)
     lam, V = np.linalg.eigh(2 * X.T @ X / len(X))
-    return best + V @ ((1 - rate * lam) ** steps * (V.T @ (beta - best)))
+    return (best + V @ ((1 - rate * lam) ** steps * (V.T @ (beta - best)))).astype(best.dtype)
 
 
 # What it costs

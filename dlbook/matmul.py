@@ -19,7 +19,7 @@ fetches at once, several numbers long.
 
 import numpy as np
 from numba import prange
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from dlbook.tools import shapes, simd
 from dlbook.tools.jit import njit, njit_fast
@@ -435,7 +435,7 @@ BLOCK = 20 * ROWS  # rows of a that stay in the second cache
 DEPTH = 512  # depth of a block that is copied
 
 
-def panels(K: int, N: int, dtype=np.float32) -> np.ndarray:
+def panels(K: int, N: int, dtype: DTypeLike = np.float32) -> np.ndarray:
     """Return the workspace that holds a matrix of K rows and N columns in packed form.
 
     Parameters
@@ -627,7 +627,7 @@ def packed_product(a: ArrayLike, b: ArrayLike) -> np.ndarray:
     Raises
     ------
     TypeError, ValueError
-        If they are no matrices of floating-point numbers, of different dtypes, or do not fit.
+        If they are not matrices of floating-point numbers of one dtype, or do not fit together.
     """
     axes = shapes.Axes()
     a, b = axes.floats("a", a, "i k", finite=False), axes.floats("b", b, "k j", finite=False)
@@ -660,7 +660,7 @@ def squared_distances(x: ArrayLike, y: ArrayLike) -> np.ndarray:
     Raises
     ------
     TypeError, ValueError
-        If they are no matrices of floating-point numbers, of different dtypes, or do not fit.
+        If they are not matrices of floating-point numbers of one dtype, or do not fit together.
     """
     axes = shapes.Axes()
     x, y = axes.floats("x", x, "i k", finite=False), axes.floats("y", y, "j k", finite=False)
@@ -715,7 +715,7 @@ def fetched(
     Raises
     ------
     ValueError, TypeError
-        For an order that is no permutation, another factor, or a count that is not positive.
+        If the order is not a permutation, the factor another one, or a count not positive.
     """
     if not isinstance(order, str) or sorted(order) != ["i", "j", "k"]:
         raise ValueError(f"order is {shapes.shown(order)}, expected a permutation of 'ijk'")

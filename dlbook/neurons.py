@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dlbook.linear_classification import sigmoid, sigmoid_prime
-from dlbook.tools import shapes
+from dlbook.tools import shapes, units
 from dlbook.tools.jit import njit
 
 __all__ = [
@@ -376,7 +376,7 @@ def dense(
     Raises
     ------
     ValueError, TypeError
-        Where shapes do not fit, an array is empty or not of real numbers, or g is no function.
+        Where shapes do not fit, an array is empty or not of real numbers, or g is not a function.
     """
     axes = shapes.Axes()
     a = axes.floats("a", a, "n k", finite=False)
@@ -510,11 +510,12 @@ def separating_perceptron(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, float
     axes = shapes.Axes()
     x = axes.floats("x", x, "n k").astype(np.float64)
     side = 2 * axes.labels("y", y, "n", 2) - 1
-    rows = -side[:, None] * np.column_stack((x, np.ones(len(x))))
+    unit = units.powers(x, axis=0)  # the solver's tolerances are those of numbers near one
+    rows = -side[:, None] * np.column_stack((np.ldexp(x, -unit), np.ones(len(x))))
     found = linprog(np.zeros(rows.shape[1]), rows, -np.ones(len(x)), bounds=(None, None))
     if found.status not in (0, 2):
         raise RuntimeError(f"the linear program was not decided: {found.message}")
-    return (found.x[:-1], float(found.x[-1])) if found.status == 0 else None
+    return (np.ldexp(found.x[:-1], -unit), float(found.x[-1])) if found.status == 0 else None
 
 
 # What one hidden layer can approximate

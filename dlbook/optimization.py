@@ -35,7 +35,7 @@ from numba import prange
 from numpy.typing import ArrayLike
 
 from dlbook.tools import shapes
-from dlbook.tools.jit import njit
+from dlbook.tools.jit import check_indices, njit
 
 __all__ = [
     "OPTIMIZERS",
@@ -334,6 +334,7 @@ def minibatch_gradient(grads, batch):
     """(optimization-sgd)  ĝ_p = 1/B Σ_{n in batch} g_np
     (n p), (b) -> (p)
     """
+    check_indices(batch, len(grads))
     total = np.zeros_like(grads[0])
     for n in batch:
         for p in range(grads.shape[1]):
@@ -383,7 +384,7 @@ def quadratic_rate(lam, rate):
     """(optimization-quadratic-rate)  max_p |1 − η λ_p|
     (p), () -> ()
     """
-    most = 0 * lam[0]
+    most = lam.dtype.type(0)
     for v in lam:
         most = max(most, abs(1 - rate * v))
     return most
@@ -1038,7 +1039,7 @@ def trajectory(
     Raises
     ------
     ValueError, TypeError
-        For a start that is not finite, no optimizer, or a gradient of another shape.
+        If the start is not finite, the optimizer is not one, or a gradient has another shape.
     """
     axes = shapes.Axes()
     start = axes.floats("start", start, "p")

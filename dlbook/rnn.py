@@ -20,6 +20,7 @@ and from state to scores, b and by biases, o scores, y targets, delta = ∂C/∂
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any, ClassVar, NamedTuple
 
@@ -30,8 +31,8 @@ from dlbook.matmul import DEPTH, PANEL_BYTES, multiply, multiply_parallel, pack,
 from dlbook.optimization import Optimizer
 from dlbook.tools import shapes
 from dlbook.tools.elementary import decay, hyperbolic_tangent
-from dlbook.tools.flat import like
-from dlbook.tools.jit import njit, njit_fast
+from dlbook.tools.flat import Layout, belong, fits, laid_out, like, step_fits
+from dlbook.tools.jit import check_indices, njit, njit_fast
 from dlbook.tools.simd import aligned, largest
 from dlbook.training import clip, cut_up, dense_input_into, dense_into, xavier
 
@@ -125,9 +126,10 @@ def total_loss(o, y):
     """(rnn-total-loss)  C = Σ_t C_t,   C_t = log Σ_v exp(o_tv) − o_t,y_t
     (t v), (t) -> ()
     """
-    total = 0 * o[0, 0]
+    check_indices(y, o.shape[1])
+    total = o.dtype.type(0)
     for t in range(o.shape[0]):
-        most, parts = o[t].real.max(), 0 * o[0, 0]
+        most, parts = o[t].real.max(), o.dtype.type(0)
         for v in range(o.shape[1]):
             parts += np.exp(o[t, v] - most)
         total += most + np.log(parts) - o[t, y[t]]
@@ -142,9 +144,10 @@ def output_deltas(o, y):
     """∂C/∂o_tv = softmax(o_t)_v − [y_t = v]
     (t v), (t) -> (t v)
     """
+    check_indices(y, o.shape[1])
     delta = np.empty_like(o)
     for t in range(o.shape[0]):
-        most, parts = o[t].max(), 0 * o[0, 0]
+        most, parts = o[t].max(), o.dtype.type(0)
         for v in range(o.shape[1]):
             delta[t, v] = np.exp(o[t, v] - most)
             parts += delta[t, v]
@@ -273,7 +276,7 @@ def clipped_step(theta, g, rate, limit):
     """(rnn-clip)  θ_p ← θ_p − η g_p min(1, τ / ‖g‖)
     (p), (p), (), () -> (p)
     """
-    square = 0 * g[0]
+    square = g.dtype.type(0)
     for p in range(g.shape[0]):
         square += g[p] ** 2
     norm, new = np.sqrt(square), theta.copy()
@@ -295,7 +298,7 @@ def sample_symbol(o, u, temperature):
     """(rnn-sample)  the first v with Σ_{w ≤ v} exp(o_w / τ) > u Σ_w exp(o_w / τ)
     (v), (), () -> ()
     """
-    most, total, below = o.max(), 0 * o[0], 0 * o[0]
+    most, total, below = o.max(), o.dtype.type(0), o.dtype.type(0)
     for v in range(o.shape[0]):
         total += np.exp((o[v] - most) / temperature)
     for v in range(o.shape[0]):
@@ -572,6 +575,7 @@ class Work:
 
     def __init__(self, dtype):
         self.dtype = np.dtype(dtype)
+        self.held = []  # for `step_fits`
         self._found, self._rooms = {}, {}
 
     def array(self, name, *shape) -> np.ndarray:
@@ -719,7 +723,7 @@ class RNN:
             if getattr(self, name) is not None:
                 shapes.count(name, getattr(self, name))
         if self.cut is not None and self.keep is not None:
-            raise ValueError("cut and keep are given, and a gradient that is cut needs no keeping")
+            raise ValueError("cut and keep are both given; a gradient that is cut needs no keeping")
 
     # What a network of other cells, or of layers joined otherwise, has instead
 
@@ -756,6 +760,11 @@ class RNN:
         dstart[-1][at] += part
 
     # Parameters, data, memory
+
+    @cached_property
+    def layout(self) -> Layout:
+        """What the parameters of this model are like."""
+        return laid_out(self._params())
 
     def _params(self):
         """Return parameters that are all zero."""
@@ -801,6 +810,7 @@ class RNN:
         """
         if not isinstance(data, tuple) or len(data) not in (2, 3):
             raise TypeError("data is not a tuple (x, y) or (x, y, lengths)")
+        fits(params, self.layout)
         axes = shapes.Axes()
         x, lengths, beyond = self._sequences(axes, data[0], data[2] if len(data) == 3 else None)
         y = shapes.array("y", data[1])
@@ -808,7 +818,8 @@ class RNN:
             if not lengths.any():
                 raise ValueError("lengths are all 0: there is no step to learn from")
             if y.shape[:2] == beyond.shape:
-                y = np.where(beyond.reshape(beyond.shape + (1,) * (y.ndim - 2)), 0, y)
+                y = y.copy()
+                y[beyond] = 0
         letters = "n t" if self.reads == "each" else "n"
         if self.cost == "cross-entropy":
             y = axes.labels("y", y, letters, self.outputs)
@@ -834,7 +845,8 @@ class RNN:
         lengths = axes.labels("lengths", lengths, "n", T + 1)
         beyond = np.arange(T) >= lengths[:, None]
         if beyond.any():
-            x = np.where(beyond if self.symbols else beyond[..., None], 0, x)
+            x = x.copy()
+            x[beyond] = 0
         if self.symbols:
             return axes.labels("x", x, letters, self.inputs), lengths, beyond
         return axes.floats("x", x, letters).astype(self.dtype), lengths, beyond
@@ -974,6 +986,7 @@ class RNN:
 
     def loss_and_grad(self, params, state, batch, grads, work, rng=None) -> float:
         """Return the mean loss of a batch and fill `grads`; see `check` for the batch."""
+        fits(state, None, "state")
         start = self._zeros(len(batch[2]))
         return self.through_time(params, batch, start, grads, work)[0]
 
@@ -998,6 +1011,7 @@ class RNN:
             For each layer, the sequences in the order of the batch; dstart is None where errors
             were cut on their way.
         """
+        step_fits(self, params, None, grads, work.held)
         rows = arrange(batch[2], batch[0].shape[1])
         x, y, share = self._arranged(batch, rows)
         T, order = len(rows.counts), rows.order
@@ -1072,6 +1086,7 @@ class RNN:
         -------
         Outcome
         """
+        fits(params, self.layout)
         x, lengths, _ = self._sequences(shapes.Axes(), x, lengths)
         if start is None:
             start = self._zeros(len(x))
@@ -1117,6 +1132,7 @@ class RNN:
 
     def layers(self, params, state, batch) -> Iterator[tuple[str, np.ndarray]]:
         """Yield the name of each layer's weights and what the layer gives."""
+        belong(self, params, state)
         x, _, lengths = batch
         rows, work = arrange(lengths, x.shape[1]), Work(self.dtype)
         x = self._arranged(batch, rows)[0]
@@ -1127,6 +1143,7 @@ class RNN:
 
     def loss(self, params: Params, state: None, batch: tuple) -> float:
         """Return the mean loss of checked data."""
+        belong(self, params, state)
         o, y, share = self._read_out(params, batch)
         kernel = cross_entropy_rows if self.cost == "cross-entropy" else square_rows
         return float(kernel(o, y, share))
@@ -1150,6 +1167,7 @@ class RNN:
         ndarray, shape (n, t) or (n,) of int64, or (n, t, v) or (n, v)
             Behind the end of a sequence classes are −1 and numbers 0.
         """
+        belong(self, params, state)
         found, x = self.run(params, x, lengths), shapes.array("x", x)
         if self.reads == "last":
             top = self._seen_at(found.last, slice(None))
@@ -1197,6 +1215,7 @@ class RNN:
         """
         if not self.symbols or self.inputs != self.outputs or self.cost != "cross-entropy":
             raise ValueError("sampling needs a network that reads and predicts the same symbols")
+        fits(params, self.layout)
         prompt = shapes.Axes().labels("prompt", prompt, "t", self.inputs)
         length = shapes.count("length", length, least=0)
         temperature = shapes.number("temperature", temperature, above=0)
@@ -1237,7 +1256,7 @@ class Alphabet:
     Raises
     ------
     ValueError
-        If there is none, one occurs twice, or the unknown is not among them.
+        If there is none, one occurs twice, or the unknown is not one of them.
     """
 
     symbols: str
@@ -1250,8 +1269,10 @@ class Alphabet:
         if len(set(self.symbols)) != len(self.symbols):
             twice = next(c for c in self.symbols if self.symbols.count(c) > 1)
             raise ValueError(f"symbols hold {twice!r} twice")
-        if self.unknown is not None and self.unknown not in self.symbols:
-            raise ValueError(f"unknown is {self.unknown!r}, which is not among the symbols")
+        if self.unknown is not None and self.unknown not in tuple(self.symbols):
+            raise ValueError(
+                f"unknown is {shapes.shown(self.unknown)}, which is not one of the symbols"
+            )
 
     @classmethod
     def of(cls, text: str, least: int = 1, unknown: str | None = None) -> "Alphabet":
@@ -1265,6 +1286,12 @@ class Alphabet:
             Occurrences.
         unknown : str, optional
             A character to stand for all others; it is added.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `text` is not a string, `least` is not a whole number from 1 on, or `unknown` is not
+            one character.
         """
         if not isinstance(text, str):
             raise TypeError(f"text is {type(text).__name__}, expected str")
@@ -1272,6 +1299,8 @@ class Alphabet:
         for character in text:
             counts[character] = counts.get(character, 0) + 1
         kept = {c for c, count in counts.items() if count >= least}
+        if unknown is not None and not (isinstance(unknown, str) and len(unknown) == 1):
+            raise ValueError(f"unknown is {shapes.shown(unknown)}, expected one character")
         return cls("".join(sorted(kept | ({unknown} if unknown else set()))), unknown)
 
     def __len__(self):
@@ -1291,7 +1320,7 @@ class Alphabet:
         if None in found:
             at = found.index(None)
             raise ValueError(
-                f"text holds {text[at]!r} at place {at}, which is none of the {len(self)} symbols"
+                f"text holds {text[at]!r} at place {at}, which is not one of the {len(self)} symbols"
             )
         return np.array(found, np.int64)
 
@@ -1303,7 +1332,7 @@ class Alphabet:
         ValueError
             For a number that no symbol has.
         """
-        numbers = np.asarray(numbers)
+        numbers = shapes.array("numbers", numbers)
         if numbers.size:
             numbers = shapes.Axes().labels("numbers", numbers, "t", len(self))
         return "".join(self.symbols[k] for k in numbers)

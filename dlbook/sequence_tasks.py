@@ -46,6 +46,7 @@ from dlbook.rnn import (
 )
 from dlbook.rnn import Params as Cells
 from dlbook.tools import shapes
+from dlbook.tools.flat import Layout, belong, fits, laid_out, step_fits
 from dlbook.tools.jit import njit
 from dlbook.training import cut_up, dense_input_into, dense_into, xavier
 
@@ -91,7 +92,7 @@ def summed_loss(o, y, lengths):
     """(sequence_tasks-summed-loss)  C = Σ_n Σ_{t ≤ T_n} −log softmax(o_nt)[y_nt]
     (n t v), (n t), (n) -> ()
     """
-    total = 0 * o[0, 0, 0]
+    total = o.dtype.type(0)
     for n in range(o.shape[0]):
         if lengths[n] > 0:
             total += total_loss(o[n, : lengths[n]], y[n, : lengths[n]])
@@ -321,6 +322,11 @@ class EncoderDecoder:
 
     # Parameters, data, memory
 
+    @cached_property
+    def layout(self) -> Layout:
+        """What the parameters of this model are like."""
+        return laid_out(self._params())
+
     def _params(self):
         """Return parameters that are all zero."""
         layers = []
@@ -370,6 +376,7 @@ class EncoderDecoder:
         """
         if not isinstance(data, tuple) or len(data) != 4:
             raise TypeError("data is not a tuple (x, y, lengths, ends)")
+        fits(params, self.layout)
         axes = shapes.Axes()
         x, lengths, _ = self.reader._sequences(axes, data[0], data[2])
         y = shapes.array("y", data[1])
@@ -378,7 +385,8 @@ class EncoderDecoder:
         ends = axes.labels("ends", data[3], "n", y.shape[1] + 1, least=1)
         beyond = np.arange(y.shape[1]) >= ends[:, None]
         if y.shape == beyond.shape:
-            y = np.where(beyond, self.end, y)
+            y = y.copy()
+            y[beyond] = self.end
         y = axes.labels("y", y, "n u", self.outputs)
         wrong = y[np.arange(len(y)), ends - 1] != self.end
         if wrong.any():
@@ -439,6 +447,7 @@ class EncoderDecoder:
 
     def loss_and_grad(self, params, state, batch, grads, work, rng=None) -> float:
         """Return the mean loss of a symbol to be written and fill `grads`; for batches see `check`."""
+        step_fits(self, params, state, grads, work.encoder.held)
         spans, (symbols, h), (read, d), seen, y = self._up(params, batch, work)
         N, R, mine = len(batch[0]), len(y), work.decoder
         o, panels = self._score(params, seen, mine), self._panels(mine, R)
@@ -467,6 +476,7 @@ class EncoderDecoder:
 
     def loss(self, params: Pair, state: None, batch: tuple) -> float:
         """Return the mean loss of checked data."""
+        belong(self, params, state)
         work = self.workspace(1)
         *_, seen, y = self._up(params, batch, work)
         return float(cross_entropy_rows(self._score(params, seen, work.decoder), y, 1 / len(y)))
@@ -495,6 +505,7 @@ class EncoderDecoder:
             ``step(state, symbols)`` returns the logarithms of the probabilities of the next
             symbols (n, v), in float64, and the new state (n, j).
         """
+        fits(params, self.layout)
         x, lengths, _ = self.reader._sequences(shapes.Axes(), x, lengths)
         work = self.workspace(len(x))
         source, _, h, first = self._read(params, x, lengths, work.encoder)
@@ -529,6 +540,7 @@ class EncoderDecoder:
         ndarray of int64, shape (n, u)
             What is written, with the end; −1 behind it. u is at most `most`.
         """
+        belong(self, params, state)
         now, step = self.stepper(params, x, lengths)
         symbols, out = np.full(len(now), self.begin), []
         done = np.zeros(len(now), bool)
@@ -608,7 +620,7 @@ def beam_search(
     """
     width, most = shapes.count("width", width), shapes.count("most", most)
     power = shapes.number("power", power, least=0)
-    state, sums = np.asarray(first), np.zeros(1)
+    state, sums = shapes.array("first", first), np.zeros(1)
     symbols, written, ended = np.array([begin]), np.empty((1, 0), np.int64), []
     for length in range(1, most + 1):
         logs, state = step(state, symbols)
@@ -722,9 +734,8 @@ def dates_right(found: ArrayLike, lines: Lines) -> tuple[np.ndarray, np.ndarray]
     share : ndarray, shape (n,)
         The part of its dates that are right and in their place.
     """
-    found = shapes.array("found", found)
-    if found.ndim != 2 or len(found) != len(lines.iso):
-        raise ValueError(f"found has shape {found.shape}, expected ({len(lines.iso)}, u)")
+    axes = shapes.Axes(n=len(lines.iso))
+    found = axes.labels("found", found, "n u", len(ISO), least=-1)
     whole, share = [], []
     for row, iso in zip(found, lines.iso, strict=True):
         text = ISO.decode(row[row >= 0])
@@ -736,6 +747,10 @@ def dates_right(found: ArrayLike, lines: Lines) -> tuple[np.ndarray, np.ndarray]
 
 def padded(sequences: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return sequences of numbers as one array, zeros behind their ends, and their lengths."""
+    sequences = [shapes.array(f"sequences[{n}]", s) for n, s in enumerate(sequences)]
+    for n, s in enumerate(sequences):
+        if s.size and s.dtype.kind not in "iu":
+            raise TypeError(f"sequences[{n}] has dtype {s.dtype}, expected whole numbers")
     lengths = np.array([len(s) for s in sequences])
     out = np.zeros((len(sequences), lengths.max(initial=1)), np.int64)
     for row, s in zip(out, sequences, strict=True):

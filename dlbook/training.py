@@ -23,23 +23,23 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property, partial
 from math import isfinite, prod
 from os import PathLike
-from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from dlbook.matmul import PANEL_BYTES, multiply_parallel, pack_parallel
 from dlbook.optimization import Optimizer
-from dlbook.tools import elementary, shapes, store
+from dlbook.tools import elementary, files, shapes, store
 from dlbook.tools.data import DataError
 from dlbook.tools.elementary import decay
-from dlbook.tools.flat import like, named
+from dlbook.tools.flat import Layout, belong, fits, laid_out, like, named, step_fits
 from dlbook.tools.jit import njit, njit_fast
 from dlbook.tools.simd import aligned
 
@@ -80,6 +80,8 @@ __all__ = [
     "normalize",
     "rectify",
     "running_statistics",
+    "scaled_norm",
+    "shorten",
     "scale_shift",
     "softmax_cross_entropy_into",
     "through",
@@ -108,7 +110,7 @@ def weighted_input_variance(w_variance, a):
     """(training-variance-propagation)  Var z = Var w Σ_k a_k²  (= n Var w · mean of a²)
     (), (k) -> ()
     """
-    total = 0 * a[0]
+    total = a.dtype.type(0)
     for k in range(a.shape[0]):
         total += a[k] ** 2
     return w_variance * total
@@ -224,7 +226,7 @@ def layernorm(x, gamma, beta, eps):
     """
     y, J = np.empty_like(x), x.shape[1]
     for n in range(x.shape[0]):
-        mean, variance = 0 * x[n, 0], 0 * x[n, 0]
+        mean, variance = x.dtype.type(0), x.dtype.type(0)
         for j in range(J):
             mean += x[n, j] / J
         for j in range(J):
@@ -247,7 +249,7 @@ def layernorm_backward(dy, x, gamma, eps):
     dx = np.empty_like(x)
     dgamma, dbeta = np.zeros_like(gamma), np.zeros_like(gamma)
     for n in range(x.shape[0]):
-        whole, along = 0 * x[n, 0], 0 * x[n, 0]
+        whole, along = x.dtype.type(0), x.dtype.type(0)
         for j in range(J):
             dbeta[j] += dy[n, j]
             dgamma[j] += dy[n, j] * normed[n, j]
@@ -304,6 +306,34 @@ def leaky_relu_gradient(da, z, slope):
 
 # The whole gradient
 
+SMALL = 1e-280  # a sum of squares below it may have lost some of them
+
+
+@njit
+def scaled_norm(g):
+    """‖g‖ = m √Σ_p (g_p / m)², with m the largest size: no square is too large or too small
+    (parameters) -> ()
+    """
+    most, total = 0.0, 0.0
+    for p in range(g.size):
+        size = abs(np.float64(g[p]))
+        most = size if size > most or size != size else most
+    if not 0 < most < np.inf:
+        return most
+    for p in range(g.size):
+        share = np.float64(g[p]) / most
+        total += share * share
+    return most * np.sqrt(total)
+
+
+@njit
+def shorten(g, factor):
+    """g ← c g, in place; no product of it with another factor, which might overflow
+    (parameters), () -> ()
+    """
+    for p in range(g.size):
+        g[p] *= factor
+
 
 @njit_fast
 def clip(g, limit):
@@ -314,10 +344,10 @@ def clip(g, limit):
     for p in range(g.size):
         total += np.float64(g[p]) * np.float64(g[p])
     norm = np.sqrt(total)
+    if not SMALL < total < np.inf:
+        norm = scaled_norm(g)
     if limit < norm < np.inf:
-        scale = g.dtype.type(limit / norm)
-        for p in range(g.size):
-            g[p] *= scale
+        shorten(g, g.dtype.type(limit / norm))
     return norm
 
 
@@ -564,7 +594,11 @@ def _draw(shape, variance, rng, uniform, dtype):
 
 
 def xavier(
-    shape: Sequence[int], rng: np.random.Generator, *, uniform: bool = False, dtype=np.float64
+    shape: Sequence[int],
+    rng: np.random.Generator,
+    *,
+    uniform: bool = False,
+    dtype: DTypeLike = np.float64,
 ) -> np.ndarray:
     """Draw weights of variance 2 / (n_in + n_out).
 
@@ -603,7 +637,7 @@ def he(
     slope: float = 0.0,
     fan: str = "in",
     uniform: bool = False,
-    dtype=np.float64,
+    dtype: DTypeLike = np.float64,
 ) -> np.ndarray:
     """Draw weights of variance 2 / ((1 + α²) n).
 
@@ -674,6 +708,7 @@ class Work(NamedTuple):
     uniform: list  # what decides about dropping
     mean: list  # of the norm
     root: list
+    held: list  # for `step_fits`
 
 
 RULES = ("he", "xavier", "small", "zero")
@@ -743,6 +778,11 @@ class MLP:
         """Batch normalization needs two examples to have a variance."""
         return 2 if self.norm == "batch" else 1
 
+    @cached_property
+    def layout(self) -> Layout:
+        """What the parameters of this model are like."""
+        return laid_out(self._layers())
+
     def _layers(self):
         """Return parameters that are all zero."""
         pairs = list(itertools.pairwise(self.sizes))
@@ -784,10 +824,14 @@ class MLP:
         """Return examples (n, i) and labels (n,), checked and of the dtype of the parameters."""
         if not isinstance(data, tuple) or len(data) != 2:
             raise TypeError("data is not a pair of examples and labels, (x, y)")
+        fits(params, self.layout)
         axes = shapes.Axes()
+        return self._examples(axes, data[0]), axes.labels("y", data[1], "n", self.sizes[-1])
+
+    def _examples(self, axes, x):
+        """Return checked examples."""
         axes.sizes["i"] = (self.sizes[0], "layer 1")
-        x = axes.floats("x", data[0], "n i").astype(params.flat.dtype)
-        return x, axes.labels("y", data[1], "n", self.sizes[-1])
+        return axes.floats("x", x, "n i").astype(self.dtype)
 
     def workspace(self, batch: int) -> Work:
         """Return the memory for steps of at most `batch` examples."""
@@ -802,7 +846,7 @@ class MLP:
         pairs = [[np.empty(n, dtype) for n in (1, *size.get(self.norm, ()))] for _ in range(2)]
         a = matrices() if self.dropout else y
         uniform = matrices(np.float32, self.dropout > 0)
-        return Work(panels, matrices() if self.norm else y, y, a, matrices(), uniform, *pairs)
+        return Work(panels, matrices() if self.norm else y, y, a, matrices(), uniform, *pairs, [])
 
     def loss_and_grad(self, params, state, batch, grads, work, rng) -> float:
         """Return the mean cross-entropy of a batch, fill `grads`, move the running statistics.
@@ -821,6 +865,7 @@ class MLP:
             Draws what dropout drops.
         """
         x, y = batch
+        step_fits(self, params, state, grads, work.held)
         if len(x) < self.smallest_batch:
             raise ValueError("batch has one example, batch norm needs two to have a variance")
         below, L = [None, x], len(self.sizes)
@@ -902,13 +947,14 @@ class MLP:
         list of ndarray
             Indexed by layer as `params`; entry 1 is x itself.
         """
+        belong(self, params, state)
         panels, L = self.workspace(1).panels, len(self.sizes)
         a = [None, x]
         for l in range(2, L + 1):
             y = np.empty((len(x), self.sizes[l - 1]), x.dtype)
             dense_into(a[-1], params.w[l], params.b[l], panels, y)
             if l < L and self.norm == "batch":
-                of = state.mean[l], np.sqrt(state.variance[l] + np.float32(self.eps))
+                of = state.mean[l], np.sqrt(state.variance[l] + x.dtype.type(self.eps))
                 affine_rows(y, *of, params.gamma[l], params.beta[l], y)
             elif l < L and self.norm == "layer":
                 of, kept = (params.gamma[l], params.beta[l]), np.empty((2, len(x)), x.dtype)
@@ -943,10 +989,7 @@ class MLP:
         -------
         ndarray of int64, shape (n,)
         """
-        axes = shapes.Axes()
-        axes.sizes["i"] = (self.sizes[0], "layer 1")
-        x = axes.floats("x", x, "n i").astype(params.flat.dtype)
-        return np.argmax(self.scores(params, state, x)[-1], axis=1)
+        return np.argmax(self.scores(params, state, self._examples(shapes.Axes(), x))[-1], axis=1)
 
 
 # What the loop asks of a model
@@ -957,7 +1000,8 @@ class Model(Protocol):
 
     Parameters, gradients and running statistics are NamedTuples of views of a field ``flat``.
     Where a model has an attribute ``smallest_batch``, no step has fewer examples than that. Where
-    it has a method ``layers(params, state, batch)``, which yields a name and an array for each
+    it has an attribute ``layout`` (see `dlbook.tools.flat.laid_out`), parameters are held against
+    it, otherwise against those that `init` draws. Where it has a method ``layers(params, state, batch)``, which yields a name and an array for each
     layer, a run that diverges names the first layer that gives something infinite.
     """
 
@@ -1136,16 +1180,22 @@ def fit(
     DataError
         If the checkpoint to resume is damaged or belongs to another run.
     OSError
-        If it is not there, or if there is no folder for the one to write.
+        If it is not there, or if the one to write cannot be written: there is no such folder, a
+        folder has that name, or it is forbidden.
+
+    Notes
+    -----
+    In a process that was forked after kernels have run on several threads, they run on one; see
+    `dlbook.tools.threads`.
     """
     epochs, every = shapes.count("epochs", epochs), shapes.count("every", every)
     run = _Run(model, params, data, optimizer, rng, batch, validation, patience, score, clip)
-    if resume is not None:
-        run.read(resume)
-        if len(run.moment.rows) > epochs:
-            raise ValueError(f"epochs is {epochs}, {resume} has done {len(run.moment.rows)}")
-    if checkpoint is not None and not Path(checkpoint).resolve().parent.is_dir():
-        raise FileNotFoundError(f"checkpoint is {checkpoint}, and there is no such folder")
+    moment = run.moment if resume is None else run.read(resume)
+    if len(moment.rows) > epochs:
+        raise ValueError(f"epochs is {epochs}, {resume} has done {len(moment.rows)}")
+    if checkpoint is not None:
+        _try_out("checkpoint", checkpoint)
+    run.go_to(moment)
     why, written = "finished", None
     try:
         with _bar(progress, epochs * run.steps, run.step) as bar:
@@ -1159,9 +1209,24 @@ def fit(
                     written = run.moment
     except KeyboardInterrupt:
         why = "interrupted"
-    if checkpoint is not None and written is not run.moment:
-        run.write(checkpoint)
+    try:
+        if checkpoint is not None and written is not run.moment:
+            run.write(checkpoint)
+            written = run.moment
+    except KeyboardInterrupt:  # someone in a hurry, who gets the weights all the same
+        why = "interrupted"
+        if checkpoint is not None and written is not run.moment:
+            warnings.warn(f"{checkpoint} was not written: interrupted", stacklevel=2)
     return run.result(why)
+
+
+def _try_out(name, path):
+    """Find out whether a file can be written, before it is needed."""
+    try:
+        files.try_out(path)
+    except (TypeError, ValueError, OSError) as error:
+        error.add_note(f"This is about {name}.")
+        raise
 
 
 def _bar(progress, steps, done):
@@ -1225,6 +1290,37 @@ def _first(views):
     return next((name for name, x in named(views).items() if not np.isfinite(x).all()), None)
 
 
+def _object(path, remarks, key):
+    """Return a remark of a checkpoint as names and values."""
+    try:
+        found = json.loads(remarks[key])
+    except (KeyError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise DataError(
+            f"{path} holds no moment of this run: {key} in its metadata is missing or not readable"
+        )
+    return found
+
+
+def _finite(value):
+    """Say whether a value read from a file is a floating-point number and finite."""
+    return isinstance(value, float) and isfinite(value)
+
+
+def _can_be(generator, state):
+    """Say whether a value read from a file is a state of such a bit generator."""
+    twin, most = deepcopy(generator), {"pos": 624, "buffer_pos": 4, "has_uint32": 1}
+    try:
+        twin.state = state
+    except (LookupError, TypeError, ValueError, OverflowError, AttributeError):
+        return False
+    if json.loads(json.dumps(twin.state, default=np.ndarray.tolist)) != state:
+        return False
+    places = state | (state["state"] if isinstance(state["state"], dict) else {})
+    return all(0 <= places.get(name, 0) <= limit for name, limit in most.items())
+
+
 class _Run:
     """The memory of one training, and what is done with it."""
 
@@ -1234,6 +1330,10 @@ class _Run:
         """Check everything, then make all arrays."""
         _has("model", model, "start", "check", "workspace", "loss_and_grad", "loss")
         _has("optimizer", optimizer, "start", "update", "slots", "rate")
+        if hasattr(model, "layout"):
+            fits(params, model.layout)
+        elif hasattr(model, "init"):
+            fits(params, laid_out(model.init(np.random.default_rng(0))))
         for name, x in named(params).items():
             shapes.Axes().floats(f"params.{name}", x, None)
         self.model, self.optimizer = model, optimizer
@@ -1250,7 +1350,7 @@ class _Run:
         if score is not None and not callable(score):
             raise TypeError(f"score is {shapes.shown(score)}, expected a function (params, state)")
         if patience is not None and validation is None and score is None:
-            raise ValueError("patience is given, and neither validation nor score to go by")
+            raise ValueError("patience is given, but neither validation nor score to go by")
         self.score = score
         self.patience = None if patience is None else shapes.count("patience", patience)
         self.limit = np.inf if clip is None else shapes.number("clip", clip, above=0)
@@ -1435,23 +1535,72 @@ class _Run:
             warnings.warn(f"the checkpoint could not be written: {error}", stacklevel=3)
 
     def read(self, path):
-        """Go to the moment a file holds; if it is refused, nothing has changed."""
+        """Return the moment a file holds, if it is one of this run; nothing is changed."""
         arrays, remarks = store.load(path, self.arrays(self.moment), {"kind": "checkpoint"})
-        there, facts = (json.loads(remarks[key]) for key in ("settings", "moment"))
+        there, facts = (_object(path, remarks, key) for key in ("settings", "moment"))
         here = json.loads(json.dumps(self.settings))
         for key in [*here, *there]:
             if here.get(key) != there.get(key):
                 raise DataError(
-                    f"{path} is a checkpoint of another run: {key} was {there.get(key)!r}, "
-                    f"here it is {here.get(key)!r}"
+                    f"{path} is a checkpoint of another run: {key} was "
+                    f"{shapes.shown(there.get(key))}, here it is {shapes.shown(here.get(key))}"
                 )
-        moment = self.moment._replace(**{name: facts[name] for name in FACTS})
-        moment = moment._replace(rows=tuple(map(tuple, moment.rows)))
+        if wrong := next(self.faults(facts), None):
+            raise DataError(f"{path} holds no moment of this run: {wrong}")
         if facts["best"]:
-            best = _Best(*facts["best"], *(views.flat.copy() for views in self.moving))
-            moment = moment._replace(best=best)
+            facts["best"] = _Best(*facts["best"], *(views.flat.copy() for views in self.moving))
+        moment = self.moment._replace(**facts | {"rows": tuple(map(tuple, facts["rows"]))})
         for name, x in self.arrays(moment).items():
             x[...] = arrays[name]
+        return moment
+
+    def faults(self, facts):
+        """Yield, in words, which facts of a checkpoint no moment of this run can have."""
+        if facts.keys() != {*FACTS, "best"}:
+            yield f"it has {', '.join(map(shapes.shown, sorted(facts)))}"
+            return
+        rows, best, at, now = facts["rows"], facts["best"], facts["at"], self.rng.bit_generator
+        if not isinstance(rows, list) or not all(map(self.measured, rows)):
+            yield "rows are not what is measured in an epoch"
+            return
+        if type(at) is not int or not 0 <= at <= self.used or (at % self.batch and at < self.used):
+            yield f"at is {shapes.shown(at)}, in an epoch of {self.used} examples"
+            return
+        steps = len(rows) * self.steps - (-at // self.batch)
+        if type(facts["step"]) is not int or facts["step"] != steps:
+            yield f"step is {shapes.shown(facts['step'])}, expected {steps}"
+        for name in ("losses", "norms", "seconds"):
+            if not _finite(facts[name]) or (at == 0 and facts[name] != 0):
+                yield f"{name} is {shapes.shown(facts[name])} after {at} examples"
+        for name in ("rng", "order"):
+            if not _can_be(now, facts[name]):
+                yield f"{name} is not a state of a {type(now).__name__}"
+        if best is None and self.patience is not None and rows:
+            yield "best is missing"
+        if best is not None and (self.patience is None or not self.was_best(best, rows)):
+            yield f"best is {shapes.shown(best)}, which no epoch was"
+
+    def measured(self, row):
+        """Say whether a value read from a file can be a row of the history."""
+        kinds = [True, self.held is not None, self.score is not None, True, True, True]
+        return (
+            isinstance(row, list)
+            and len(row) == len(kinds)
+            and all(_finite(x) if kind else x is None for x, kind in zip(row, kinds, strict=True))
+        )
+
+    def was_best(self, best, rows):
+        """Say whether a value read from a file can be the best epoch and its value."""
+        if not isinstance(best, list) or len(best) != 2 or type(best[1]) is not int:
+            return False
+        value, epoch = best
+        if not 1 <= epoch <= len(rows):
+            return False
+        _, held, score, *_ = rows[epoch - 1]
+        return value == (held if self.score is None else -score)
+
+    def go_to(self, moment):
+        """Take up the training where it was."""
         self.rng.bit_generator.state = moment.rng
         self.params.flat[:], self.slots[:] = moment.params, moment.slots
         if self.state is not None:

@@ -175,10 +175,11 @@ def monte_carlo(draws):
     draws : ndarray, shape (r, …)
         Independent draws of the quantity whose expectation is wanted, one per row.
     """
-    draws = np.asarray(draws, dtype=np.float64)
+    axes = shapes.Axes()
+    draws = axes.floats("draws", draws, None, finite=False, empty=True)
     if draws.ndim == 0 or len(draws) < 2:
-        raise ValueError(f"draws {draws.shape}: needs at least 2 rows")
-    R = len(draws)
+        raise ValueError(f"draws is {draws.shape}, expected 2 rows or more")
+    draws, R = draws.astype(np.float64), len(draws)
     se = draws.std(axis=0, ddof=1) / np.sqrt(R)
     return Estimate(draws.mean(axis=0), se, R)
 
@@ -214,11 +215,16 @@ class Record(dict):
         tick = "✓" if self["passed"] else "✗"
         if self["kind"] == "claim":
             return f"{tick} {self['evidence']}"
-        return f"{tick} {self['detail']}, {self['count']} numbers against {self['oracle']}"
+        numbers = "1 number" if self["count"] == 1 else f"{self['count']} numbers"
+        return f"{tick} {self['detail']}, {numbers} against {self['oracle']}"
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         text = self.words() if self["passed"] else str(self)
         return {MIME: dict(self), "text/html": f"<p>{escape(text)}</p>", "text/plain": text}
+
+    def _repr_pretty_(self, printer, cycle):
+        """Be a sentence in IPython's terminal, which would print a dictionary."""
+        printer.text(str(self))
 
 
 def _unusable(a, e, by, se, scale):
@@ -248,7 +254,7 @@ def compare(
 
     Takes the arguments of `verify`.
     """
-    a, e = np.asarray(actual), np.asarray(expected)
+    a, e = shapes.array("actual", actual), shapes.array("expected", expected)
     unit = "relative" if se is None else "standard errors"
     record = Record(
         kind="equation",
@@ -462,8 +468,7 @@ def check_gradient(f, gradient, x, rtol=1e-7, eps=1e-5):
     True
     """
     shapes.number("rtol", rtol, above=0)
-    shapes.number("eps", eps, above=0)
-    x = np.asarray(x, dtype=np.float64)
+    x = _point(x, eps)
     given = gradient(x) if callable(gradient) else gradient
     record = compare("gradient", given, central_differences(f, x, eps), "central differences", rtol)
     if not record["passed"]:

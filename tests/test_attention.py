@@ -303,6 +303,31 @@ def test_large_products(dtype, rng):
     assert all(np.isfinite(part).all() for part in back)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(("S", "shut"), [(5, 1), (5, 4), (5, 5), (64, 64), (70, 64), (140, 129)])
+def test_scores_of_minus_infinity_weigh_nothing(S, shut, dtype, causal, rng):
+    """The first so many keys, in the first tile or in all of it; where there are no others, NaN."""
+    q, k, v = (
+        rng.uniform(1, 2, (1, 1, S, 4)),
+        rng.normal(size=(1, 1, S, 4)),
+        rng.normal(size=(1, 1, S, 3)),
+    )
+    k[0, 0, :shut] = -np.inf
+    seen = att.causal(S, S, 0) if causal else np.ones((S, S), bool)
+    with np.errstate(all="ignore"):
+        expected = att.look(q[0, 0], k[0, 0], v[0, 0], seen)[0]
+        found = att.attention(*(x.astype(dtype) for x in (q, k, v)), causal=causal).o[0, 0]
+    some = np.arange(S) >= shut if causal else np.full(S, shut < S)
+    assert np.isnan(expected[~some]).all() and np.isfinite(expected[some]).all()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 if dtype is np.float64 else 1e-5)
+
+
+def test_what_is_not_seen_is_not_looked_at():
+    z, seen = np.array([[np.nan, 0.0, 0.0], [-np.inf, 0.0, 0.0]]), np.array([[0, 1, 1], [1, 1, 1]])
+    np.testing.assert_array_equal(att.masked_softmax(z, seen), [[0, 0.5, 0.5]] * 2)
+
+
 def test_nan_and_infinity_reach_the_result(rng):
     q, k, v, _ = drawn(rng, 6, 6, 2, 2, N=1, H=1)
     for at, bad in ((3, np.nan), (3, np.inf), (5, -np.inf)):

@@ -260,6 +260,58 @@ def test_graph_operations(rng):
     close(out.data, formula((0.7, 1.9)))
 
 
+@pytest.mark.parametrize("k", [2, 3, -1, 0.5, 0, np.float32(1.5)])
+def test_graph_powers(k):
+    u = bp.Value(1.9)
+    out = u**k
+    close(out.data, 1.9 ** float(k))
+    close(bp.adjoints(out)[u] + 1, complex_step(lambda t: t ** float(k), 1.9) + 1)
+
+
+def test_graph_exponents_are_constants():
+    with pytest.raises(TypeError, match="unsupported operand"):
+        bp.Value(2.0) ** bp.Value(3.0)
+
+
+@pytest.mark.parametrize(
+    ("form", "at", "value", "slope"),
+    [
+        (lambda u: u.exp(), 1000, np.inf, np.inf),
+        (lambda u: u.exp(), -1000, 0, 0),
+        (lambda u: u.log(), 0, -np.inf, np.inf),
+        (lambda u: u.log(), -1, np.nan, -1),
+        (lambda u: 1 / u, 0, np.inf, -np.inf),
+        (lambda u: 1 / u, -0.0, -np.inf, -np.inf),
+        (lambda u: 1 / u, 1e-200, 1e200, -np.inf),
+        (lambda u: 1 / u, 1e200, 1e-200, 0),
+        (lambda u: 0 / u, 0, np.nan, np.nan),
+        (lambda u: u**2, 1e200, np.inf, 2e200),
+        (lambda u: u**0, 0, 1, 0),
+        (lambda u: u**-1, 0, np.inf, -np.inf),
+        (lambda u: u**0.5, -1, np.nan, np.nan),
+    ],
+)
+def test_graph_operations_beyond_the_range_of_numbers(form, at, value, slope):
+    """Infinite or NaN as in compiled code; nothing raises, nothing warns."""
+    u = bp.Value(at)
+    out = form(u)
+    np.testing.assert_array_equal([out.data, bp.adjoints(out)[u]], [value, slope])
+
+
+@pytest.mark.parametrize("cost", ["quadratic", "cross-entropy"])
+@pytest.mark.parametrize("size", [1.0, 30.0, 400.0, 1000.0, 1e4, 1e155, 1e308])
+@np.errstate(over="ignore", invalid="ignore")  # NumPy warns where a compiled kernel does not
+def test_graph_of_a_network_of_huge_weights(cost, size, rng):
+    """The numbers of the kernels, the gradient too, however far the neurons are saturated."""
+    net, (x, y) = network((3, 4, 3, 2), rng), example((3, 4, 3, 2), rng, cost)
+    net.flat[:] *= size
+    graph = bp.network_graph(net, x, y, cost)
+    bar = bp.adjoints(graph.cost)
+    found = np.array([graph.cost.data, *(bar[leaf] for leaf in graph.leaves)])
+    kernels = [bp.network_cost(net, x, y, cost), *bp.backprop(net, x, y, cost).flat]
+    np.testing.assert_allclose(found, kernels, rtol=1e-10)
+
+
 def test_order_of_a_diamond():
     x = bp.Value(5.0)
     p = 2 * x
@@ -387,21 +439,22 @@ def test_init_has_the_stated_spread():
     assert not np.concatenate(net.b[2:]).any()
 
 
-def test_training_is_plain_sgd(rng):
+@pytest.mark.parametrize("cost", ["cross-entropy", "quadratic"])
+def test_training_is_plain_sgd(cost, rng):
     """Two epochs, an unequal last batch, against an independent loop."""
     sizes, n = (3, 4, 2), 7
     net, x, y = network(sizes, rng), rng.normal(size=(n, 3)), rng.integers(0, 2, n)
+    if cost == "quadratic":
+        y = rng.random((n, 2))
     before = net.flat.copy()
-    found = bp.train(net, x, y, np.random.default_rng(4), rate=0.3, epochs=2, batch=3)
+    found = bp.train(net, x, y, np.random.default_rng(4), rate=0.3, epochs=2, batch=3, cost=cost)
     shuffle, flat, losses = np.random.default_rng(4), before.copy(), []
     for _ in range(2):
         order, total = shuffle.permutation(n), 0.0
         for some in (order[:3], order[3:6], order[6:]):
             here = bp.as_params(flat, sizes)
-            total += sum(bp.network_cost(here, x[i], y[i], "cross-entropy") for i in some)
-            flat = flat - 0.3 * np.mean(
-                [graphed(here, x[i], y[i], "cross-entropy") for i in some], 0
-            )
+            total += sum(bp.network_cost(here, x[i], y[i], cost) for i in some)
+            flat = flat - 0.3 * np.mean([graphed(here, x[i], y[i], cost) for i in some], 0)
         losses.append(total / n)
     close(found.params.flat, flat)
     close(found.losses, losses)

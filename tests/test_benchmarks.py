@@ -14,7 +14,7 @@ from pages import BOOK, ROOT, text_of
 
 sys.path.insert(0, str(ROOT))
 from benchmarks import __main__ as command
-from benchmarks import machine, report, run
+from benchmarks import machine, report, run, store
 from benchmarks.row import OURS, PEAK, Row, all_rows, chosen
 from dlbook.tools.myst import Book
 
@@ -79,6 +79,21 @@ def test_what_differs_is_an_error_and_is_not_timed(wrong, monkeypatch):
     assert "torch differs by" in run.measure("m", some, 1, 3)["error"]
 
 
+@pytest.mark.parametrize("shape", [(0,), (3, 0), ()])
+def test_arrays_of_any_size_are_compared(shape):
+    """An LSTM has no bias of its own for the last gate: that array is empty on every side."""
+    assert run.difference([np.zeros(shape)], [np.zeros(shape)]) == 0
+    assert run.difference([VALUES, np.zeros(shape)], [VALUES, np.zeros(shape)]) == 0
+    assert run.difference([VALUES + 1, np.zeros(shape)], [VALUES, np.zeros(shape)]) > 0.1
+    assert run.difference([np.zeros(shape)], [np.zeros((2, 0))]) == np.inf
+
+
+@pytest.mark.parametrize("nothing", [[], [np.empty(0)], [np.empty(0), np.empty((3, 0))]])
+def test_a_row_that_compares_no_number_is_an_error(nothing):
+    some = row(**{OURS: lambda: ((lambda: None), lambda: nothing)}, torch=side(VALUES))
+    assert "no number" in run.checked(some, some.sides, bench(some))[OURS]["status"]
+
+
 def test_without_our_side_nothing_is_timed(monkeypatch):
     some = row(**{OURS: broken, "numpy": side(VALUES)})
     sides = run.checked(some, some.sides, host := bench(some))
@@ -119,7 +134,7 @@ def test_the_order_alternates():
 def test_a_side_that_fails_later_has_no_time():
     def late():
         calls = iter(range(9))
-        return (lambda: 1 / (next(calls) < 8) and None), lambda: [VALUES]
+        return (lambda: 1 / (next(calls) < 5) and None), lambda: [VALUES]
 
     class Dying(run.Bench):
         def measure(self, side):
@@ -160,12 +175,45 @@ def test_a_process_that_dies_is_a_failure():
         remote.setup(OURS)
 
 
+@pytest.mark.parametrize("kind", ["time", "warm", "compile"])
+def test_what_no_side_is_to_blame_for_is_the_error_of_the_row(kind, monkeypatch):
+    """Processes that cannot be started, say: the record of the row has its reason and no side."""
+
+    def fails(*_, **__):
+        raise OSError("no more processes\nat all")
+
+    monkeypatch.setattr(run.subprocess, "Popen", fails)
+    monkeypatch.setattr(run, "Remote", fails)
+    found = run.measure("benchmarks.rows.elementary", row()._replace(kind=kind), 1, 2)
+    assert found["error"].endswith("failed: OSError: no more processes")
+    assert "ERROR" in report.table({"rows": [found]})
+    for table in (report.aims, report.starts, report.products, report.memories, report.unmeasured):
+        table({"rows": [found]})
+
+
+def test_a_process_that_does_not_end_is_a_failure(monkeypatch):
+    _, some = chosen(all_rows(), "exp-1k")[0]
+    monkeypatch.setattr(run, "PATIENCE", 0.01)
+    with pytest.raises(run.SideError, match="no end in"):
+        run.started("benchmarks.rows.elementary", some, OURS, run.BUILD)
+
+
 def test_threads_are_set_by_the_environment():
     env = run.environment(2)
     assert (env["NUMBA_NUM_THREADS"], env["OMP_NUM_THREADS"], env["OPENBLAS_NUM_THREADS"]) == (
         ("2", "2", "1")
     )
     assert run.environment(2, ours=False)["OPENBLAS_NUM_THREADS"] == "2"
+
+
+def test_what_each_library_compiles_is_kept_below_one_folder(tmp_path):
+    """So a second run compiles nothing, and one that begins cold finds nothing."""
+    env = run.environment(1, caches=tmp_path)
+    assert {name: env[name] for name in run.FOLDERS} == {
+        "DLBOOK_CACHE_DIR": str(tmp_path / "kernels"),
+        "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "inductor"),
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "jax"),
+    }
 
 
 # Statistics and tables
@@ -202,7 +250,7 @@ def test_results_survive_the_file(tmp_path):
     results = {"machine": head, "rows": [record(target={"torch": 3}), record(threads=2)]}
     for name, date in (("new", "2026-02-01T00:00"), ("old", "2026-01-01T00:00")):
         dated = results | {"machine": head | {"date": date}}
-        report.write(tmp_path / f"{name}.json", dated)
+        store.write(tmp_path / f"{name}.json", dated)
     assert set(report.read(tmp_path)) == {"new", "old"}
     again = report.newest(tmp_path)
     assert again["machine"]["date"].startswith("2026-02")
@@ -215,6 +263,131 @@ def test_results_survive_the_file(tmp_path):
         assert all(len(line) == len(cells) for line in rows)
     with pytest.raises(FileNotFoundError, match="make bench"):
         report.newest(tmp_path / "empty")
+
+
+# One file, row by row
+
+
+HEAD = {"date": "2026-01-01", "load": [0.1], "commit": "abc", "versions": {"numpy": "2"}}
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """Return a function that runs the command on three made-up rows, and the file it writes.
+
+    `fate` says what becomes of a row that is measured: its error, or an exception. The function
+    returns the exit status and the names of the rows that were measured.
+    """
+    rows = [row()._replace(name=name) for name in ("first", "second", "third")]
+    rows[1] = rows[1]._replace(threads=(1, 2))
+    monkeypatch.setattr(command, "all_rows", lambda: {"made_up": rows})
+    out = tmp_path / "deep" / "results.json"
+
+    def start(*arguments, fate=(), head=HEAD):
+        measured, fate = [], dict(fate)
+
+        def measure(module, row, threads, rounds):
+            measured.append((row.name, threads))
+            outcome = fate.get(row.name, "")
+            if not isinstance(outcome, str):
+                raise outcome
+            return record(threads, name=row.name, error=outcome, took=len(measured))
+
+        monkeypatch.setattr(machine, "header", lambda: json.loads(json.dumps(head)))
+        monkeypatch.setattr(run, "measure", measure)
+        status = command.main(["--out", str(out), *arguments])
+        return status, measured
+
+    return start, out
+
+
+ALL = [("first", 1), ("second", 1), ("second", 2), ("third", 1)]
+
+
+def names_in(out):
+    return [store.name(row) for row in json.loads(out.read_text("utf-8"))["rows"]]
+
+
+def test_a_run_that_is_stopped_goes_on_where_it_was(runs, capsys):
+    start, out = runs
+    assert start(fate={"third": KeyboardInterrupt()}) == (130, ALL)
+    assert names_in(out) == ALL[:3]
+    assert "the next run goes on" in capsys.readouterr().err
+    assert start() == (0, ALL[3:])
+    assert names_in(out) == ALL
+    said = capsys.readouterr()
+    assert "going on with the results of 2026-01-01" in said.err
+    assert "3 of 4" in said.err
+    assert said.out.count("a row") == 4  # the table shows those of both runs
+    assert start() == (0, [])
+    assert start("--only", "second", "--threads", "2", "--again") == (0, [("second", 2)])
+    assert names_in(out) == ALL
+
+
+def test_what_was_measured_is_there_whatever_ends_the_run(runs):
+    start, out = runs
+    with pytest.raises(MemoryError):
+        start(fate={"second": MemoryError()})
+    assert names_in(out) == ALL[:1]
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+def test_an_error_is_one_rows_and_is_tried_again(runs, capsys):
+    start, out = runs
+    assert start(fate={"second": "torch differs"}) == (1, ALL)
+    assert capsys.readouterr().out.count("ERROR torch differs") == 2
+    assert start(fate={"second": "torch differs"}) == (1, ALL[1:3])
+    assert start() == (0, ALL[1:3])
+    assert names_in(out) == ALL
+    assert not any(row["error"] for row in json.loads(out.read_text("utf-8"))["rows"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "head", "differs"),
+    [
+        ([], {"commit": "def"}, "commit"),
+        ([], {"versions": {"numpy": "3"}, "code": "1"}, "code, versions"),
+        (["--rounds", "7"], {}, "rounds"),
+    ],
+)
+def test_another_state_starts_anew_and_says_so(arguments, head, differs, runs, capsys):
+    """The earlier results are moved aside, not lost."""
+    start, out = runs
+    start()
+    before = out.read_text("utf-8")
+    assert start(*arguments, "--only", "third", head=HEAD | head) == (0, ALL[3:])
+    assert f"starting anew (no longer the same: {differs})" in capsys.readouterr().err
+    assert names_in(out) == ALL[3:]
+    assert out.with_name("results.old.json").read_text("utf-8") == before
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"machine": {}}'])
+def test_a_file_that_cannot_be_read_is_moved_aside(content, runs, capsys):
+    start, out = runs
+    out.parent.mkdir()
+    out.write_text(content, "utf-8")
+    assert start() == (0, ALL)
+    assert "could not be read" in capsys.readouterr().err
+    assert out.with_name("results.old.json").read_text("utf-8") == content
+
+
+def test_another_date_and_load_do_not_matter(runs):
+    start, out = runs
+    start("--only", "first")
+    assert start(head=HEAD | {"date": "2026-01-02", "load": [0.5]}) == (0, ALL[1:])
+    found = json.loads(out.read_text("utf-8"))["machine"]
+    assert (found["date"], found["load"][0], found["load"][2]) == ("2026-01-01", 0.1, 0.5)
+    assert len(found["load"]) == 4
+
+
+def test_code_is_told_apart_by_its_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "ROOT", tmp_path)
+    (tmp_path / "dlbook").mkdir()
+    (path := tmp_path / "dlbook" / "x.py").write_text("x = 1", "utf-8")
+    before = machine.code()
+    assert machine.code() == before
+    path.write_text("x = 2", "utf-8")
+    assert machine.code() != before
 
 
 def test_an_error_is_shown():
@@ -235,12 +408,22 @@ def test_the_header_has_its_fields():
     head = machine.header()
     assert set(head) == {
         *("processor", "features", "cores", "memory", "system", "variables", "libraries"),
-        *("versions", "date", "commit", "changed", "load"),
+        *("versions", "date", "commit", "changed", "code", "load"),
     }
     assert head["libraries"]["blas"]
     assert head["libraries"]["numba_threads"]
     assert {"python", "numpy", "numba", "torch", "jax"} <= set(head["versions"])
     assert re.fullmatch(r"[a-z0-9-]+", machine.slug(head))
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_libraries_are_named_in_one_order(turn, monkeypatch):
+    """They are found in any, and a run goes on only where the last one found the same."""
+    pools = [
+        {"user_api": "blas", "filepath": f"/x/{name}.libs/b.so"} for name in ("numpy", "scipy")
+    ]
+    monkeypatch.setattr("threadpoolctl.threadpool_info", lambda: pools[::turn])
+    assert [pool["of"] for pool in machine.libraries()["blas"]] == ["numpy", "scipy"]
 
 
 def test_the_header_names_no_folder(monkeypatch):
@@ -287,8 +470,18 @@ def test_only_complete_results_are_published(tmp_path):
     assert path.read_text("utf-8") == out.read_text("utf-8")
 
 
+def test_few_rounds_are_marked_and_not_published(runs, capsys):
+    start, out = runs
+    assert start("--rounds", "6") == (0, ALL)
+    assert "rounds: 6, not to be published" in capsys.readouterr().out
+    with pytest.raises(LookupError, match="holds 6 rounds, expected 7 or more"):
+        command.publish(out, set(ALL), out.parent)
+    start("--rounds", "7")
+    assert "not to be published" not in capsys.readouterr().out
+
+
 def test_the_page_is_read_in_the_tree_only():
-    """Its numbers are no part of the package, so it is no notebook; its results are there."""
+    """Its numbers are not part of the package, so it is not a notebook; its results are there."""
     (page,) = [c for c in Book(BOOK).chapters if c.stem == "performance"]
     assert not page.runs
     assert report.newest()["rows"]

@@ -159,6 +159,23 @@ def test_winograd_equals_literal(seed):
     assert isinstance(mem, cv.Winograd)
 
 
+@compiled_only
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("C", [8, 64, 512])
+def test_winograd_rounds_by_what_is_added_up(C, balanced, rng):
+    """5e-6 of Σ |w| |x|, however many channels and however much of it cancels."""
+    x, w = (
+        (1 + rng.normal(size=(1, C, 9, 9))).astype("f4"),
+        rng.normal(size=(8, C, 3, 3)).astype("f4"),
+    )
+    if balanced:  # the sums are near zero
+        w -= w.mean(axis=(1, 2, 3), keepdims=True)
+        x = (100 + x).astype("f4")
+    double = x.astype(float), w.astype(float)
+    missed = np.abs(cv.conv2d(x, w, padding=1) - cv.conv2d(*double, padding=1)).max()
+    assert 0 < missed < 5e-6 * cv.conv2d(*map(np.abs, double), padding=1).max()
+
+
 def matrices():
     """Bᵀ, G and Aᵀ of F(4, 3), by applying the kernels to unit vectors."""
     found = []
@@ -363,6 +380,26 @@ def test_the_first_of_equal_numbers_gets_the_gradient():
     x = np.zeros((1, 1, 2, 2))
     found = cv.max_pool2d_backward(np.ones((1, 1, 1, 1)), x, 2)
     np.testing.assert_array_equal(found[0, 0], [[1, 0], [0, 0]])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(("size", "stride", "padding"), [(2, 2, 1), (3, 2, 1), (3, 1, 1), ((2, 5), (1, 3), (1, 2)), (2, 2, 0)])  # fmt: skip
+def test_of_pixels_of_minus_infinity_the_first_gets_the_gradient(size, stride, padding, dtype, rng):
+    """Nothing is lost in what is around the image; many windows hold nothing else."""
+    x = np.where(rng.random((3, 2, 7, 6)) < 0.8, -np.inf, rng.integers(3, size=(3, 2, 7, 6)))
+    x[0] = -np.inf
+    how = {"stride": stride, "padding": padding}
+    y = cv.max_pool2d(x.astype(dtype), size, **how)
+    dy = rng.integers(1, 9, size=y.shape).astype(dtype)
+    found, expected = cv.max_pool2d_backward(dy, x.astype(dtype), size, **how), np.zeros(x.shape)
+    (U, V), (S, T), (P, Q) = (np.broadcast_to(pair, 2) for pair in (size, stride, padding))
+    for n, c, i, j in np.ndindex(y.shape):
+        rows, columns = (range(max(0, a), min(b, m)) for a, b, m in (
+            (i * S - P, i * S - P + U, 7), (j * T - Q, j * T - Q + V, 6)))  # fmt: skip
+        first = max(((h, w) for h in rows for w in columns), key=lambda at: x[n, c][at])
+        expected[n, c][first] += dy[n, c, i, j]
+    np.testing.assert_array_equal(found, expected)
+    assert found.sum() == dy.sum()
 
 
 def test_nan_stays_where_it_is_seen(rng):

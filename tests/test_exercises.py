@@ -1,16 +1,20 @@
 """Exercises: right answers are recognised, wrong ones named, strange ones met; files and progress."""
 
+import ast
 import csv
 import functools
 import inspect
+import io
 import itertools
 import json
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
 import textwrap
+import time
 from collections import Counter
 
 import numba
@@ -22,12 +26,13 @@ from test_extension import Small
 
 from dlbook import __main__ as command
 from dlbook import exercises
-from dlbook.exercises import forms, grading, probes, shown, store
+from dlbook.exercises import forms, grading, probes, shown, solutions, store, words
 from dlbook.exercises.engine import judge
 from dlbook.exercises.forms import Choice, Exercise, Mistake, is_value
 from dlbook.exercises.probes import cases
 from dlbook.tools import notebooks
 from dlbook.tools.myst import Book
+from dlbook.tools.tex import readable as tex_in_words
 
 ALL = [e for chapter in exercises.CHAPTERS for e in exercises.exercises(chapter).values()]
 COMPUTED = [e for e in ALL if not isinstance(e, Choice)]
@@ -247,8 +252,11 @@ def test_choices(exercise):
                 assert result.status == forms.MISTAKE
                 assert result.name == (f"({astray[0]})" if astray else "incomplete")
     right = exercise.right
-    for form in (set(right), list(right), right.upper(), ", ".join(right), " ".join(f"({c})" for c in right)):  # fmt: skip
+    for form in (set(right), list(right), right.upper(), str(list(right)), " ".join(f"({c})" for c in right)):  # fmt: skip
         assert judge(exercise, form).correct
+    for between in (", ", " and ", " AND ", ".", "/", "; ", " & ", " + ", "\n", ",and "):
+        assert judge(exercise, between.join(right)).correct
+    assert judge(exercise, "and").status in (forms.TYPE, forms.MISTAKE)
     for strange in (3, b"a", "xyz", [1], {"a": 1, 2: 3}, np.array(["a"])[:0]):
         assert judge(exercise, strange).status in (forms.TYPE, forms.UNATTEMPTED)
 
@@ -381,6 +389,22 @@ def talkative(a, y):
     return a - y
 
 
+def raw(a, y):
+    sys.stdout.buffer.write(b"bytes")
+    sys.stdout.flush()
+    sys.stdout.reconfigure(line_buffering=True)
+    return a - y
+
+
+class MuteError(Exception):
+    def __str__(self):
+        raise SystemExit
+
+
+def raises_mute(a, y):
+    raise MuteError
+
+
 def exits(a, y):
     sys.exit("bye")
 
@@ -458,6 +482,8 @@ STRANGE = [
     (counts, "not deterministic", "earlier calls"),
     (remembers, "wrong type or shape", ""),
     (talkative, "correct", "printed 28,"),
+    (raw, "correct", "printed 140 characters"),
+    (raises_mute, "crashed", "stopped with MuteError"),
     (Model(), "correct", ""),
     (Model().error, "correct", ""),
     (functools.partial(lambda s, a, y: s * (a - y), 1), "correct", ""),
@@ -593,11 +619,23 @@ def test_typed_numbers():
     """A number may be typed with three digits or more, rounded; two digits are too few."""
     exercise = exercises.find("linear_regression-interaction")
     value = float(exercise.reference())
-    assert judge(exercise, float(f"{value:.3g}")).correct
-    assert judge(exercise, float(f"{value:.6g}")).correct
-    assert not judge(exercise, float(f"{value:.2g}")).correct
-    assert not judge(exercise, float(f"{value:.4g}") + 0.02).correct
+    for kind in (float, np.float64, np.float32, np.longdouble, np.array):
+        assert judge(exercise, kind(float(f"{value:.3g}"))).correct
+        assert judge(exercise, kind(float(f"{value:.6g}"))).correct
+        assert not judge(exercise, kind(float(f"{value:.2g}"))).correct
+        assert not judge(exercise, kind(float(f"{value:.4g}") + 0.02)).correct
     assert judge(exercise, np.array(value)).correct
+    for strange in (
+        True,
+        np.True_,
+        10**400,
+        -(10**400),
+        np.inf,
+        np.float16(np.inf),
+        0,
+        np.zeros(2),
+    ):
+        assert not judge(exercise, strange).correct
     assert "function" in judge(exercise, lambda: value).lines[0]
     assert f"{value:.3g}" not in " ".join(judge(exercise, 0.5).lines)
 
@@ -643,6 +681,10 @@ def test_check_prints_and_remembers(kept, capsys):
         ("backprop-bp9", "did you mean 'backprop-bp2'?"),
         ("bakprop-bp2", "did you mean 'backprop'?"),
         ("nothing", "there are "),
+        ("bp2", "did you mean 'backprop-bp2'?"),
+        ("bp", "did you mean 'backprop-bp2'?"),
+        ("break", "did you mean 'attention-break' or "),
+        ("weight", "did you mean 'linear_regression-weights'?"),
         ("engine-x", "no chapter 'engine'"),
         ("", "no chapter ''"),
         (3, "label is 3"),
@@ -682,13 +724,40 @@ def test_the_readme_shows_what_is_said():
 
 @pytest.mark.parametrize("exercise", ALL, **by_label)
 def test_solutions_are_those_of_the_page(exercise, capsys):
-    """In words and in code; what it prints is correct when it is run alone, where it can be."""
-    text = exercises.solution_text(exercise.label)
+    """In words that a terminal can show, and in code that needs nothing else."""
+    text = solutions.solution_text(exercise.label)
     assert f'check("{exercise.label}"' in text and text.count("```python\n") == 1
-    assert len(text.split("```")[0]) > 40
+    words, code, _ = re.split("```(?:python\n)?", text)
+    assert len(words) > 40
     assert not re.search(r"\{(eq|cite:t|ref|doc)\}", text)
+    assert solutions._missing(ast.parse(code).body, set()) == set()
     exercises.solution(exercise.label)
-    assert "```" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "```" not in said and said.rstrip().endswith(code.rstrip())
+    assert not re.search(r"[$\\{}]|\^[{a-z]{2}", re.sub("`[^`]*`", "", said[: said.index(code)]))
+
+
+@pytest.mark.parametrize("chapter", exercises.CHAPTERS)
+def test_a_solution_runs_alone(chapter, kept):
+    """The first of each chapter is run as it is shown, and found correct."""
+    label = exercises.labels(chapter)[0]
+    code = re.search("```python\n(.*?)```", solutions.solution_text(label), re.S)[1]
+    exec(compile(code, label, "exec"), {})
+    assert entries(kept)[label]["status"] == "correct"
+
+
+@pytest.mark.parametrize(
+    ("tex", "said"),
+    [
+        (r"\delta^l_j = \bigl(1 - (a^l_j)^2\bigr)\sum_k w^{l+1}_{kj}\delta^{l+1}_k", "δˡⱼ = (1 − (aˡⱼ)²)∑ₖ wˡ⁺¹ₖⱼδˡ⁺¹ₖ"),
+        (r"\hat\beta = (X^{\mathsf T} W X)^{-1}X^{\mathsf T} W y", "β̂ = (Xᵀ W X)⁻¹Xᵀ W y"),
+        (r"w^T + D_{i-1,j}", "w^T + D_(i−1,j)"),
+        (r"\tfrac12\log\frac{f}{1-f} \le \sqrt{u|f|}", "(1/2)log (f/(1−f)) ≤ √(u|f|)"),
+        (r"\begin{aligned} a &= b \\ c &= d \end{aligned} \tag{2.3}", "a = b\nc = d (2.3)"),
+    ],
+)  # fmt: skip
+def test_formulas_become_plain_characters(tex, said):
+    assert tex_in_words(tex) == said
 
 
 def test_progress_and_reset(kept, capsys):
@@ -700,11 +769,27 @@ def test_progress_and_reset(kept, capsys):
     count = len(exercises.exercises("backprop"))
     assert f"backprop: 1 of {count} solved; begun: backprop-bp2" in said
     assert str(kept) in said
+    exercises.progress("backprop")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == count + 2
+    assert "  ✓ backprop-break: correct, 1 try" in lines
+    assert "  ○ backprop-tanh: not attempted" in lines
+    with pytest.raises(ValueError, match="did you mean 'backprop'"):
+        exercises.progress("backprob")
     exercises.reset("backprop-bp2")
     assert list(entries(kept)) == ["backprop-break"]
     exercises.reset()
     assert entries(kept) == {}
     assert "Progress on 1 exercise is forgotten." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("coding", ["ascii", "cp1252", "utf-8", "utf-16"])
+def test_any_terminal_can_show_a_result(coding, monkeypatch):
+    seen = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(seen, coding, write_through=True))
+    exercises.check("backprop-break", "ace")
+    text = seen.getvalue().decode(coding)
+    assert text.startswith(("✓" if "utf" in coding else "?") + " Correct.\n")
 
 
 def test_a_notebook_shows_a_box():
@@ -742,6 +827,46 @@ def test_imports_are_cheap():
 
 
 # Progress on disk
+
+
+def test_progress_is_kept_by_processes_at_once(tmp_path):
+    """Four of them, and what a killed one of the same number left lies in the way of none."""
+    code = (
+        "import os, sys; from pathlib import Path; from dlbook.exercises.store import Store;"
+        "folder = Path(sys.argv[1]); store = Store(folder);"
+        "(folder / f'.progress.json.{os.getpid()}').write_text('left behind');"
+        "[store.change(f'{sys.argv[2]}-{i}', tries=1) for i in range(300)];"
+        "assert not store.notes, store.notes"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), who], env=env)
+        for who in "abcd"
+    ]
+    assert [process.wait(100) for process in started] == [0] * 4
+    assert len(store.Store(tmp_path).read()) == 1200
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_linked_progress_file_stays_a_link(tmp_path, damaged):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    link, target = tmp_path / "here" / "progress.json", tmp_path / "there" / "mine.json"
+    link.symlink_to(target)
+    target.write_text("{" if damaged else '{"version": 1, "exercises": {}}')
+    kept = store.Store(tmp_path / "here")
+    kept.change("a-b", tries=1)
+    assert link.is_symlink() and entries(target) == {"a-b": {"tries": 1}}
+    assert len(list((tmp_path / "there").iterdir())) == 1 + damaged
+
+
+def test_a_lock_that_is_never_given_back_only_delays(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "PATIENCE", 0.05)
+    with store._lock_in(tmp_path) as lock:
+        assert store._taken(lock)
+        kept = store.Store(tmp_path)
+        kept.change("a-b", tries=1)
+        assert not kept.notes and entries(tmp_path / "progress.json") == {"a-b": {"tries": 1}}
 
 
 def test_progress_survives_and_is_shared(tmp_path):
@@ -864,16 +989,17 @@ BROKEN = {  # file: (content, what the report says, exercises that are still rig
     "segfault.py": (GOOD + "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n", "SIGSEGV", 2),
     "exits.py": ("import sys\nsys.exit(1)\n" + GOOD, "SystemExit", 2),
     "syntax.py": (GOOD + "def f(:\n", "cannot be read: SyntaxError", 0),
-    "bytes.py": (b"\xff\xfe\x00", "cannot be read: UnicodeDecodeError", 0),
+    "bytes.py": (b"\xff\xfe\x00", "cannot be read: SyntaxError", 0),
+    "bytes.ipynb": (b"\xff\xfe\x00", "cannot be read: UnicodeDecodeError", 0),
     "not-json.ipynb": ("{", "cannot be read: JSONDecodeError", 0),
-    "not-a-notebook.ipynb": ('{"worksheets": []}', "no notebook of format 4", 0),
+    "not-a-notebook.ipynb": ('{"worksheets": []}', "not a notebook of format 4", 0),
     "bad-cell.ipynb": (as_notebook(GOOD + "\n\n\n1 +\n\n\n\n1 / 0\n"), "SyntaxError", 2),
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Write 190 good copies and 10 broken ones and check them all once."""
+    """Write 190 good copies and 11 broken ones and check them all once."""
     folder = tmp_path_factory.mktemp("class")
     for k in range(190):
         name = folder / f"group-{k % 4}" / f"student-{k:03d}"
@@ -913,10 +1039,10 @@ def test_a_folder_of_200_is_checked(folder):
     """All are reported, the broken ones by name, and what they have that is right still counts."""
     path, done = folder
     assert done.returncode == 1
-    assert "Traceback" not in done.stderr and "200/200" in done.stderr
+    assert "Traceback" not in done.stderr and "201/201" in done.stderr
     with open(path / "grades.csv", encoding="utf-8-sig", newline="") as file:
         rows = {row["file"]: row for row in csv.DictReader(file)}
-    assert len(rows) == 200
+    assert len(rows) == 201
     good = [row for name, row in rows.items() if name.startswith("group-")]
     assert len(good) == 190
     fine = ("2", "2", "")
@@ -939,7 +1065,7 @@ def test_how_a_process_ended_is_read_once(tmp_path):
 
 def test_reports_are_text_and_json(folder):
     path, _ = folder
-    assert len(list((path / "out").rglob("*.json"))) == len(list((path / "out").rglob("*.txt"))) == 200  # fmt: skip
+    assert len(list((path / "out").rglob("*.json"))) == len(list((path / "out").rglob("*.txt"))) == 201  # fmt: skip
     report = json.loads((path / "out" / "dies.py.json").read_text("utf-8"))
     assert report["exercises"]["backprop-break"]["status"] == "correct"
     text = (path / "out" / "dies.py.txt").read_text("utf-8")
@@ -1029,10 +1155,297 @@ def test_a_file_can_print_without_end(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == before | {"mine.py"}
 
 
-def test_a_notebook_may_hold_what_only_jupyter_knows(tmp_path):
-    cell = "%matplotlib inline\n!ls\n    %time x = 1\ndisplay(3)\n" + GOOD
-    report = run_text(tmp_path, as_notebook(cell.replace("    %time x = 1\n", "")), "mine.ipynb")
-    assert report["problems"] == [] and report["correct"] == 2
+def notebook(*sources):
+    """Return a notebook of these cells."""
+    made = [{"cell_type": "code", "source": source} for source in sources]
+    return json.dumps({"cells": made, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+
+
+FUTURE = "from __future__ import annotations\n"
+ANNOTATED = GOOD.replace("(a, y)", "(a: Array, y: Array)")
+READ = {  # what Python or Jupyter reads without complaint
+    "bom.py": b"\xef\xbb\xbf" + GOOD.encode(),
+    "bom.ipynb": b"\xef\xbb\xbf" + notebook(GOOD).encode(),
+    "utf16.ipynb": notebook(GOOD).encode("utf-16"),
+    "cookie.py": b"# -*- coding: latin-1 -*-\nassert '\xe9' == chr(233)\n" + GOOD.encode(),
+    "lines.py": GOOD.replace("\n", "\r\n").encode(),
+    "future.py": FUTURE + ANNOTATED,
+    "future.ipynb": notebook(FUTURE, ANNOTATED),
+    "exit.py": GOOD + "import sys\nsys.exit(0)\n",
+    "exit.ipynb": notebook("exit", GOOD, "quit()", "raise SystemExit"),
+    "modulo.ipynb": notebook(GOOD, "n = 3\ntext = (\n    '%d of 3'\n    % n\n)\nassert text == '3 of 3'"),
+    "string.ipynb": notebook(GOOD, 't = """\n% a TeX remark\n! and more\n"""\nassert "% a" in t'),
+    "lines.ipynb": notebook(GOOD.splitlines(keepends=True)),
+    "timed.ipynb": notebook("%%time\n" + GOOD, "%time x = 3\nassert x == 3", "%timeit -n1 -r1 x"),
+    "shell.ipynb": notebook(GOOD, "%%bash\nls -la", "files = !ls\nassert files == []", "!ls", "np.dot?"),
+    "install.ipynb": notebook("%pip install nothing-of-this-name\n!pip install it", GOOD),
+    "plots.ipynb": notebook(
+        "%matplotlib inline\n%config InlineBackend.figure_format = 'svg'", "%matplotlib tk",
+        "import matplotlib.pyplot as plt\nplt.plot([1])\nplt.show()", GOOD, "display(3)",
+    ),
+    "await.ipynb": notebook(GOOD, "import asyncio\nawait asyncio.sleep(0)"),
+    "shown.ipynb": notebook(GOOD, "1 + 1", "assert _ == 2 and Out[2] == 2", "get_ipython().user_ns"),
+    "html.ipynb": notebook("%%html\n<b>", "%%javascript\nx", "%%capture out\nprint(3)", GOOD),
+    "pool.ipynb": notebook(
+        "import multiprocessing\ndef square(x):\n    return x * x",
+        "with multiprocessing.Pool(2) as pool:\n    assert pool.map(square, [2, 3]) == [4, 9]", GOOD,
+    ),
+    "pool.py": "import multiprocessing\ndef square(x):\n    return x * x\n"
+    "pool = multiprocessing.Pool(2)\nassert pool.map(square, [2, 3]) == [4, 9]\n" + GOOD,
+    "main.py": "if __name__ == '__main__':\n" + textwrap.indent(GOOD, "    "),
+    "UPPER.PY": GOOD,
+    "MiXed.IPYNB": notebook(GOOD),
+    "folder.py/inner.py": GOOD,
+    "=1+1.py": GOOD,
+    "-dash.py": GOOD,
+    "two\nlines.py": GOOD,
+    "\x1b[2Jclear.py": GOOD,
+    f"{'x' * 247}.py": GOOD,
+    f"{'y' * 200}/{'é' * 122}.py": GOOD,
+    os.fsdecode(b"M\xfcller.py"): GOOD,
+    "uses.py": "import helper, statistics, csv\nassert statistics.mean([1, 3]) == 2\n"
+    "csv.writer\n" + GOOD.replace('"ace"', "helper.answer"),
+}  # fmt: skip
+ODD = {  # name: (what it holds, what is said, how many are right)
+    "helper.py": ("answer = 'ace'\n", "", 0),
+    "empty.py": ("", "", 0),
+    **{f"{name}.py": (f"1 / 0\n{GOOD}", "line 1: ZeroDivisionError", 2) for name in ("statistics", "csv", "random", "json", "argparse", "numpy", "IPython")},
+    "cheats.py": ("from uses import binary_delta\n" + GOOD, "uses is another answer of this", 2),
+    "below/cheats.py": ("import sys\nsys.path.append('..')\nimport uses\n" + GOOD, "another answer", 2),
+    "surrogate.py": ("raise ValueError('\\ud800\\x1b[2J')\n" + GOOD, r"ValueError: \ud800", 2),
+    "mute.py": ("class E(Exception):\n    def __str__(self): raise SystemExit\nraise E\n" + GOOD, "line 3: E", 2),
+    "number.py": ("class E(Exception):\n    def __str__(self): return 3\nraise E\n" + GOOD, "line 3: E", 2),
+    "wordy.py": ("raise ValueError('word ' * 10**6)\n" + GOOD, "word word …", 2),
+    "shallow.py": ("import sys\nsys.setrecursionlimit(60)\n1 / 0\n" + GOOD, "line 3: ZeroDivisionError", 2),
+    "deep.py": ("import sys\nsys.setrecursionlimit(10**4)\ndef f(n): return f(n + 1)\nf(0)\n" + GOOD, "line 4: RecursionError", 2),
+    "files.py": ("import os\nos.closerange(0, 100)\n" + GOOD, "line 2: its process ended", 2),
+    "silent.py": ("import sys\nsys.stdout = sys.stderr = None\n" + GOOD, "", 2),
+    "thread.py": ("import threading, time\nthreading.Thread(target=time.sleep, args=(99,)).start()\n" + GOOD, "", 2),
+    "spin.py": ("import threading\ndef f():\n    while True: pass\nthreading.Thread(target=f).start()\n" + GOOD, "", 2),
+    "child.py": (GOOD + "import os, time\nif os.fork() == 0: time.sleep(99)\n", "", 2),
+    "last.py": ("import atexit, time\natexit.register(time.sleep, 99)\n" + GOOD, "", 2),
+    "killed.py": (GOOD + "import os\nos.kill(os.getpid(), 9)\n", "signal SIGKILL", 2),
+    "alarm.py": ("import signal, time\nsignal.alarm(1)\ntime.sleep(3)\n" + GOOD, "signal SIGALRM", 2),
+    "memory.py": ("x = [0] * 10**14\n" + GOOD, "line 1: MemoryError", 2),
+    "input.py": ("input()\n" + GOOD, "line 1: EOFError", 2),
+    "interrupt.py": ("raise KeyboardInterrupt\n" + GOOD, "line 1: KeyboardInterrupt", 2),
+    "many.py": ("1 / 0\n" * 1000 + GOOD, "and 950 more problems", 2),
+    "loud.ipynb": (notebook("print('x' * 10**8)", GOOD), "", 2),
+    "patched.py": ("import json\njson.dumps = None\n" + GOOD, "line 2: its process ended", 2),
+    "magics.ipynb": (notebook("%nosuch", "%%time\n1 / 0", "%%nosuch\nx", "%run no.py", GOOD), "cell 2: ZeroDivisionError", 2),
+    "repr.ipynb": (notebook("class R:\n    def __repr__(self): raise ValueError\nR()", GOOD), "cell 1: ValueError", 2),
+    "zero.py": ("x = 1\0\n", "cannot be read: SyntaxError", 0),
+    "latin.py": (b"x = '\xe9'\n", "cannot be read: SyntaxError", 0),
+    "nonsense.py": (b"# coding: nonsense\n", "unknown encoding: nonsense", 0),
+    "return.py": (GOOD + "return\n", "'return' outside function", 0),
+    "nested.py": ("x = " + "(" * 5000, "cannot be read: ", 0),
+    "deep.ipynb": ("[" * 100_000, "cannot be read: RecursionError", 0),
+    "deeper.ipynb": ('{"cells":' + "[" * 10**5 + "]" * 10**5 + "}", "cannot be read: RecursionError", 0),
+    "cut.ipynb": (notebook(GOOD)[:-10], "cannot be read: JSONDecodeError", 0),
+    "digits.ipynb": ('{"cells": [], "x": ' + "9" * 5000 + "}", "cannot be read: ValueError", 0),
+    **{f"cells-{k}.ipynb": (json.dumps({"cells": cells_}), "not a notebook of format 4", 0)
+       for k, cells_ in enumerate([None, 3, {}, "x"])},
+    **{f"source-{k}.ipynb": (json.dumps({"cells": [None, [], {"cell_type": "code"} | more, *json.loads(notebook(GOOD))["cells"]]}), said, 2)
+       for k, (more, said) in enumerate([
+           ({}, "cell 1: ValueError: the cell has no source"), ({"source": None}, "has no source"),
+           ({"source": [1, 2]}, "has no source"), ({"source": {"a": 1}}, "has no source"),
+           ({"cell_type": ["code"]}, ""), ({"source": "\ud800"}, "UnicodeEncodeError"),
+           ({"source": "a\0b"}, "null bytes"), ({"source": "(" * 3000}, "SyntaxError"),
+           ({"source": ["x = 1\n", "y ="]}, "cell 1, line 2"),
+       ])},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    """Check a folder of odd files and names from within, and return it with what was said."""
+    folder = tmp_path_factory.mktemp("odd")
+    files = READ | {name: content for name, (content, _, _) in ODD.items()}
+    for name, content in files.items():
+        path = folder / "all" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    (folder / "all" / "gone.py").symlink_to("nowhere")
+    (folder / "all" / "loop.py").symlink_to("loop.py")
+    os.mkfifo(folder / "all" / "pipe.py")
+    done = subprocess.run(
+        [sys.executable, "-m", "dlbook", "check", ".", "--seconds", "60",
+         "--csv", "../grades.csv", "--report", "../out"],
+        cwd=folder / "all",
+        capture_output=True,
+        timeout=500,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(folder), "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    return folder, done
+
+
+def test_files_are_read_as_python_and_jupyter_read_them(odd):
+    """Whatever they hold and whatever they are called: two of two, and nothing to complain of."""
+    folder, done = odd
+    assert done.returncode == 1 and b"Traceback" not in done.stderr
+    with open(folder / "grades.csv", encoding="utf-8-sig", newline="") as file:
+        rows = {row["file"]: (row["correct"], row["problems"]) for row in csv.DictReader(file)}
+    shown_as = {
+        name: grading._cell(name.encode(errors="backslashreplace").decode()) for name in READ
+    }
+    found = {name: rows.pop(shown_as[name]) for name in READ}
+    assert {name: row for name, row in found.items() if row != ("2", "")} == {}
+    for name, (_, said, right) in ODD.items():
+        correct, problems = rows.pop(name)
+        assert correct == str(right) and said in problems, (name, correct, problems)
+        assert said or not problems, (name, problems)
+    assert {name: problems[:14] for name, (_, problems) in rows.items()} == dict.fromkeys(
+        ("gone.py", "loop.py", "pipe.py"), "cannot be read"
+    )
+    assert not list(folder.glob(".ipython")) and not list((folder / "all").glob(".*"))
+
+
+def test_each_odd_file_has_its_report(odd):
+    """In a file of its own, and in a line that moves no cursor."""
+    folder, done = odd
+    count = len(READ) + len(ODD) + 3
+    reports = [json.loads(path.read_text("utf-8")) for path in (folder / "out").rglob("*.json")]
+    assert len(reports) == len(list((folder / "out").rglob("*.txt"))) == count
+    assert {report["file"] for report in reports} >= {*READ, *ODD}
+    lines = done.stdout.decode("ascii").splitlines()
+    assert len(lines) == count and not re.search("[\0-\x1f\x7f]", "".join(lines))
+
+
+def test_a_limit_on_what_hangs_says_what_it_left_out(tmp_path):
+    text = notebook(GOOD, *["while True: pass"] * 6, "x = 1")
+    report = run_text(tmp_path, text, "mine.ipynb", seconds=1)
+    assert report["correct"] == 2
+    assert report["problems"] == [
+        "cell 7 to cell 8: left out, because 5 runs before were stopped",
+        *(f"cell {number}: no end within 1 seconds" for number in range(2, 7)),
+    ]
+
+
+def test_answers_are_named_below_their_common_folder(tmp_path):
+    for name in ("monday/anna.py", "tuesday/anna.py", "tuesday/x.py/b.ipynb", "other/.hidden/c.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    names = lambda *given: [name for _, name in grading.answer_files(tmp_path / g for g in given)]
+    assert names("monday", "tuesday") == [
+        "monday/anna.py",
+        "tuesday/anna.py",
+        "tuesday/x.py/b.ipynb",
+    ]
+    assert names("tuesday/anna.py", "monday/anna.py") == ["tuesday/anna.py", "monday/anna.py"]
+    assert names("monday/anna.py") == ["anna.py"]
+    assert names("tuesday", "tuesday/anna.py", "monday/../tuesday") == ["anna.py", "x.py/b.ipynb"]
+    assert names("other") == [] and names("other/.hidden") == ["c.py"]
+
+
+def test_without_ipython_it_is_said_what_is_missing(tmp_path):
+    """Cells of Python are run all the same."""
+    (tmp_path / "IPython").mkdir()
+    (tmp_path / "IPython" / "__init__.py").write_text("raise ImportError")
+    (tmp_path / "mine.ipynb").write_text(
+        notebook(FUTURE, "%time x = 1", ANNOTATED, "display(1 / 0)")
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "dlbook", "check", str(tmp_path / "mine.ipynb")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+    )
+    first, *_, magic, crash = done.stdout.splitlines()
+    assert first == "mine.ipynb: 2 of 2 correct"
+    assert (
+        magic.startswith("  ! cell 2: SyntaxError: ") and "python -m pip install ipython" in magic
+    )
+    assert crash == "  ! cell 4: ZeroDivisionError: division by zero"
+
+
+def test_a_file_that_cannot_be_run_costs_no_other(tmp_path, monkeypatch):
+    """Whatever fails on the way to a report is said in the report."""
+    really = grading._report
+
+    def failing(context, path, name, *more):
+        if name == "bad":
+            raise EOFError("\ud800")
+        return really(context, path, name, *more)
+
+    monkeypatch.setattr(grading, "_report", failing)
+    (tmp_path / "mine.py").write_text(GOOD)
+    reports = grading.run([(tmp_path / "mine.py", name) for name in ("one", "bad", "two")])
+    assert [report["correct"] for report in reports] == [2, 0, 2]
+    assert reports[1]["problems"] == ["cannot be run: EOFError: \ud800"]
+
+
+@pytest.mark.parametrize("fails", ["write_report", "write_table", "text"])
+def test_what_was_graded_is_never_lost(tmp_path, monkeypatch, capsys, fails):
+    """Where one of table, reports and screen cannot be written, the others are."""
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "mine.py").write_text(GOOD)
+    if fails == "text":
+        monkeypatch.setattr(command, "print", full, raising=False)
+    else:
+        monkeypatch.setattr(grading, fails, full)
+    csv_file, folder = tmp_path / "grades.csv", tmp_path / "out"
+    arguments = [
+        "check",
+        str(tmp_path / "mine.py"),
+        "--csv",
+        str(csv_file),
+        "--report",
+        str(folder),
+    ]
+    if fails == "text":
+        with pytest.raises(OSError, match="No space"):  # the complaint cannot be printed either
+            command.main(arguments)
+    else:
+        assert command.main(arguments) == 2
+        said = capsys.readouterr()
+        assert "mine.py: 2 of 2 correct" in said.out
+        assert "not all could be written: No space left" in said.err
+    assert (folder / "mine.py.json").exists() == (fails != "write_report")
+    assert csv_file.exists() == (fails != "write_table")
+
+
+def test_ctrl_c_keeps_what_is_done(tmp_path):
+    (tmp_path / "a.py").write_text(GOOD)
+    for name in "bc":
+        (tmp_path / f"{name}.py").write_text("while True: pass\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dlbook", "check", "a.py", "b.py", "c.py", "--jobs", "1",
+         "--csv", "grades.csv", "--report", "out"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    end = time.monotonic() + 60
+    while not (tmp_path / "out" / "a.py.json").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 1 and "Traceback" not in errors
+    first, second, third = output.splitlines()
+    assert first == "a.py: 2 of 2 correct"
+    assert second.startswith("b.py: 0 of 0 correct; ") and second.endswith("interrupted")
+    assert third == "c.py: 0 of 0 correct; was not run: interrupted"
+    assert len((tmp_path / "grades.csv").read_text("utf-8-sig").splitlines()) == 4
+
+
+def test_a_torn_record_is_left_out(tmp_path):
+    log = tmp_path / "log"
+    assert list(grading._events(log)) == []
+    log.write_bytes(b'{"kind": "a"}\n\xff\n{"kind": "b"}\n{"kind": ')
+    assert [event["kind"] for event in grading._events(log)] == ["a", "b"]
+
+
+def test_messages_are_cut_between_words():
+    assert words.cut("a b", 3) == "a b"
+    assert words.cut("one two three four", 15) == "one two three …"
+    assert words.cut("x" * 20, 10) == f"{'x' * 9}…"
+    for text in ("word " * 50, "x" * 300, "some words and " + "x" * 300):
+        for most in (20, 90, 200):
+            assert len(words.cut(text, most)) <= most + 1
+    assert words.said(KeyError("x" * 500), 50).startswith("KeyError: 'xxx")
 
 
 def test_a_file_sees_its_folder_and_leaves_progress_alone(tmp_path, kept):
@@ -1050,8 +1463,12 @@ def test_a_crash_in_a_notebook_shows_its_line(tmp_path):
     assert "In your line 2: `b = 1 / 0`" in report["exercises"]["backprop-binary"]["lines"]
 
 
-def test_no_cell_is_a_formula():
-    assert grading._cell("=cmd()") == "'=cmd()" and grading._cell("a=b") == "a=b"
+@pytest.mark.parametrize("before", ["", "\t", "\n", "\r", " ", " \t"])
+def test_no_cell_is_a_formula(before):
+    """Nor does one begin with what a spreadsheet leaves out before it reads a formula."""
+    for sign in "=+-@＝":
+        assert grading._cell(f"{before}{sign}cmd()") == f"'{before}{sign}cmd()"
+    assert grading._cell("a=b") == "a=b" and grading._cell("\tx") == "'\tx"
     assert grading._cell(3) == 3
 
 
@@ -1073,21 +1490,42 @@ def test_one_file_is_reported_in_full(tmp_path, capsys):
     ("arguments", "said"),
     [
         (["nothing.py"], "there is no nothing.py"),
-        (["."], "there is no notebook and no script"),
-        (["notes.txt"], "is no notebook and no script (.ipynb or .py)"),
-        (["mine.py", "--csv", "missing/grades.csv"], "cannot write the report"),
+        (["."], "there is neither a notebook nor a script"),
+        (["notes.txt"], "is neither a notebook nor a script (.ipynb or .py)"),
+        (["pipe.py"], "is neither a notebook nor a script (.ipynb or .py)"),
+        (
+            ["mine.py", "--csv", "missing/grades.csv"],
+            "cannot write --csv missing/grades.csv: No such",
+        ),
+        (["mine.py", "--csv", "folder"], "cannot write --csv folder: Is a directory"),
+        (["mine.py", "--csv", "mine.py"], "--csv mine.py is one of the files to check"),
+        (["mine.py", "--report", "mine.py"], "cannot write --report mine.py: File exists"),
+        (
+            ["mine.py", "--report", "mine.py/reports"],
+            "cannot write --report mine.py/reports: Not a",
+        ),
+        (["mine.py", "--report", "/proc/reports"], "cannot write --report /proc/reports: "),
     ],
 )
 def test_the_command_refuses(arguments, said, tmp_path, monkeypatch, capsys):
+    """Nothing is run, and nothing is left behind."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "notes.txt").write_text("x")
+    monkeypatch.setattr(grading, "run", lambda *args: pytest.fail("a file was run"))
     if arguments[0] == "mine.py":
         (tmp_path / "mine.py").write_text(GOOD)
+    if arguments[0] != ".":
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "notes.txt").write_text("x")
+        os.mkfifo(tmp_path / "pipe.py")
+    before = sorted(tmp_path.rglob("*"))
     assert command.main(["check", *arguments]) == 2
     assert said in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("wrong", [["--seconds", "0"], ["--seconds", "x"], ["--jobs", "0"], []])
+@pytest.mark.parametrize(
+    "wrong", [["--seconds", "0"], ["--seconds", "x"], ["--jobs", "0"], [], ["--csv", ""], [""]]
+)
 def test_a_wrong_command_line_is_refused(wrong, capsys):
     with pytest.raises(SystemExit) as met:
         command.main(["check", *wrong, *([] if not wrong else ["x.py"])])

@@ -1,5 +1,7 @@
 """Gated networks: gates, the way back, layers joined, both directions, and what they learn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from compiled import compiled_only, same_bits
@@ -447,7 +449,7 @@ def test_order_and_padding_change_nothing(more, rng):
 def test_batches_of_empty_sequences(more, rng):
     """Read at the end, an empty sequence is read from its first states; there is nothing else."""
     net, params, (x, _, lengths), start = some_net(rng, **more)
-    last_net = Gated(**{**net.__dict__, "reads": "last"})
+    last_net = replace(net, reads="last")
     y, grads = np.zeros(6, int), like(params)
     batch = x, y, 0 * lengths
     loss, last, _ = last_net.through_time(params, batch, start, grads, last_net.workspace(6))

@@ -265,6 +265,22 @@ def test_fast_kernels_keep_nan():
     assert run(code) == "(nan, True) (inf, False)"
 
 
+def test_a_literal_kernel_stays_literal_for_a_fast_one():
+    """Numba would compile it with its caller's options, keep it, and give it to all others."""
+    code = """
+        import numpy as np
+        from dlbook.tools.jit import njit, njit_fast
+        @njit
+        def cancelled(a, b):
+            return (a + b) - a
+        @njit_fast
+        def fast(a, b):
+            return cancelled(a, b)
+        print(fast(1e20, 1.0), cancelled(1e20, 1.0))
+    """
+    assert run(code) == "0.0 0.0"
+
+
 def test_imports_are_found_wherever_they_stand():
     code = "def f():\n    from dlbook import a\n    import dlbook.b.c\nfrom . import d\nfrom .e import f\nimport numpy"
     names = set(jit.imported_names(code, "dlbook.tools"))

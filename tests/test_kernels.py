@@ -4,11 +4,14 @@ Each chapter's test file lists its kernels with arguments: ``KERNELS = [(kernel,
 """
 
 import importlib
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from compiled import compiled_only
+
+import dlbook
 
 FILES = sorted(Path(__file__).parent.glob("test_*.py"))
 ROWS = [
@@ -152,3 +155,36 @@ def test_whole_numbers_give_the_floating_result(kernel, make_args, rng):
             assert [part.dtype for part in found] == [part.dtype for part in expected]
             for one, other in zip(found, expected, strict=True):
                 np.testing.assert_allclose(one, other, rtol=1e-13)
+
+
+def first_set(args, i, number):
+    """Return arguments of which one, an array of whole numbers, begins with another number."""
+    (array,) = copies(args[i : i + 1])
+    array.flat[0] = number
+    return (*args[:i], array, *args[i + 1 :])
+
+
+@pytest.mark.parametrize(("kernel", "make_args"), ROWS)
+def test_labels_that_no_class_has_are_refused(kernel, make_args, rng):
+    """What a kernel indexes by is one of 0 … K − 1: beyond lies the memory of others."""
+    args = make_args(rng)
+    source = getattr(kernel, "py_func", kernel)
+    sizes = {n for part in leaves(args) for n in (part.shape or (int(part),))}
+    for i, given in enumerate(args):
+        if not isinstance(given, np.ndarray) or given.dtype.kind != "i":
+            continue
+        found = {n: outcome(kernel, first_set(args, i, n)) for n in range(-100, 101)}
+        taken = [n for n, result in found.items() if not isinstance(result, type)]
+        if isinstance(outcome(source, first_set(args, i, 100)), type):
+            assert taken == [*range(len(taken))]
+            assert len(taken) in sizes
+            assert all(found[n] is ValueError for n in found if n not in taken)
+        else:  # a number to compare with or to count with
+            assert taken == [*found]
+
+
+def test_no_sum_begins_with_what_is_there():
+    """A zero of the right type that is made of the first number is NaN where that is infinite."""
+    for path in sorted(Path(dlbook.__file__).parent.glob("*.py")):
+        found = re.findall(r"\b0 \* \w+\[.*", path.read_text(encoding="utf-8"))
+        assert not found, (path.name, found)

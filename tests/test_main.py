@@ -15,7 +15,7 @@ import pytest
 from pages import ROOT
 
 from dlbook import __main__ as command
-from dlbook.tools import myst, notebooks
+from dlbook.tools import files, myst, notebooks
 
 ENV = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "80", "PYTHONUNBUFFERED": ""}
 MADE = {"00-front.ipynb": b"{}\n", "01-one.ipynb": b"[1]\n", "02-two.ipynb": b"[2]\n"}
@@ -70,11 +70,32 @@ def test_it_loads_nothing_heavy():
     assert done.stdout.split() == ["dlbook"]
 
 
-@pytest.mark.parametrize("arguments", [("nothing",), ("notebooks",), ("serve", "--port", "70000")])
-def test_a_wrong_command_line_is_refused(arguments):
-    done = run(*arguments)
+WRONG = [
+    *(("nothing",), ("notebooks",), ("serve", "--port", "70000")),
+    *(("notebooks", ""), ("serve", ""), ("check", " ")),
+]
+
+
+@pytest.mark.parametrize("arguments", WRONG)
+def test_a_wrong_command_line_is_refused(arguments, tmp_path):
+    done = run(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert "usage: python -m dlbook" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_command_is_called_as_it_was_typed(monkeypatch, capsys):
+    for typed, name in (("/usr/bin/dlbook", "dlbook"), ("dlbook/__main__.py", "python -m dlbook")):
+        monkeypatch.setattr(sys, "argv", [typed])
+        assert command.main(["check", "nowhere.py"]) == 2
+        assert capsys.readouterr().err == f"{name}: there is no nowhere.py\n"
+
+
+def test_what_lies_in_the_folder_is_not_taken_for_python_s_own(tmp_path):
+    for name in ("argparse", "tempfile", "http", "statistics"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(9)")
+    done = run("notebooks", "new", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # notebooks
@@ -170,8 +191,8 @@ def test_nothing_is_half_written(tmp_path, few, capsys, monkeypatch, fails):
             raise PermissionError(13, "Permission denied")
         really(part, path)
 
-    monkeypatch.setattr(notebooks, "open", opened, raising=False)
-    monkeypatch.setattr(notebooks.os, "replace", replaced)
+    monkeypatch.setattr(files, "open", opened, raising=False)
+    monkeypatch.setattr(files.os, "replace", replaced)
     assert command.main(["notebooks", str(tmp_path), "--overwrite"]) == 2
     assert contents(tmp_path) == {"00-front.ipynb": MADE["00-front.ipynb"], "01-one.ipynb": b"old"}
     said = capsys.readouterr().err
@@ -180,10 +201,10 @@ def test_nothing_is_half_written(tmp_path, few, capsys, monkeypatch, fails):
 
 
 def test_a_bad_page_is_reported_and_nothing_written(tmp_path, monkeypatch, capsys):
-    def files(book):
+    def broken(book):
         raise myst.PageError("neurons.md", 7, "the directive {x} has no form in a notebook")
 
-    monkeypatch.setattr(notebooks, "files", files)
+    monkeypatch.setattr(notebooks, "files", broken)
     assert command.main(["notebooks", str(tmp_path / "new")]) == 2
     assert "neurons.md:7: the directive {x}" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
@@ -224,10 +245,10 @@ def serving(folder):
         process.communicate(timeout=20)
 
 
-def ask(port, path, method="GET", body=None):
+def ask(port, path, method="GET", body=None, host=None):
     """Return (status, content type, text) of one request."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request(method, path, body)
+    connection.request(method, path, body, {} if host is None else {"Host": host})
     answer = connection.getresponse()
     text = answer.read().decode()
     connection.close()
@@ -253,6 +274,24 @@ def test_it_serves_a_site(site):
         assert ask(port, "/index.html", "HEAD") == (200, "text/html", "")
         assert ask(port, "/missing")[0] == 404
         assert ask(port, "/_sources/")[0] == 404
+        (site / "leak").symlink_to(site.parent / "secret")
+        (site / "out").symlink_to(site.parent)
+        (site / "_sources" / "index.html").symlink_to(site.parent / "secret")
+        for path in (
+            "/leak",
+            "/out/secret",
+            "/out/html/index.html/",
+            "/_sources/",
+            "/%00",
+            "/a%00b",
+        ):
+            assert ask(port, path)[0] == 404
+        for name in ("leak", "out", "_sources/index.html"):
+            (site / name).unlink()
+        for host in ("localhost", f"localhost:{port}", "127.0.0.1", "127.0.0.1:1"):
+            assert ask(port, "/", host=host)[0] == 200
+        for host in ("evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "", "[::1]"):
+            assert ask(port, "/", host=host)[0] == 421
         for path in ("/../secret", "/%2e%2e/secret", "//../secret", "/_sources/../../secret"):
             assert "secret" not in ask(port, path)[2].replace(path, "")
         for method in ("POST", "PUT", "DELETE"):
@@ -286,5 +325,14 @@ def test_without_a_site_it_says_how_to_build_one(tmp_path, made):
 
 def test_the_default_is_the_site_of_the_tree(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(command, "TREE", tmp_path)
+    (tmp_path / "conf.py").write_text("")
     assert command.main(["serve"]) == 2
     assert f"no built site in {tmp_path / '_build' / 'html'}" in capsys.readouterr().err
+
+
+def test_an_installed_package_says_what_it_offers(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(command, "TREE", tmp_path)
+    assert command.main(["serve"]) == 2
+    said = capsys.readouterr().err
+    assert "an installed dlbook has no built site" in said and str(tmp_path) not in said
+    assert "notebooks DIR` writes the chapters" in said and "serve DIR`" in said

@@ -194,14 +194,14 @@ def test_the_first_cells_say_what_to_do(page):
     number = f"{chapter.number}. " if chapter.number else ""
     assert first.cell_type == "markdown"
     assert first.source.startswith(f"# {number}")
-    for needed in ("`pip install dlbook`", "CC BY 4.0", "BSD-3-Clause"):
+    for needed in (notebooks.INSTALL, "CC BY 4.0", "BSD-3-Clause"):
         assert needed in first.source
     assert second.cell_type == "code"
     missing = subprocess.run(  # isolated and without site-packages: the package is not there
         [sys.executable, "-I", "-S", "-c", second.source], capture_output=True, text=True
     )
     assert missing.returncode == 1
-    assert "%pip install --upgrade dlbook" in missing.stderr.splitlines()[-1]
+    assert "run `python -m pip install .` in the folder" in missing.stderr.splitlines()[-1]
     present = subprocess.run(
         [sys.executable, "-c", second.source],
         capture_output=True,
@@ -209,6 +209,18 @@ def test_the_first_cells_say_what_to_do(page):
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     assert (present.returncode, present.stderr) == (0, "")
+
+
+def test_it_is_said_at_one_place_how_to_install():
+    """In the same words everywhere, and never by a name that anyone may take."""
+    for page in ("README.md", "book/preface.md"):
+        assert notebooks.INSTALL in (ROOT / page).read_text("utf-8")
+    for path in (
+        ROOT / "README.md",
+        *(ROOT / "book").glob("*.md"),
+        *(ROOT / "dlbook").rglob("*.py"),
+    ):
+        assert "install dlbook" not in path.read_text("utf-8"), path
 
 
 def test_jupyter_shows_only_the_message(book):
@@ -562,6 +574,23 @@ def test_what_is_not_known_is_refused_with_its_line(tmp_path, myst, line, said):
     assert (caught.value.page, caught.value.line) == ("one.md", offset + line)
 
 
+@pytest.mark.parametrize(
+    ("data", "line", "said"),
+    [
+        (b"---\njupytext:\n# A\n", 1, "the front matter is never closed"),
+        (b"# A\n\ncaf\xe9\n", 3, "not UTF-8: "),
+    ],
+)
+def test_a_damaged_page_is_refused_with_its_line(tmp_path, data, line, said):
+    made_up(tmp_path, one="Text.")
+    for name in ("one.md", "index.md", "references.bib")[: 3 if line == 3 else 1]:
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(PageError, match=said) as caught:
+            converted(Book(tmp_path))
+        assert (caught.value.page, caught.value.line) == (name, line)
+        made_up(tmp_path, one="Text.")
+
+
 ENTRY = "@book{a,\n  author = {A},\n  title = {T},\n  year = {2000}\n}\n"
 
 
@@ -837,3 +866,22 @@ def test_a_chapter_runs_from_the_wheel(installed, tmp_path, book):
     numbers = [f.number for block in walk(chapter.blocks) for f in block.figures]
     assert [m[1] for m in captions if m] == [f"Figure {number}" for number in numbers]
     assert not RAW.search("".join(re.findall(r"<figcaption>.*?</figcaption>", "".join(shown))))
+
+
+def test_the_wheel_brings_a_command(installed, tmp_path):
+    """It offers what an installation has, and says what it has not."""
+    env = os.environ | {"PYTHONPATH": str(installed)}
+
+    def run(*arguments):
+        command = [sys.executable, installed / "bin" / "dlbook", *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+
+    done = run("notebooks", "chapters")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = run("serve")
+    assert done.returncode == 2
+    assert done.stderr.startswith("dlbook: an installed dlbook has no built site")
+    assert "`dlbook notebooks DIR` writes" in done.stderr
+    (tmp_path / "mine.py").write_text("from dlbook.exercises import check\ncheck('backprop-bp2')\n")
+    done = run("check", "mine.py")
+    assert done.stdout.startswith("mine.py: 0 of 1 correct\n  ○ backprop-bp2: Not attempted yet.")

@@ -208,6 +208,7 @@ def test_samples_at_the_ends():
     assert rnn.sample_symbol(np.zeros(3), 0.0, 1.0) == 0
     assert rnn.sample_symbol(np.zeros(3), np.nextafter(1, 0), 1.0) == 2
     assert rnn.sample_symbol(np.array([-1e4, 0.0, -1e4]), 0.0, 1.0) == 1
+    assert rnn.sample_symbol(np.array([-np.inf, 0.0, -np.inf]), 0.5, 1.0) == 1
     assert rnn.sample_symbol(np.array([0.0, -1e4]), np.nextafter(1, 0), 1.0) == 0
 
 
@@ -638,7 +639,7 @@ def test_alphabet():
     assert some.symbols == " benort" and len(some) == 7
     assert some.decode(some.encode(text)) == text
     assert some.encode("").size == 0 and some.decode([]) == ""
-    with pytest.raises(ValueError, match="'q' at place 3, which is none of the 7"):
+    with pytest.raises(ValueError, match="'q' at place 3, which is not one of the 7"):
         some.encode("be q")
     few = Alphabet.of("abracadabra", least=2, unknown="?")
     assert few.symbols == "?abr"
@@ -654,7 +655,15 @@ def test_alphabet():
     [
         (lambda: Alphabet(""), "at least one"),
         (lambda: Alphabet("aba"), "'a' twice"),
-        (lambda: Alphabet("ab", "c"), "unknown"),
+        (lambda: Alphabet("ab", "c"), "unknown is 'c', which is not one of the symbols"),
+        (lambda: Alphabet("abc", ""), "unknown is '', which is not one of the symbols"),
+        (lambda: Alphabet("abc", "ab"), "unknown is 'ab', which is not one of the symbols"),
+        (lambda: Alphabet("<unk>", "<unk>"), "unknown is '<unk>'"),
+        (lambda: Alphabet("abc", 0), "unknown is 0"),
+        (lambda: Alphabet("abc", ["a"]), "unknown is"),
+        (lambda: Alphabet.of("abc", unknown="<unk>"), "unknown is '<unk>', expected one character"),
+        (lambda: Alphabet.of("abc", unknown=""), "unknown is '', expected one character"),
+        (lambda: Alphabet.of("abc", unknown=7), "unknown is 7, expected one character"),
         (lambda: Alphabet.of(7), "text"),
         (lambda: Alphabet.of("ab", least=0), "least"),
         (lambda: Alphabet.of("ab", least=2), "at least one"),

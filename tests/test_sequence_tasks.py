@@ -86,6 +86,8 @@ def test_summed_loss(rng):
     expected = each[np.arange(T) < lengths[:, None]].sum()
     assert tasks.summed_loss(o, y, lengths) == pytest.approx(expected, rel=1e-13)
     assert tasks.summed_loss(o, y, np.zeros(3, np.int64)) == 0
+    o[0] = np.nan  # behind the end of an empty sequence
+    assert np.isfinite(tasks.summed_loss(o, y, np.array([0, 1, 2])))
 
 
 def test_a_tag_depends_on_what_follows(rng):
@@ -458,6 +460,16 @@ def test_dates_are_what_they_say(rng):
                 int(number[4:6]),
                 int(number[6:]),
             )
+
+
+@pytest.mark.parametrize(
+    ("moved", "to", "day"),
+    [("FIRST_DAY", "LAST_DAY", "20491231"), ("LAST_DAY", "FIRST_DAY", "19500101")],
+)
+def test_dates_go_from_the_first_day_to_the_last(moved, to, day, rng, monkeypatch):
+    """Where the two are one day, every date is that day."""
+    monkeypatch.setattr(tasks, moved, getattr(tasks, to))
+    assert {*" ".join(tasks.dates(40, rng).iso).split()} == {day}
 
 
 def test_four_forms():

@@ -14,7 +14,7 @@ import pytest
 import safetensors.numpy
 
 from dlbook import backprop
-from dlbook.tools import store
+from dlbook.tools import files, store
 from dlbook.tools.data import DataError
 from dlbook.tools.flat import like, named
 from dlbook.tools.store import load, load_params, save, save_params
@@ -191,6 +191,22 @@ def test_permissions_are_those_of_a_new_file(path, net):
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(path.with_name("plain").stat().st_mode)
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666, 0o444])
+def test_permissions_are_those_of_the_file_that_was_there(path, net, mode, monkeypatch):
+    """Also of the part, while it is written: what nobody else may read is never open to all."""
+    save_params(net, path)
+    path.chmod(mode)
+    seen, really = [], os.fsync
+
+    def fsync(file):
+        seen.append(stat.S_IMODE(os.fstat(file).st_mode))
+        really(file)
+
+    monkeypatch.setattr(files.os, "fsync", fsync)
+    save_params(net, path)
+    assert stat.S_IMODE(path.stat().st_mode) == seen[0] == mode
+
+
 # What cannot be saved
 
 
@@ -201,13 +217,16 @@ def test_permissions_are_those_of_a_new_file(path, net):
         ({"a": np.zeros(2, complex)}, None, TypeError, "a is complex128"),
         ({"a": np.zeros(2, np.float16)}, None, TypeError, "a is float16"),
         ({"a": np.array(["x"])}, None, TypeError, "a is <U1"),
-        ({"": np.zeros(2)}, None, TypeError, "'' is no name"),
-        ({3: np.zeros(2)}, None, TypeError, "3 is no name"),
-        ({"__metadata__": np.zeros(2)}, None, TypeError, "no name for an array"),
+        ({"": np.zeros(2)}, None, TypeError, "'' cannot be the name"),
+        ({3: np.zeros(2)}, None, TypeError, "3 cannot be the name"),
+        ({"__metadata__": np.zeros(2)}, None, TypeError, "cannot be the name of an array"),
+        ({"a": np.ma.zeros(2)}, None, TypeError, "a is MaskedArray, expected an array"),
         ({"a": np.array([0, np.nan])}, None, DataError, r"a holds nan at index \(1,\)"),
         ({"a": np.array([[np.inf]])}, None, DataError, r"a holds inf at index \(0, 0\)"),
         ({"a": np.zeros(2)}, {"seed": 3}, TypeError, "metadata holds something"),
         ({"a": np.zeros(2)}, {3: "seed"}, TypeError, "metadata holds something"),
+        ({"a": np.zeros(2)}, {"dlbook": "7"}, ValueError, "metadata has 'dlbook', a name that"),
+        ({"a": np.zeros(2)}, {"crc32": "7"}, ValueError, "metadata has 'crc32', a name that"),
     ],
 )
 def test_refuses_to_save(path, arrays, metadata, error, words):
@@ -223,6 +242,38 @@ def test_no_folder(path, net):
         save_params(net, path.parent / "not" / "there.safetensors")
 
 
+@pytest.mark.parametrize(("path", "words"), [("", "it is empty"), ("a\0b", "holds a zero byte")])
+def test_what_is_not_a_path(path, words, net):
+    for use in (save_params, load_params):
+        with pytest.raises(ValueError, match=words):
+            use(net, path)
+    for use in (save_params, load_params):
+        with pytest.raises(TypeError, match="not int"):
+            use(net, 3)
+
+
+def test_what_is_not_a_file_is_not_replaced(tmp_path, net):
+    folder, pipe = tmp_path / "folder", tmp_path / "pipe"
+    folder.mkdir()
+    os.mkfifo(pipe)
+    for target, error in ((folder, IsADirectoryError), (pipe, OSError)):
+        for use in (lambda path: save_params(net, path), files.try_out):
+            with pytest.raises(error, match=r"is a folder|is not a file"):
+                use(target)
+    assert pipe.is_fifo() and sorted(tmp_path.iterdir()) == [folder, pipe]
+    assert not list(folder.iterdir())
+
+
+def test_trying_out_leaves_nothing_and_touches_nothing(path, net):
+    files.try_out(path)
+    assert not list(path.parent.iterdir())
+    save_params(net, path)
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    files.try_out(path)
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+    assert os.listdir(path.parent) == [path.name]
+
+
 @pytest.mark.parametrize("where", ["write", "fsync", "replace"])
 @pytest.mark.parametrize("error", [OSError("No space left on device"), KeyboardInterrupt()])
 def test_interrupted_save_leaves_the_old_file(path, net, monkeypatch, where, error):
@@ -234,9 +285,9 @@ def test_interrupted_save_leaves_the_old_file(path, net, monkeypatch, where, err
         raise error
 
     if where == "write":
-        monkeypatch.setattr(store, "open", lambda *a: _Failing(*a, fail=fail), raising=False)
+        monkeypatch.setattr(files, "open", lambda *a: _Failing(*a, fail=fail), raising=False)
     else:
-        monkeypatch.setattr(store.os, where, fail)
+        monkeypatch.setattr(files.os, where, fail)
     net.flat[:] = 7
     with pytest.raises(type(error)):
         save_params(net, path)

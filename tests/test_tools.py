@@ -31,6 +31,8 @@ from dlbook.tools.threads import in_threads
         (np.zeros((1, 1), np.float16), TypeError, "float16"),
         ([[None]], TypeError, "object"),
         ([[1.0], [1.0, 2.0]], ValueError, "different lengths"),
+        (np.ma.zeros((2, 2)), TypeError, "X is a masked array"),
+        ([np.ma.zeros(2)], TypeError, "X is a masked array"),
     ],
 )
 def test_floats_are_checked(x, error, words):
@@ -628,3 +630,43 @@ def test_parts_in_threads_run_side_by_side():
     count = numba.get_num_threads()
     meeting = threading.Barrier(count)
     in_threads(lambda _: meeting.wait(timeout=60), count)
+
+
+FORKED = """
+import multiprocessing
+import numba
+import numpy as np
+from dlbook.optimization import Adam
+from dlbook.training import MLP, fit
+
+def train(seed):
+    rng, net = np.random.default_rng(seed), MLP((128, 256, 10))  # enough to use threads
+    data = rng.normal(size=(512, 128)), rng.integers(0, 10, 512)
+    found = fit(net, net.init(rng), data, Adam(0.01), rng, epochs=1, batch=512)
+    return found.params.flat.tobytes()
+
+if __name__ == "__main__":
+    whole = [train(seed) for seed in (1, 2)]
+    assert numba.get_num_threads() == 2
+    print(numba.threading_layer())
+    context = multiprocessing.get_context("fork")
+    with context.Pool(2) as pool:
+        assert pool.map(train, [1, 2]) == whole
+    assert [train(seed) for seed in (1, 2)] == whole and numba.get_num_threads() == 2
+"""
+
+
+@compiled_only
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system starts processes anew")
+@pytest.mark.parametrize("layer", ["default", "workqueue"])
+def test_a_process_forked_after_training_trains_to_the_same_bits(layer):
+    """Its threads are gone; OpenMP would end it and leave the pool waiting for ever."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED],
+        env=os.environ | {"NUMBA_NUM_THREADS": "2", "NUMBA_THREADING_LAYER": layer},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "fork" not in done.stderr

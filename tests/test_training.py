@@ -395,6 +395,23 @@ def test_inference_is_its_literal_kernels(bend, norm, p):
     )
 
 
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_epsilon_is_as_exact_as_the_rest(norm, rng):
+    """Where the variance is zero, nothing else stands under the root."""
+    net = MLP((2, 3, 2), activation="tanh", norm=norm, dtype="float64")
+    params, state, x = net.init(rng), net.start(), rng.normal(size=(4, 2))
+    params.gamma[2][:] = 1e-3
+    if norm == "layer":
+        params.w[2][:], params.b[2][:] = 0, [1e-4, 0, 0]
+        z = training.layernorm(
+            np.tile(params.b[2], (4, 1)), params.gamma[2], params.beta[2], net.eps
+        )
+    else:
+        state.variance[2][:] = 0
+        z = 1e-3 * affine(x, params.w[2], params.b[2]) / np.sqrt(net.eps)
+    assert relative_error(net.scores(params, state, x)[2], np.tanh(z)) < 1e-13
+
+
 @pytest.mark.parametrize(("bend", "norm", "p"), KINDS)
 def test_single_precision(bend, norm, p):
     net, params, (x, y) = small(bend, norm, p)

@@ -118,6 +118,7 @@ def test_wrong_gradients_are_rejected(wrong, why, rng):
         ([np.inf], [np.inf], {}, "not finite"),
         (["a"], ["a"], {}, "not numbers"),
         ([1e-3], [0.0], {}, "no scale is given"),
+        ([0, 1e-13], [0.0, 0.0], {}, "zero and no scale is given; got up to 1.0e-13"),
         ([1e-3], [0.0], {"scale": 1}, "largest error 1e-03"),
         ([3.0], [2.0], {"relation": "<="}, "the bound is passed by 5e-01"),
         ([1.0], [2.0], {"relation": ">="}, "the bound is passed by 5e-01"),
@@ -197,6 +198,20 @@ def test_a_record_reads_well_and_carries_its_data():
     assert "<p>" in bundle["text/html"]
 
 
+def test_a_terminal_shows_a_sentence():
+    """IPython, which would print a dictionary, shows what Python prints."""
+    from IPython.core.formatters import DisplayFormatter
+
+    for record in (
+        v.compare("a-b", [1.0], [1.0], "hand"),
+        v.compare("a-b", [1.0, 2.0], [1.0, 3.0], "hand"),
+        v.Record(kind="claim", label="a-c", passed=True, evidence="2 < 3"),
+        v.Record(kind="pitfall", label="a-d") | v.compare("a-d", [1.0], [2.0], "hand"),
+    ):
+        assert DisplayFormatter().format(record)[0]["text/plain"] == str(record)
+    assert str(v.compare("a-b", [1.0], [1.0], "hand")).endswith(" 1 number against hand")
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
@@ -207,8 +222,8 @@ def test_a_record_reads_well_and_carries_its_data():
         (lambda: v.central_differences(f, []), ValueError, "x is empty"),
         (lambda: v.central_differences(f, ["a"]), TypeError, "x has dtype"),
         (lambda: v.complex_step(f, X + 1j), TypeError, "x has dtype complex"),
-        (lambda: v.monte_carlo([1.0]), ValueError, "needs at least 2 rows"),
-        (lambda: v.monte_carlo(3.0), ValueError, "needs at least 2 rows"),
+        (lambda: v.monte_carlo([1.0]), ValueError, "expected 2 rows or more"),
+        (lambda: v.monte_carlo(3.0), ValueError, "expected 2 rows or more"),
         (lambda: v.check_gradient(np.sum, X, X, rtol=0), ValueError, "rtol"),
     ],
 )

@@ -4,25 +4,32 @@
 the mistake by its name where it is known, and the smallest case that shows it. ``hint`` helps in
 three steps, ``solution`` shows the solution, ``progress`` says how far you are and ``reset`` forgets it.
 
-Answers run in your own Python, with your rights: this is no sandbox. A loop without end in a
+Answers run in your own Python, with your rights: this is not a sandbox. A loop without end in a
 notebook ends when you interrupt the kernel, and a compiled one only when you restart it;
 ``python -m dlbook check FILE`` runs a file under a time limit.
 """
+
+from __future__ import annotations
 
 import difflib
 import re
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from dlbook.exercises import shown
 from dlbook.exercises.engine import judge
 from dlbook.exercises.forms import CORRECT, UNATTEMPTED
 from dlbook.exercises.store import Store, data_directory
+from dlbook.tools.tex import without_tex
 
 __all__ = ["check", "hint", "progress", "reset", "solution"]
 
-MACHINERY = {"engine", "forms", "grading", "probes", "recognise", "shown", "store", "words"}
+MACHINERY = {
+    *("engine", "forms", "grading", "probes", "recognise", "running", "shell", "shown"),
+    *("solutions", "store", "words"),
+}
 CHAPTERS = sorted(
     path.stem for path in Path(__file__).parent.glob("[a-z]*.py") if path.stem not in MACHINERY
 )
@@ -58,14 +65,35 @@ def find(label):
         raise UnknownExerciseError(f"label is {label!r}, expected text such as 'backprop-bp2'")
     chapter = label.partition("-")[0]
     if chapter not in CHAPTERS:
-        near = difflib.get_close_matches(chapter, CHAPTERS, 1)
-        known = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(CHAPTERS)}"
-        raise UnknownExerciseError(f"no chapter {chapter!r} has exercises to check; {known}")
+        near = _with_slug(label)
+        if near:
+            raise UnknownExerciseError(f"no exercise {label!r}; did you mean {near}?")
+        _known_chapter(chapter)
     known = exercises(chapter)
     if label not in known:
         near = difflib.get_close_matches(label, known, 1, cutoff=0) or [""]
         raise UnknownExerciseError(f"no exercise {label!r}; did you mean {near[0]!r}?")
     return known[label]
+
+
+def _with_slug(slug):
+    """Return the labels that end with a slug, or with the nearest one, in words."""
+    slugs = {}
+    for chapter in CHAPTERS:
+        for label in labels(chapter):
+            slugs.setdefault(label.partition("-")[2], []).append(repr(label))
+    near = difflib.get_close_matches(slug, slugs, 1, cutoff=0.75)
+    first, more = (slugs[near[0]][:3], slugs[near[0]][3:]) if near else ((), ())
+    return " or ".join(first) + ", or that of another chapter" * bool(more)
+
+
+def _known_chapter(chapter):
+    """Return a chapter that has exercises, or raise UnknownExerciseError."""
+    if chapter not in CHAPTERS:
+        near = difflib.get_close_matches(str(chapter), CHAPTERS, 1)
+        known = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(CHAPTERS)}"
+        raise UnknownExerciseError(f"no chapter {chapter!r} has exercises to check; {known}")
+    return chapter
 
 
 @cache
@@ -85,7 +113,7 @@ def _show(lines, status="", label=""):
         shown.show(shown.Shown([store.notes.pop(0)]))
 
 
-def check(label, answer=..., *, traceback=False):
+def check(label: str, answer: Any = ..., *, traceback: bool = False) -> None:
     """Say whether an answer is right, and if not, what is wrong with it.
 
     Parameters
@@ -118,7 +146,7 @@ def check(label, answer=..., *, traceback=False):
         print(result.traceback)
 
 
-def hint(label, level=None):
+def hint(label: str, level: int | None = None) -> None:
     """Show a hint; each call goes one step further, up to three.
 
     Parameters
@@ -141,35 +169,18 @@ def hint(label, level=None):
     _show([f"Hint {level} of {last}.", exercise.hints[level - 1], more])
 
 
-def solution(label):
-    """Show the solution as it stands on the page: in words, and in code where there is some.
+def solution(label: str) -> None:
+    """Show the solution of the page: in words, and in code that runs by itself.
 
     Parameters
     ----------
     label : str
         The exercise.
     """
+    from dlbook.exercises.solutions import solution_text
+
     find(label)
     _show_markdown(solution_text(label))
-
-
-def solution_text(label):
-    """Return the solution of an exercise as Markdown."""
-    from dlbook.tools.myst import Book
-    from dlbook.tools.notebooks import Writer
-
-    book = Book()
-    chapter = next(c for c in book.chapters if c.stem == label.partition("-")[0])
-    blocks = chapter.blocks
-    at = next(i for i, b in enumerate(blocks) if b.options.get("name") == f"ex-{label}")
-    writer = Writer(book, chapter)
-    words = [writer.inside(b) for b in blocks[at].inside if b.kind == "{fold}"]
-    for block in blocks[at + 1 :]:
-        if block.kind in ("{exercise}", "heading"):
-            break
-        if block.kind == "{code-cell}" and "hide-cell" in block.options.get("tags", ""):
-            words.append("```python\n{}\n```".format("\n".join(block.lines).strip("\n")))
-    return "\n\n".join(words)
 
 
 class _Markdown:
@@ -179,7 +190,8 @@ class _Markdown:
         self.text = text
 
     def __str__(self):
-        return re.sub(r"^```.*\n?", "", self.text, flags=re.M)
+        words, *rest = re.split(r"^```.*\n?", self.text, flags=re.M)
+        return "".join([without_tex(words), *rest])
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         return {"text/markdown": self.text, "text/plain": str(self)}
@@ -189,22 +201,48 @@ def _show_markdown(text):
     shown.show(_Markdown(text))
 
 
-def progress():
-    """Show which exercises you have solved, chapter by chapter, and where that is kept."""
+def progress(chapter: str | None = None) -> None:
+    """Show which exercises you have solved, and where that is kept.
+
+    Parameters
+    ----------
+    chapter : str, optional
+        The chapter whose exercises are listed one by one; without it, all chapters in a line each.
+    """
     store = _store()
-    entries, lines = store.read(), []
+    if chapter is not None:
+        lines = _listed(_known_chapter(chapter), store.read())
+    else:
+        lines = _counted(store.read())
+    kept = [f"Kept in {store.path}"] if store.path else []
+    shown.show(shown.Shown(["Your progress.", *lines, *store.notes, *kept]))
+
+
+def _listed(chapter, entries):
+    """Return a line for each exercise of a chapter: its mark, its label, how often it was tried."""
+    lines = []
+    for label in labels(chapter):
+        entry = entries.get(label, {})
+        status = entry.get("status", UNATTEMPTED)
+        tries = entry.get("tries", 0)
+        times = f", {tries} {'try' if tries == 1 else 'tries'}" if tries else ""
+        lines.append(f"{shown.MARKS.get(status, '✗')} {label}: {status}{times}")
+    return lines
+
+
+def _counted(entries):
+    """Return a line for each chapter: how many exercises are solved, and which are begun."""
+    lines = []
     for chapter in CHAPTERS:
         known = labels(chapter)
         solved = [label for label in known if entries.get(label, {}).get("status") == CORRECT]
         open_ = [label for label in known if label not in solved and label in entries]
         words = f"{chapter}: {len(solved)} of {len(known)} solved"
         lines.append(words + (f"; begun: {', '.join(open_)}" if open_ else ""))
-    notes = [*store.notes]
-    kept = [f"Kept in {store.path}"] if store.path else []
-    shown.show(shown.Shown(["Your progress.", *lines, *notes, *kept]))
+    return lines
 
 
-def reset(label=None):
+def reset(label: str | None = None) -> None:
     """Forget the progress on one exercise, or on all.
 
     Parameters

@@ -408,7 +408,7 @@ TANH = Exercise(
         Mistake(
             "the biases are left out",
             lambda x, w, b: contract_tanh(x, w, 0 * b),
-            "b is no factor of the Jacobian, but it decides where on the tanh one stands.",
+            "b is not a factor of the Jacobian, but it decides where on the tanh one stands.",
             "{eq}`autoencoders-contractive`",
         ),
     ),

@@ -5,7 +5,7 @@ yet, it cannot be run, it is right, it makes a mistake of the catalogue, it is r
 factor, a transposition or an order, it makes two such mistakes at once, it is wrong. A mistake is
 named only if it explains every number and nothing else comes near.
 
-This is no sandbox: an answer runs with all the rights of the reader who wrote it.
+This is not a sandbox: an answer runs with all the rights of the reader who wrote it.
 """
 
 import copy
@@ -42,7 +42,7 @@ from dlbook.exercises.probes import (
     same,
 )
 from dlbook.exercises.recognise import EXACT, SINGLE, gap, recognised
-from dlbook.exercises.words import counterexample, cut, described, kind_of, size_of
+from dlbook.exercises.words import counterexample, cut, described, kind_of, said, size_of
 
 __all__ = ["judge"]
 
@@ -85,7 +85,8 @@ def _judge_choice(exercise, answer):
     )
     if not isinstance(given, Iterable) or not all(isinstance(g, str) for g in given):
         raise _VerdictError(TYPE, f"The answer is {kind_of(answer)}, {expected}.")
-    chosen = set(re.sub(r"[\s,;()]+", "", "".join(given).lower()))
+    words = re.sub(r"(?<=[^a-z])and(?=[^a-z])", " ", " ".join(given).lower())
+    chosen = set(re.sub(r"[\s,;.:/&+|()\[\]{}'\"]+", "", words))
     if not chosen:
         raise _unattempted(exercise)
     if unknown := sorted(chosen - set(letters)):
@@ -136,12 +137,21 @@ def _judge(exercise, answer):
 
 
 def _rounding(answer):
-    """Return how far a number that was typed with three to eight digits may lie from what is meant."""
-    if type(answer) not in (int, float) or not np.isfinite(answer) or answer == 0:
+    """Return how far a number with three to eight digits may lie from what is meant."""
+    if isinstance(answer, np.ndarray) and answer.ndim == 0:
+        answer = answer[()]
+    if isinstance(answer, bool) or not isinstance(answer, (int, float, np.integer, np.floating)):
         return 0.0
-    digits = Decimal(repr(answer)).normalize().as_tuple()
+    try:
+        number = float(answer)
+    except OverflowError:
+        return 0.0
+    if number == 0 or not np.isfinite(number):
+        return 0.0
+    short = isinstance(answer, (np.float16, np.float32))  # whose digits are fewer
+    digits = Decimal(str(answer if short else number)).normalize().as_tuple()
     few = 3 <= len(digits.digits) <= 8
-    return 0.501 * 10.0**digits.exponent / abs(answer) if few else 0.0
+    return 0.501 * 10.0**digits.exponent / abs(number) if few else 0.0
 
 
 # Running an answer
@@ -229,7 +239,7 @@ def _called(exercise, answer, case, sink):
 
 
 def _arrays(exercise, case, value, answer):
-    """Return what an answer returned as arrays, or say why it is none."""
+    """Return what an answer returned as arrays, or say why it is not one."""
     if value is ... or (value is None and _empty(answer)):
         raise _unattempted(exercise)
     wanted = "a tuple of arrays" if len(case.expected) > 1 else "numbers"
@@ -281,8 +291,7 @@ def _crash(exercise, case, answer, error):
     code = getattr(inspect.unwrap(getattr(answer, "py_func", answer)), "__code__", None)
     frames = traceback.extract_tb(error.__traceback__)
     mine = [f for f in frames if code is not None and f.filename == code.co_filename]
-    text = str(error).strip().splitlines()
-    what = f"{type(error).__name__}: {cut(text[0])}" if text else type(error).__name__
+    what = said(error, 90)
     place = f"In your line {mine[-1].lineno}: `{cut(mine[-1].line or '')}`" if mine else ""
     trace = "".join(traceback.format_exception(error)[:1] + traceback.format_list(mine or frames))
     return _VerdictError(
@@ -291,7 +300,7 @@ def _crash(exercise, case, answer, error):
         place,
         described(exercise, case),
         "`check(…, traceback=True)` shows the whole message.",
-        trace=f"{trace}{type(error).__name__}: {error}",
+        trace=trace + "".join(traceback.format_exception_only(error)).rstrip("\n"),
     )
 
 

@@ -78,7 +78,7 @@ HOLD = Exercise(
         Mistake(
             "the share is left after one step",
             lambda T, share: bias_for(np.ones_like(T), share),
-            "The lag has no part in this. T steps of the same gate multiply to f^T.",
+            "The lag does not enter. T steps of the same gate multiply to f^T.",
             "{eq}`gated-cell-gradient`",
         ),
         Mistake(

@@ -1,37 +1,40 @@
 """Run files of answers, each in a process of its own under a time limit, and report.
 
-A notebook is run cell by cell, a script statement by statement; what stops is noted, and the rest
-still runs. Where an answer hangs or takes the whole process with it, the file is run again without
-that cell. This is no sandbox: the files run with all the rights of whoever runs them.
+Where an answer hangs or takes the whole process with it, the file is run again without that cell or
+statement. Whatever a file does, and whatever it is called, the others get their result. This is not a
+sandbox: the files run with all the rights of whoever runs them.
 """
 
-import ast
 import contextlib
 import csv
+import hashlib
 import json
-import linecache
 import multiprocessing
 import multiprocessing.connection
 import os
 import re
 import signal
-import sys
 import tempfile
 import threading
 import time
-import types
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from dlbook.exercises import CHAPTERS, shown
 from dlbook.exercises.forms import CORRECT, STOPPED, UNATTEMPTED
+from dlbook.exercises.running import KINDS, work
+from dlbook.exercises.words import said
 
-__all__ = ["answer_files", "run", "text_report", "write_reports", "write_table"]
+__all__ = ["answer_files", "run", "text_report", "write_report", "write_table"]
 
-KINDS = (".ipynb", ".py")
+TREE = Path(__file__).resolve().parents[2]
 ATTEMPTS = 5  # runs of one file, each without what stopped the one before
 PATIENCE = 120  # seconds until a process must have started
-LARGEST = 50_000_000  # bytes of a file
+PROBLEMS = 50  # of one file that are told
+LONGEST = 240  # bytes of a file name, so that an ending fits behind it
+FORMULA = "=+-@＝＋－＠"  # what a spreadsheet takes for the beginning of one
+# What would move a terminal's cursor, turn its text round or cannot be written at all
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 # Starting a process asks all others for their exit code, which can be read only once
 _one_at_a_time = threading.Lock()
@@ -41,110 +44,40 @@ _one_at_a_time = threading.Lock()
 
 
 def answer_files(paths):
-    """Return the notebooks and scripts that paths name or folders hold, as (path, shown name)."""
-    found = []
-    for path in map(Path, paths):
-        if not path.is_dir():
-            found.append((path, path.name))
-            continue
-        for inner in sorted(path.rglob("*")):
-            name = inner.relative_to(path)
-            if inner.suffix in KINDS and not any(part.startswith(".") for part in name.parts):
-                found.append((inner, name.as_posix()))
-    return found
+    """Return the notebooks and scripts that paths name or folders hold, as (path, shown name).
 
-
-def _steps(path):
-    """Return [(name, code object or error)] of a file, or raise ValueError."""
-    if path.stat().st_size > LARGEST:
-        raise ValueError(f"the file is larger than {LARGEST:,} bytes")
-    text = path.read_bytes().decode("utf-8")
-    if path.suffix != ".ipynb":
-        tree = ast.parse(text, str(path))
+    A name is the path below the folder that holds all of them, so that no two are alike.
+    """
+    paths = [Path(os.path.abspath(path)) for path in paths]
+    found = {}
+    for path in paths:
+        for inner in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            hidden = any(part.startswith(".") for part in inner.relative_to(path).parts)
+            if inner == path or (is_answer(inner) and not hidden):
+                found[inner] = None
+    try:
+        top = os.path.commonpath([path if path.is_dir() else path.parent for path in paths])
+        return [(path, path.relative_to(top).as_posix()) for path in found]
+    except ValueError:  # on several drives, whose names then come first
+        drives = [re.sub(r"\W+", "", path.drive) for path in found]
         return [
-            (f"line {node.lineno}", compile(ast.Module([node], []), str(path), "exec"))
-            for node in tree.body
+            (path, f"{drive}/{path.relative_to(path.anchor).as_posix()}")
+            for path, drive in zip(found, drives, strict=True)
         ]
-    notebook = json.loads(text)
-    if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
-        raise ValueError("this is no notebook of format 4")
-    steps = []
-    for cell in notebook["cells"]:
-        if not isinstance(cell, dict) or cell.get("cell_type") != "code":
-            continue
-        source = cell.get("source", "")
-        source = source if isinstance(source, str) else "".join(map(str, source))
-        name = f"cell {len(steps) + 1}"
-        source = re.sub(r"^([ \t]*)[%!].*$", r"\1pass", source, flags=re.M)  # magics need IPython
-        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-        try:
-            steps.append((name, compile(source, name, "exec")))
-        except (SyntaxError, ValueError) as error:
-            steps.append((name, error))
-    return steps
 
 
-# In the process of one file
-
-
-def _work(path, log, skip, ready):
-    """Run a file and write what happens, line by line, so that nothing is lost when it dies."""
-    with contextlib.suppress(AttributeError, OSError):
-        os.setsid()  # so that what it starts can be ended with it
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
-        os.dup2(nowhere, stream)
-    os.environ.update(DLBOOK_DATA_DIR="", MPLBACKEND="Agg")
-    os.chdir(path.parent)
-    sys.path.insert(0, str(path.parent))
-    sys.argv = [str(path)]
-    main = sys.modules["__main__"] = types.ModuleType("__main__")
-    main.__dict__.update(__file__=str(path), display=lambda *args, **options: None)
-    with open(log, "a", encoding="utf-8") as file:
-
-        def tell(kind, **fields):
-            file.write(json.dumps({"kind": kind} | fields) + "\n")
-            file.flush()
-
-        def listen(event, what):
-            if event == "begin":
-                tell("begin", label=what)
-            else:
-                lines = [shown.plain(line) for line in what.lines]
-                tell("result", label=what.label, status=what.status, name=what.name, lines=lines)
-
-        shown.listeners[:] = [listen]
-        ready.send(True)
-        try:
-            steps = _steps(path)
-        except (OSError, ValueError, SyntaxError, RecursionError, MemoryError) as error:
-            tell("problem", text=f"cannot be read: {_said(error)}")
-            steps = []
-        for number, (name, code) in enumerate(steps):
-            if number in skip:
-                continue
-            tell("step", number=number, name=name)
-            try:
-                if isinstance(code, Exception):
-                    raise code
-                exec(code, main.__dict__)
-            except BaseException as error:  # whatever a file does, the rest of it still runs
-                tell("problem", text=f"{name}: {_said(error)}")
-        tell("end")
-    os._exit(0)  # threads that a file left behind cannot hold it up
-
-
-def _said(error):
-    """Return an exception in one line."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:150]}" if text else type(error).__name__
+def is_answer(path):
+    """Return whether a path is that of a notebook or a script, by its ending."""
+    return path.suffix.lower() in KINDS and not path.is_dir()
 
 
 # In the process that reports
 
 
-def run(files, seconds=60, jobs=None, progress=False):
+def run(files, seconds=60, jobs=None, progress=False, finished=lambda report: None):
     """Run (path, name) files and return one report for each, in their order.
+
+    Ctrl-C ends the run; what was not run by then says so in its report.
 
     Parameters
     ----------
@@ -156,29 +89,69 @@ def run(files, seconds=60, jobs=None, progress=False):
         How many run side by side; otherwise as many as there are processors.
     progress : bool
         Show a progress bar.
+    finished : callable
+        Gets each report as soon as it is there.
     """
     for pool in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(pool, "1")
-    server = "forkserver" in multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if server else "spawn")
-    if server:  # what all files need is loaded once
-        context.set_forkserver_preload([__name__, *(f"dlbook.exercises.{c}" for c in CHAPTERS)])
+    context = _context(any(path.suffix.lower() == ".ipynb" for path, _ in files))
+    answers = frozenset(os.path.realpath(path) for path, _ in files)
     stop = threading.Event()
+
+    def report(number):
+        path, name = files[number]
+        if stop.is_set():
+            return _empty_report(name, "was not run: interrupted")
+        log = Path(folder, f"{number}.log")
+        try:
+            return _report(context, path, name, answers, log, seconds, stop)
+        except Exception as error:  # of the machine, not of the file: the others still run
+            return _empty_report(name, f"cannot be run: {said(error)}")
+
     with (
-        tempfile.TemporaryDirectory() as folder,
+        _started_apart(),
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         ThreadPoolExecutor(jobs or os.cpu_count()) as pool,
     ):
+        waiting = [pool.submit(report, number) for number in range(len(files))]
         try:
-            waiting = [
-                pool.submit(_report, context, path, name, Path(folder, f"{k}.log"), seconds, stop)
-                for k, (path, name) in enumerate(files)
-            ]
-            for _ in _shown(as_completed(waiting), len(waiting), progress):
-                pass
-            return [future.result() for future in waiting]
+            for done in _shown(as_completed(waiting), len(waiting), progress):
+                finished(done.result())
+        except KeyboardInterrupt:
+            pass
         finally:
             stop.set()
-            pool.shutdown(cancel_futures=True)
+        return [done.result() for done in waiting]
+
+
+def _context(notebooks):
+    """Return how processes are started: from one that has loaded what all files need."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    loaded = [work.__module__, *(f"dlbook.exercises.{chapter}" for chapter in CHAPTERS)]
+    context.set_forkserver_preload([*loaded, *["dlbook.exercises.shell"] * notebooks])
+    return context
+
+
+@contextlib.contextmanager
+def _started_apart():
+    """Let new processes find this package, and not what lies in the folder we are in.
+
+    An answer that is called csv.py would otherwise stand in for Python's.
+    """
+    before = {name: os.environ.get(name) for name in ("PYTHONSAFEPATH", "PYTHONPATH")}
+    os.environ["PYTHONSAFEPATH"] = "1"
+    if TREE.name not in ("site-packages", "dist-packages"):
+        known = filter(None, [before["PYTHONPATH"], str(TREE)])
+        os.environ["PYTHONPATH"] = os.pathsep.join(known)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _shown(done, total, progress):
@@ -190,10 +163,14 @@ def _shown(done, total, progress):
     return tqdm(done, total=total, desc="files", unit="file")
 
 
-def _report(context, path, name, log, seconds, stop):
+def _empty_report(name, *problems):
+    """Return the report on a file of which nothing is known but its problems."""
+    return {"file": name, "correct": 0, "checked": 0, "exercises": {}, "problems": [*problems]}
+
+
+def _report(context, path, name, answers, log, seconds, stop):
     """Run one file, again without what stopped it, and return what is to say."""
-    report = {"file": name, "correct": 0, "checked": 0, "exercises": {}, "problems": []}
-    skip, results, problems = set(), {}, []
+    skip, results, problems = set(), {}, {}
 
     def note(label, step, status, lines, name=""):
         """Keep what is said last of an exercise, in the order of the file."""
@@ -202,48 +179,66 @@ def _report(context, path, name, log, seconds, stop):
 
     for _ in range(ATTEMPTS):
         log.unlink(missing_ok=True)
-        try:
-            how = _attempt(context, path.resolve(), log, frozenset(skip), seconds, stop)
-            events = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
-        except (OSError, ValueError) as error:
-            problems.append(f"cannot be run: {_said(error)}")
-            break
-        step, where = -1, ""
-        for event in events:
-            if event["kind"] == "step":
-                step, where = event["number"], event["name"]
-            elif event["kind"] == "problem":
-                problems.append(event["text"])
-            elif event["kind"] == "result":
+        how = _attempt(context, path, answers, log, frozenset(skip), seconds, stop)
+        step, last, names = -1, {"kind": ""}, []
+        for event in _events(log):
+            last, kind = event, event["kind"]
+            if kind == "steps":
+                names = event["names"]
+            elif kind == "step":
+                step = event["number"]
+            elif kind == "problem":
+                problems[event["text"]] = None
+            elif kind == "result":
                 note(event["label"], step, event["status"], event["lines"], event["name"])
-        last = events[-1] if events else {"kind": ""}
         if not how and last["kind"] == "end":
             break
         how = how or "its process ended"
-        problems.append(f"{where}: {how}" if where else how)
+        problems[f"{names[step]}: {how}" if step >= 0 else how] = None
         if step < 0 or stop.is_set():
             break
         skip.add(step)
         if last["kind"] == "begin":
             note(last["label"], step, STOPPED, [f"The answer was stopped: {how}."])
-    report["problems"] = list(dict.fromkeys(problems))
+    else:
+        if left := names[step + 1 :]:
+            rest = left[0] if len(left) == 1 else f"{left[0]} to {left[-1]}"
+            why = f"{rest}: left out, because {ATTEMPTS} runs before were stopped"
+            problems = {why: None} | problems
+    report = _empty_report(name, *list(problems)[:PROBLEMS])
+    if len(problems) > PROBLEMS:
+        report["problems"].append(f"and {len(problems) - PROBLEMS:,} more problems")
     report["exercises"] = {label: results[label][1] for label in sorted(results)}
     report["correct"] = sum(r["status"] == CORRECT for r in report["exercises"].values())
     report["checked"] = len(results)
     return report
 
 
-def _attempt(context, path, log, skip, seconds, stop):
+def _events(log):
+    """Yield what the process of a file wrote down; a line that it could not end is left out."""
+    if log.exists():
+        with open(log, encoding="utf-8", errors="replace") as file:
+            for line in file:
+                with contextlib.suppress(ValueError):
+                    yield json.loads(line)
+
+
+def _attempt(context, path, answers, log, skip, seconds, stop):
     """Run a file once; return why it was stopped, or an empty string."""
     ready, told = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(path, log, skip, told))
+    path = Path(os.path.realpath(path))
+    process = context.Process(target=work, args=(path, answers, log, skip, told))
     with _one_at_a_time:
         process.start()
     told.close()
     try:
-        with contextlib.suppress(EOFError):
-            if not ready.poll(PATIENCE):
+        end = time.monotonic() + PATIENCE
+        while not ready.poll(0.2):
+            if stop.is_set():
+                return "interrupted"
+            if time.monotonic() >= end:
                 return f"it did not start within {PATIENCE} seconds"
+        with contextlib.suppress(EOFError):
             ready.recv()
         end = time.monotonic() + seconds
         while not multiprocessing.connection.wait([process.sentinel], 0.2):
@@ -276,7 +271,7 @@ def _cause(code):
 
 
 def text_report(report):
-    """Return a report as plain text."""
+    """Return a report as plain text, which any terminal shows as it is."""
     lines = [f"{report['file']}: {report['correct']} of {report['checked']} correct"]
     for label, result in report["exercises"].items():
         mark = shown.MARKS.get(result["status"], "✗")
@@ -284,23 +279,37 @@ def text_report(report):
         lines += [f"  {mark} {label}: {first}"]
         lines += [f"      {line}" for line in rest] if result["status"] != CORRECT else []
     lines += [f"  ! {problem}" for problem in report["problems"]]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{printable(line)}\n" for line in lines)
 
 
-def write_reports(reports, folder):
-    """Write each report as text and as JSON into a folder."""
-    for report in reports:
-        path = Path(folder, report["file"])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_name(f"{path.name}.txt").write_text(text_report(report), encoding="utf-8")
-        text = json.dumps(report, indent=1, ensure_ascii=False)
-        path.with_name(f"{path.name}.json").write_text(f"{text}\n", encoding="utf-8")
+def printable(line):
+    """Return a line whose control characters and broken characters are written as escapes."""
+    return UNPRINTABLE.sub(lambda m: m[0].encode("unicode_escape").decode(), line)
+
+
+def write_report(report, folder):
+    """Write a report as text and as JSON into a folder."""
+    path = Path(folder, *map(_fitting, report["file"].split("/")))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(report, indent=1, ensure_ascii=False)
+    for ending, content in ((".txt", text_report(report)), (".json", f"{text}\n")):
+        with open(f"{path}{ending}", "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(content)
+
+
+def _fitting(part):
+    """Return a part of a path to which an ending can be added: cut, if it is long, and marked."""
+    data = os.fsencode(part)
+    if len(data) <= LONGEST:
+        return part
+    mark = hashlib.sha256(data).hexdigest()[:8]
+    return f"{data[: LONGEST - 10].decode(errors='ignore')}~{mark}"
 
 
 def write_table(reports, path):
     """Write a row for each file: how many are correct, the status of each exercise, problems."""
     labels = sorted({label for report in reports for label in report["exercises"]})
-    with open(path, "w", encoding="utf-8-sig", newline="") as file:
+    with open(path, "w", encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["file", "correct", "checked", *labels, "problems"])
         for report in reports:
@@ -312,4 +321,7 @@ def write_table(reports, path):
 
 def _cell(value):
     """Return a value that no spreadsheet takes for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
+    if not isinstance(value, str):
+        return value
+    risky = value[:1] in ("\t", "\r", "\n") or value.lstrip()[:1] in tuple(FORMULA)
+    return f"'{value}" if risky else value

@@ -113,14 +113,35 @@ def as_parts(value):
     return (np.asarray(value),)
 
 
-class Counter(io.TextIOBase):
-    """A stream that keeps nothing of what is printed and counts it."""
+class Counter(io.TextIOWrapper):
+    """A stream that keeps nothing of what is printed, as text or as bytes, and counts it."""
 
-    printed = 0
+    def __init__(self):
+        super().__init__(Nowhere(), "utf-8", "backslashreplace", write_through=True)
+        self.characters = 0
 
     def write(self, text):
-        self.printed += len(text)
+        self.characters += len(text)
         return len(text)
+
+    @property
+    def printed(self):
+        """The count of both."""
+        return self.characters + self.buffer.bytes
+
+
+class Nowhere(io.RawIOBase):
+    """Takes bytes and counts them."""
+
+    bytes = 0
+
+    def writable(self):
+        """Say that it takes what is written."""
+        return True
+
+    def write(self, data):
+        self.bytes += len(data)
+        return len(data)
 
 
 def quietly(function, args, sink=None):

@@ -195,7 +195,7 @@ MASK = Exercise(
         Mistake(
             "the padding is averaged too",
             lambda losses, lengths: losses.mean(),
-            "Behind the end of a sequence stands what the network said of nothing. It has no part in the mean.",
+            "Behind the end of a sequence stands what the network said of nothing. It does not belong in the mean.",
             "{eq}`rnn-total-loss`",
         ),
         Mistake(

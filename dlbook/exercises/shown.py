@@ -82,4 +82,5 @@ def show(shown):
 
         display(shown)
     else:
-        print(shown)
+        text, coding = str(shown), getattr(sys.stdout, "encoding", None) or "utf-8"
+        print(text.encode(coding, "replace").decode(coding))  # ✓ is not in every encoding

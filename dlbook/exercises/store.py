@@ -1,21 +1,31 @@
 """What a reader has done so far: a small JSON file in the user's data directory.
 
-It is written whole or not at all. A file that cannot be read is set aside under another name and
+It is written whole or not at all, and by one process at a time. A file that cannot be read is set aside under another name and
 reported. Where nothing can be written, progress lasts as long as the process.
 
 ``DLBOOK_DATA_DIR`` names another directory; empty, it keeps progress in memory.
 """
 
+import contextlib
+import errno
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 from dlbook.tools.notebooks import save
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+    import msvcrt
+
 __all__ = ["Store", "data_directory"]
 
 NAME, VERSION, LARGEST = "progress.json", 1, 10**7
+PATIENCE = 5  # seconds to wait for another process
 
 
 def data_directory():
@@ -60,25 +70,45 @@ class Store:
 
     def change(self, label, **fields):
         """Update one entry; None removes it. What others wrote meanwhile is kept."""
-        entries = self.read()
-        entries[label] = entries.get(label, {}) | fields
-        self._write()
+        with self._alone():
+            entries = self.read()
+            entries[label] = entries.get(label, {}) | fields
+            self._write()
 
     def remove(self, labels):
         """Remove entries and return how many there were."""
-        entries = self.read()
-        gone = [entries.pop(label) for label in labels if label in entries]
-        if gone:
-            self._write()
-        return len(gone)
+        with self._alone():
+            entries = self.read()
+            gone = [entries.pop(label) for label in labels if label in entries]
+            if gone:
+                self._write()
+            return len(gone)
+
+    @contextlib.contextmanager
+    def _alone(self):
+        """Keep other processes out while the file is read and written again."""
+        with contextlib.ExitStack() as stack:
+            if self.path is not None:
+                with contextlib.suppress(OSError):  # then `_write` says why
+                    folder = self._place().parent
+                    folder.mkdir(parents=True, exist_ok=True)
+                    lock = stack.enter_context(_lock_in(folder))
+                    end = time.monotonic() + PATIENCE
+                    while not _taken(lock) and time.monotonic() < end:
+                        time.sleep(0.01)
+            yield
+
+    def _place(self):
+        """Return where the file lies, so that a link to it stays one."""
+        return Path(os.path.realpath(self.path))
 
     def _write(self):
         if self.path is None:
             return
         text = json.dumps({"version": VERSION, "exercises": self.entries}, indent=1, sort_keys=True)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            save(self.path, f"{text}\n".encode())
+            self._place().parent.mkdir(parents=True, exist_ok=True)
+            save(self._place(), f"{text}\n".encode())
         except OSError as error:
             self._forget(f"cannot be written ({error.strerror})")
 
@@ -89,15 +119,40 @@ class Store:
 
     def _set_aside(self):
         """Keep a damaged file under another name and begin a new one."""
-        number = 1
-        while (aside := self.path.with_name(f"progress-damaged-{number}.json")).exists():
+        number, place = 1, self._place()
+        while (aside := place.with_name(f"progress-damaged-{number}.json")).exists():
             number += 1
         self.entries = {}
         try:
-            os.replace(self.path, aside)
+            os.replace(place, aside)
             self.notes.append(f"{self.path} was damaged; it is now {aside.name}, beside a new one.")
         except OSError as error:
             self._forget(f"is damaged and cannot be moved ({error.strerror})")
+
+
+@contextlib.contextmanager
+def _lock_in(folder):
+    """Open what stands for a folder when it is locked: itself, on Windows a file."""
+    if fcntl:
+        lock = os.open(folder, os.O_RDONLY)
+    else:
+        lock = os.open(folder / "progress.lock", os.O_RDWR | os.O_CREAT)
+    try:
+        yield lock
+    finally:
+        os.close(lock)  # which ends the lock, as the end of the process would
+
+
+def _taken(lock):
+    """Take a lock; return False if another process has it, and True where there are no locks."""
+    try:
+        if fcntl:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            msvcrt.locking(lock, msvcrt.LK_NBLCK, 1)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+    return True
 
 
 def _entries(data):

@@ -527,7 +527,7 @@ DRAWS = Exercise(
             lambda pilot, right, wrong, within: _draws(
                 _var(pilot) / len(pilot), right - wrong, within
             ),
-            "The length of the pilot is no part of the answer; what one draw scatters is.",
+            "The length of the pilot is not part of the answer; what one draw scatters is.",
             "{eq}`verification-monte-carlo`",
         ),
         Mistake(

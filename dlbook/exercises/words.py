@@ -9,7 +9,7 @@ from dlbook.exercises.forms import Stream, is_value
 from dlbook.exercises.probes import argument_names
 from dlbook.exercises.recognise import EXACT, gap
 
-__all__ = ["counterexample", "cut", "described", "kind_of", "size_of"]
+__all__ = ["counterexample", "cut", "described", "kind_of", "said", "size_of"]
 
 
 def described(exercise, case):
@@ -79,8 +79,20 @@ def counterexample(exercise, case, actual):
 
 
 def cut(text, most=90):
-    """Return a text that fits into a line."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    """Return a text that fits into a line, shortened between two words where it is too long."""
+    if len(text) <= most:
+        return text
+    words = text[: most - 1].rpartition(" ")[0].rstrip()
+    return f"{words} …" if len(words) > most // 2 else f"{text[: most - 1]}…"
+
+
+def said(error, most=200):
+    """Return an exception in one line."""
+    try:
+        first = str(error).strip().splitlines()[:1]
+    except BaseException:  # the file may have made the exception
+        first = []
+    return ": ".join([type(error).__name__, *(cut(line, most) for line in first)])
 
 
 def kind_of(value):

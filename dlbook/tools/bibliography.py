@@ -7,7 +7,7 @@ field, a closing brace; authors as "Last, First and Last, First", an institution
 import re
 import unicodedata
 
-from dlbook.tools.myst import PageError
+from dlbook.tools.myst import PageError, read_page
 
 __all__ = ["cited", "listed_sources", "read_bibliography"]
 
@@ -28,7 +28,7 @@ def read_bibliography(path):
         field twice, lacks authors, title or year, or does not end.
     """
     sources, key = {}, ""
-    for line, row in enumerate(rows(path), 1):
+    for line, row in enumerate(read_page(path).splitlines(), 1):
         reason = ""
         if not key and (entry := ENTRY.fullmatch(row)):
             key = entry[1]
@@ -50,16 +50,6 @@ def read_bibliography(path):
     if key:
         raise PageError(path.name, line, f"the entry {key} does not end")
     return sources
-
-
-def rows(path):
-    """Return the lines of a file, or say in which one it stops being UTF-8."""
-    content = path.read_bytes()
-    try:
-        return content.decode("utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise PageError(path.name, line, f"not UTF-8: {error.reason}") from None
 
 
 def plain(text):

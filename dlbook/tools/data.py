@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from dlbook.tools import shapes
 
@@ -168,7 +169,7 @@ def _digits():
     return _split(bunch.data / 16.0, bunch.target.astype(np.int64))
 
 
-def digits(dtype=np.float64):
+def digits(dtype: DTypeLike = np.float64):
     """Return the handwritten digits: 64 pixels from 0 (paper) to 1 (ink), labels 0 … 9.
 
     Parameters

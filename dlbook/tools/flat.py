@@ -2,15 +2,18 @@
 
 Parameters, gradients and running statistics are NamedTuples. Their field ``flat`` holds every
 number once; the others are views of it: arrays, None, or tuples and NamedTuples of these. Here
-such views are listed by name and built again over another vector, whatever the model.
+such views are listed by name, built again over another vector, and held against the layout that a
+model says is its own, whatever the model.
 """
 
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-__all__ = ["like", "named"]
+from dlbook.tools.shapes import shown
+
+__all__ = ["Layout", "belong", "fits", "laid_out", "like", "named", "step_fits"]
 
 Views = TypeVar("Views")
 
@@ -105,3 +108,131 @@ def _again(value, old, new):
     if isinstance(value, (tuple, list)):
         return type(value)(_again(part, old, new) for part in value)
     return value
+
+
+# Whose they are
+
+
+class Layout(NamedTuple):
+    """What parameters are like: all that a kernel relies on, and none of their numbers."""
+
+    kind: str  # name of the NamedTuple
+    fields: tuple
+    dtype: np.dtype
+    arrays: dict  # by name the shape, the strides and the first byte in the flat vector
+
+
+def laid_out(params: Any, name: str = "params") -> Layout | None:
+    """Return the layout of parameters, gradients or running statistics; None where there are none.
+
+    Parameters
+    ----------
+    params : NamedTuple or None
+        As for `named`.
+    name : str
+        What the caller calls it.
+
+    Raises
+    ------
+    TypeError
+        As `named`.
+    """
+    if params is None:
+        return None
+    arrays = named(params, name)
+    first = byte_bounds(params.flat)[0]
+    arrays = {key: (x.shape, x.strides, byte_bounds(x)[0] - first) for key, x in arrays.items()}
+    return Layout(type(params).__name__, params._fields, params.flat.dtype, arrays)
+
+
+def fits(params: Any, layout: Layout | None, name: str = "params") -> None:
+    """Hold parameters, gradients or running statistics against the layout they should have.
+
+    Parameters
+    ----------
+    params : NamedTuple or None
+        What was handed in.
+    layout : Layout or None
+        What is wanted; None where there should be none.
+    name : str
+        What the caller calls it.
+
+    Raises
+    ------
+    TypeError
+        If it is not such a tuple, that of another kind of model, missing or not wanted, or has
+        another dtype.
+    ValueError
+        If it lacks arrays or has more, or if one has another shape or another place.
+    """
+    if layout is None and params is not None:
+        raise TypeError(f"{name} is {shown(params)}, expected None: the model has no {name}")
+    if layout is None:
+        return
+    if params is None:
+        raise TypeError(f"{name} is None, and the model has some: {layout.kind}")
+    found = laid_out(params, name)
+    if found.fields != layout.fields:
+        raise TypeError(f"{name} is {found.kind}, those of this model are {layout.kind}")
+    if found.dtype != layout.dtype:
+        raise TypeError(f"{name} has dtype {found.dtype}, that of the model is {layout.dtype}")
+    if found.arrays != layout.arrays:
+        raise ValueError(f"{name} {_difference(name, found.arrays, layout.arrays)}")
+
+
+def _difference(name, found, wanted):
+    """Say in which array two layouts differ first."""
+    missing, more = wanted.keys() - found.keys(), found.keys() - wanted.keys()
+    if missing or more:
+        first = ", ".join(sorted(missing or more)[:3])
+        return (
+            f"lacks {first}, which the model has" if missing else f"has {first}, the model has not"
+        )
+    key = next(key for key in wanted if found[key] != wanted[key])
+    if found[key][0] != wanted[key][0]:
+        return f"has {key} of shape {found[key][0]}, that of the model has {wanted[key][0]}"
+    return f"has {key} at another place of {name}.flat than the model's, or in another order"
+
+
+def belong(model: Any, params: Any, state: Any = None) -> None:
+    """Hold parameters and running statistics against the model's own layout.
+
+    Parameters
+    ----------
+    model : Model
+        Its attribute ``layout`` says what its parameters are like, and ``start()`` what its
+        running statistics are.
+    params, state : NamedTuple
+        What was handed in; state is None for a model without running statistics.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fits`.
+    """
+    fits(params, model.layout)
+    fits(state, laid_out(model.start(), "state"), "state")
+
+
+def step_fits(model: Any, params: Any, state: Any, grads: Any, held: list) -> None:
+    """Hold what a step is given against the model, when it is given for the first time.
+
+    Parameters
+    ----------
+    model, params, state
+        As for `belong`.
+    grads : NamedTuple
+        Laid out as params.
+    held : list
+        In the memory of the step: what was held against the model last, so that a loop pays once.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fits`.
+    """
+    if held and held[0] is params and held[1] is grads and held[2] is state and held[3] is model:
+        return
+    belong(model, params, state)
+    fits(grads, model.layout, "grads")
+    held[:] = params, grads, state, model

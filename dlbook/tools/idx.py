@@ -57,7 +57,7 @@ class Examples(NamedTuple):
 
 
 def _path(name, path):
-    """Return the path of a file that is no folder, no pipe and no device, or say what it is."""
+    """Return the path of a file, or say that it is a folder, a pipe or a device."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"{name} is {shapes.shown(path)}, expected the path of a file")
     path = os.fsdecode(path)

@@ -49,7 +49,7 @@ from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 from numba.core import caching, config, errors
 from numba.core.dispatcher import OmittedArg
 
-__all__ = ["njit", "njit_fast", "cache_root", "package_files"]
+__all__ = ["cache_root", "check_indices", "njit", "njit_fast", "package_files"]
 
 PACKAGE = Path(__file__).resolve().parents[1]
 FAST_FLAGS = {"reassoc", "contract", "nsz", "arcp"}
@@ -214,7 +214,8 @@ def digest(kernel):
     str
         16 hexadecimal digits, the same in every process.
     """
-    machine = (numba.__version__, np.__version__, get_host_cpu_name(), config.BOUNDSCHECK)
+    machine = (numba.__version__, np.__version__, get_host_cpu_name())
+    machine += (config.BOUNDSCHECK, str(config.OPT))
     found = hashlib.sha256(repr(machine).encode())
     for part in _reached(kernel):
         found.update(part if isinstance(part, bytes) else repr(part).encode())
@@ -530,7 +531,9 @@ def _kernel(function, whole, options):
 
 
 def njit(function=None, *, whole="", **options):
-    """Compile a literal kernel: IEEE arithmetic, evaluated as written.
+    """Compile a literal kernel: IEEE arithmetic, evaluated as written, also for a fast kernel.
+
+    (Numba hands the options of a caller on to what it calls, where that says nothing of its own.)
 
     Parameters
     ----------
@@ -550,7 +553,7 @@ def njit(function=None, *, whole="", **options):
     """
     if function is None:
         return lambda f: njit(f, whole=whole, **options)
-    return _kernel(function, whole, options)
+    return _kernel(function, whole, {"fastmath": False} | options)
 
 
 def njit_fast(function=None, *, whole=None, **options):
@@ -569,3 +572,16 @@ def njit_fast(function=None, *, whole=None, **options):
     if function is None:
         return lambda f: njit_fast(f, whole=whole, **options)
     return _kernel(function, whole, {"fastmath": FAST_FLAGS} | options)
+
+
+@njit(whole="indices")
+def check_indices(indices, size):
+    """Refuse labels or positions that are not among 0 … size − 1, as the public functions do
+    (any shape), () -> ()
+
+    A literal kernel that indexes by what it is given asks for this first: compiled code does not
+    look where an array ends, and −1 would be its last place.
+    """
+    for index in indices.flat:
+        if not 0 <= index < size:
+            raise ValueError("a label or position is negative or too large")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from dlbook.tools.listing import PACKAGE
 
-__all__ = ["CAPTION", "Block", "Book", "Chapter", "PageError", "blocks", "folder"]
+__all__ = ["CAPTION", "Block", "Book", "Chapter", "PageError", "blocks", "folder", "read_page"]
 
 FENCE = re.compile(r"(`{3,}|:{3,})(.*)")
 DIRECTIVE = re.compile(r"(\{[\w-]+\}) *(.*?) *")
@@ -158,8 +158,10 @@ class Chapter:
 
     def __post_init__(self):
         lines = self.text.splitlines()
-        skip = lines.index("---", 1) + 1 if lines[:1] == ["---"] else 0
         self.page, self.filename = f"{self.stem}.md", f"{self.number:02d}-{self.stem}.ipynb"
+        if lines[:1] == ["---"] and "---" not in lines[1:]:
+            raise PageError(self.page, 1, "the front matter is never closed by ---")
+        skip = lines.index("---", 1) + 1 if lines[:1] == ["---"] else 0
         # It becomes a notebook, unless it reads what only the source tree has
         tree = re.search(r"^from benchmarks\b", self.text, re.M)
         self.runs = self.text.startswith("---\njupytext:") and not tree
@@ -182,9 +184,18 @@ def folder():
     raise FileNotFoundError("the pages of the book are neither in {} nor in {}".format(*places))
 
 
+def read_page(path):
+    """Return the text of a file of the book, or say in which line it stops being UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise PageError(path.name, line, f"not UTF-8: {error.reason}") from None
+
+
 def read_order(root):
     """Return the pages that index.md lists as (stem, chapter number or 0)."""
-    index = (root / "index.md").read_text(encoding="utf-8").splitlines()
+    index = read_page(root / "index.md").splitlines()
     trees = [block for block in blocks(index, "index.md") if block.kind == "{toctree}"]
     numbered = [tree for tree in trees if tree.options.get("numbered") == ""]
     if len(numbered) != 1:
@@ -206,8 +217,8 @@ class Book:
         for stem, number in read_order(self.root):
             path = self.root / f"{stem}.md"
             if not path.is_file():
-                raise PageError("index.md", 1, f"the toctree names {stem}, which is no page")
-            chapter = Chapter(stem, number, path.read_text(encoding="utf-8"))
+                raise PageError("index.md", 1, f"the toctree names {stem}, which is not a page")
+            chapter = Chapter(stem, number, read_page(path))
             self.chapters.append(chapter)
             self.number(chapter, {} if number else unnumbered)
 

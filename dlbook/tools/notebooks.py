@@ -15,10 +15,12 @@ from pathlib import Path
 
 from dlbook import __version__
 from dlbook.tools.bibliography import cited, listed_sources, read_bibliography
+from dlbook.tools.files import clear
+from dlbook.tools.files import replace as save
 from dlbook.tools.listing import LABELS_IN_CODE, PACKAGE, equation_functions, kernel_source
 from dlbook.tools.myst import CAPTION, NESTING, PageError
 
-__all__ = ["MACROS", "encode", "files", "kernel_source", "notebook", "save_all"]
+__all__ = ["INSTALL", "MACROS", "encode", "files", "kernel_source", "notebook", "save_all"]
 
 # The book's own TeX commands: the site hands them to KaTeX, a notebook gets them written out.
 OPERATORS = ("E", "Var", "Cov", "sign", "softmax", "tr", "diag", "rank")
@@ -47,13 +49,18 @@ TOKEN = re.compile(  # what running text holds besides plain words; what is esca
     re.S | re.M,
 )
 IN_CODE = re.compile(r"\{{1,2}([a-z:]+)\}{1,2}`([^`]+)`")
+# There is no release yet; README and preface say the same
+INSTALL = (
+    "`python -m pip install .` in the folder of its source, "
+    "or `python -m pip install FILE` for a wheel that was built from it"
+)
 WELCOME = """{title}
 
 *{part} of* Deep Learning, Equation by Equation *(dlbook {version}), as a notebook. The line under a
 check says how far an equation's code lies from an independent calculation.*
 
-To run it, install the package with `pip install dlbook`, or with `python -m pip install .` in the
-folder of its source, and run the cells from top to bottom. The next cell stops if that is missing.
+To run it, install the package: {install}. Then run the cells from
+top to bottom. The next cell stops if the package is missing.
 
 Text CC BY 4.0, code BSD-3-Clause, © the dlbook authors."""
 PRESENT = """from importlib.util import find_spec
@@ -65,8 +72,8 @@ class Missing(ImportError):
 
 
 if not {found}:
-    raise Missing("dlbook {version} or newer is missing here: run `%pip install --upgrade "
-                  "dlbook` in a new cell, then restart and run all cells")"""
+    raise Missing("dlbook {version} or newer is missing here: run `python -m pip install .` in "
+                  "the folder of its source, then restart and run all cells")"""
 
 
 def notebook(book, chapter):
@@ -158,7 +165,7 @@ class Writer:
             found = f'({found} and find_spec("dlbook.{stem}"))'
         part = f"Chapter {self.chapter.number}" if self.chapter.number else "A page"
         welcome = WELCOME.format(
-            title=self.heading(block, title=True), part=part, version=__version__
+            title=self.heading(block, title=True), part=part, version=__version__, install=INSTALL
         )
         present = PRESENT.format(found=found, version=__version__)
         hidden = {"jupyter": {"source_hidden": True}, "tags": ["hide-input"]}
@@ -344,6 +351,7 @@ def save_all(files, folder, overwrite=False):
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         path = folder / name
+        clear(path)
         if path.is_file() and path.read_bytes() == data:
             saved["same"].append(name)
         elif os.path.lexists(path) and not overwrite:
@@ -352,14 +360,3 @@ def save_all(files, folder, overwrite=False):
             save(path, data)
             saved["written"].append(name)
     return saved
-
-
-def save(path, data):
-    """Write a file whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(part, "xb") as file:
-            file.write(data)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ import hashlib
 import io
 import re
 from html import escape
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -63,7 +64,9 @@ STYLE = {
 }
 
 
-def figure(width=6.2, height=3.2, rows=1, columns=1, **options):
+def figure(
+    width: float = 6.2, height: float = 3.2, rows=1, columns=1, **options
+) -> tuple[Any, Any]:
     """Open a figure in the style of the book, which figures made later have, too.
 
     Parameters

@@ -122,11 +122,26 @@ class Axes:
 
 
 def array(name, x):
-    """Return an array, or say that the rows of a list have different lengths."""
+    """Return an array in the machine's byte order.
+
+    Raises
+    ------
+    TypeError
+        For masked arrays, also in a list: what is masked would count like the rest.
+    ValueError
+        For a list whose rows have different lengths.
+    """
+    parts = x if isinstance(x, (list, tuple)) else [x]
+    if any(isinstance(part, np.ma.MaskedArray) for part in parts):
+        raise TypeError(
+            f"{name} is a masked array, which cannot be used here; leave out what is masked, "
+            f"or fill it: {name}.filled(0)"
+        )
     try:
-        return np.asarray(x)
+        x = np.asarray(x)
     except ValueError:
         raise ValueError(f"{name} is a list whose rows have different lengths") from None
+    return x.astype(x.dtype.newbyteorder("="), copy=False)
 
 
 def shown(value):

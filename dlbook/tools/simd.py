@@ -269,7 +269,7 @@ def _largest(context, x, y):
         kind = ir.FunctionType(arguments[0].type, [arguments[0].type] * 2)
         name = f"llvm.maxnum.f{signature.return_type.bitwidth}"
         maximum = cgutils.get_or_insert_function(builder.module, kind, name)
-        return builder.call(maximum, arguments, fastmath=("fast",))
+        return builder.call(maximum, arguments, fastmath=("nnan", "nsz"))
 
     return x(x, x), emit
 

@@ -10,20 +10,17 @@ checks everything before it changes anything: what is wrong with a file is said 
 and the arrays in memory are what they were.
 """
 
-import contextlib
-import glob
 import os
 import stat
-import time
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
+from dlbook.tools import files
 from dlbook.tools.data import DataError
 from dlbook.tools.flat import named
 from dlbook.tools.shapes import shown
@@ -32,7 +29,7 @@ __all__ = ["load", "load_params", "save", "save_params"]
 
 DTYPES = {"F32": "float32", "F64": "float64", "I64": "int64"}  # their names in the format
 OURS = {"dlbook": "1"}  # the form of what we write
-STALE = 3600  # seconds after which a part left behind by a killed process is deleted
+KEYS = ("crc32", *OURS)  # of what we add to remarks
 
 
 # Writing
@@ -53,9 +50,10 @@ def _checksum(arrays, metadata):
 def _storable(name, x):
     """Return one array as it will be written: contiguous, in the byte order of the machine."""
     if not isinstance(name, str) or name in ("", "__metadata__"):
-        raise TypeError(f"{shown(name)} is no name for an array")
-    if not isinstance(x, np.ndarray) or x.dtype.name not in DTYPES.values():
-        kind = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
+        raise TypeError(f"{shown(name)} cannot be the name of an array")
+    masked = isinstance(x, np.ma.MaskedArray)
+    if not isinstance(x, np.ndarray) or masked or x.dtype.name not in DTYPES.values():
+        kind = x.dtype if isinstance(x, np.ndarray) and not masked else type(x).__name__
         raise TypeError(f"{name} is {kind}, expected an array of {', '.join(DTYPES.values())}")
     _finite(name, x)
     return np.require(x, x.dtype.newbyteorder("="), "C")
@@ -84,12 +82,13 @@ def save(
     arrays : mapping of str to ndarray
         float32, float64 or int64 of any shape.
     metadata : mapping of str to str, optional
-        Remarks to keep with them.
+        Remarks to keep with them, under any names but ``"dlbook"`` and ``"crc32"``.
 
     Raises
     ------
-    TypeError
-        If names, arrays or remarks are not of these kinds.
+    TypeError, ValueError
+        If names, arrays or remarks are not of these kinds, or if the path is empty or holds a zero
+        byte.
     DataError
         If an array holds NaN or infinities.
     OSError
@@ -98,37 +97,11 @@ def save(
     metadata = dict(metadata or {})
     if not all(isinstance(part, str) for item in metadata.items() for part in item):
         raise TypeError("metadata holds something that is not a string")
+    if taken := [key for key in KEYS if key in metadata]:
+        raise ValueError(f"metadata has {taken[0]!r}, a name that the file's own remarks bear")
     arrays = {name: _storable(name, x) for name, x in arrays.items()}
     metadata |= OURS | {"crc32": _checksum(arrays, metadata)}
-    _replace(path, safetensors.numpy.save(arrays, metadata))
-
-
-def _replace(path, content):
-    """Put a whole file in the place of another, or leave that one as it is."""
-    path = Path(os.path.realpath(path))  # a link keeps pointing where it does
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent}")
-    part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
-    try:
-        with open(part, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise
-    if hasattr(os, "O_DIRECTORY"):  # the new name is on the disk, too
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    for old in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        with contextlib.suppress(OSError):
-            if old.stat().st_mtime < time.time() - STALE:
-                old.unlink()
+    files.replace(path, safetensors.numpy.save(arrays, metadata))
 
 
 # Reading
@@ -162,10 +135,12 @@ def load(
     DataError
         If it is not a file of safetensors, is cut short or damaged, was not written by this package, has other
         remarks, other names, shapes or dtypes, or holds NaN or infinities.
+    TypeError, ValueError
+        If the path is none, is empty or holds a zero byte.
     OSError
         If the file is not there or cannot be opened.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):
+    if not stat.S_ISREG(os.stat(files.readable(path)).st_mode):
         raise DataError(f"{path} is not a file")
     try:
         with safetensors.safe_open(path, framework="np") as file:
@@ -237,7 +212,7 @@ def save_params(params: Any, path: str | os.PathLike, state: Any = None) -> None
 
     Raises
     ------
-    TypeError, DataError, OSError
+    TypeError, ValueError, DataError, OSError
         As `save`.
     """
     save(path, _both(params, state), {"kind": "weights"})
@@ -257,7 +232,7 @@ def load_params(params: Any, path: str | os.PathLike, state: Any = None) -> None
 
     Raises
     ------
-    TypeError, DataError, OSError
+    TypeError, ValueError, DataError, OSError
         As `load`.
     """
     mine = _both(params, state)

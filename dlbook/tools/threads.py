@@ -13,15 +13,21 @@
   is quick; where another program wants a core, a parallel kernel may wait for milliseconds, and
   ``OMP_WAIT_POLICY=passive`` (set before Python starts) lets them sleep. The book is built with it.
 
-The package changes none of these settings in the reader's process.
+The package changes none of these settings in the reader's process, with one exception: a process
+that is *forked* after kernels have run on OpenMP's threads has none of them, and GNU's library would
+end it. There the kernels run on one thread, with the same results; where the child starts threads
+of its own, each of them has to say ``numba.set_num_threads(1)`` before it calls a kernel. Processes
+that are *spawned* have threads of their own and are the better choice where they are to be quick:
+``multiprocessing.get_context("spawn")``.
 """
 
+import contextlib
 import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
 
 from llvmlite import ir
-from numba import get_num_threads, types
+from numba import get_num_threads, set_num_threads, threading_layer, types
 from numba.core import cgutils, config
 from numba.extending import intrinsic
 
@@ -52,8 +58,16 @@ def _pool(count):
     return ThreadPoolExecutor(count)
 
 
-if hasattr(os, "register_at_fork"):  # a forked process has none of them
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+def _alone():
+    """Do without threads in a forked process, which has none of those that were started."""
+    _pool.cache_clear()
+    with contextlib.suppress(ValueError):  # none were started
+        if threading_layer() == "omp":  # the others can start anew
+            set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_alone)
 
 
 def in_threads(part, parts):

@@ -1,0 +1,320 @@
+"""Parameters belong to their model: whatever takes them names those of another one, before any work."""
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+import re
+
+import numpy as np
+import pytest
+
+import dlbook
+from dlbook import attention, autoencoders, convolution, gated, rnn, sequence_tasks, training
+from dlbook.optimization import SGD
+from dlbook.tools import flat
+from dlbook.tools.flat import belong, fits, laid_out, like, named
+
+# Each model as small as it gets: where it stands, one of its own, others whose parameters are not
+# its own, and data.
+
+N, T = 4, 3
+STEPS = np.arange(N * T).reshape(N, T) % 5
+FEATURES = np.linspace(-1, 1, N * 16).reshape(N, 16)
+LABELS = np.arange(N) % 3
+LINES = STEPS, np.where(np.arange(T) == T - 1, 1, 2 + STEPS % 3), np.full(N, T), np.full(N, T)
+
+MODELS = {
+    "MLP": (
+        training.MLP((16, 5, 4, 3)),
+        [{"sizes": s} for s in ((16, 6, 4, 3), (16, 4, 3), (8, 5, 4, 3), (16, 5, 4, 2))]
+        + [{"norm": "batch"}, {"norm": "layer"}],
+        (FEATURES, LABELS),
+    ),
+    "MLP, batch norm": (
+        training.MLP((16, 5, 4, 3), norm="batch"),
+        [{"norm": None}, {"sizes": (16, 4, 5, 3)}],
+        (FEATURES, LABELS),
+    ),
+    "MLP, layer norm": (
+        training.MLP((16, 5, 4, 3), norm="layer", dropout=0.5),
+        [{"norm": None}, {"sizes": (16, 5, 3)}],
+        (FEATURES, LABELS),
+    ),
+    "CNN": (
+        convolution.CNN(4, (2, 3), (True, False), classes=3),
+        [
+            {"channels": (2, 4)},
+            {"channels": (2, 3, 3), "pools": (True, False, False)},
+            {"side": 8},
+            {"classes": 4},
+            {"head": "max"},
+        ],
+        (FEATURES, LABELS),
+    ),
+    "Autoencoder": (
+        autoencoders.Autoencoder((16, 5, 2), noise="mask", level=0.1),
+        [{"encoder": s, "decoder": s[::-1]} for s in ((16, 6, 2), (16, 2), (8, 5, 2), (16, 5, 3))],
+        (FEATURES,),
+    ),
+    "ConvAutoencoder": (
+        autoencoders.ConvAutoencoder(4, (2,), code=3),
+        [{"side": 8}, {"channels": (3,)}, {"channels": (2, 2)}, {"code": 4}],
+        (FEATURES,),
+    ),
+    "RNN": (
+        rnn.RNN(5, 4, 5, symbols=True),
+        [{"inputs": 6}, {"hidden": 5}, {"outputs": 3}, {"depth": 2}],
+        (STEPS, STEPS),
+    ),
+    "Gated": (
+        gated.Gated(5, 4, 5, symbols=True, depth=2),
+        [
+            {"cell": "gru"},
+            {"cell": "tanh"},
+            {"both": True},
+            {"inputs": 6},
+            {"hidden": 5},
+            {"outputs": 3},
+            {"depth": 1},
+        ],
+        (STEPS, STEPS),
+    ),
+    "EncoderDecoder": (
+        sequence_tasks.EncoderDecoder(5, 4, 6, most=3),
+        [{"inputs": 6}, {"hidden": 5}, {"outputs": 7}, {"cell": "tanh"}],
+        LINES,
+    ),
+    "AttentiveDecoder": (
+        attention.AttentiveDecoder(5, 4, 6, most=3),
+        [{"inputs": 6}, {"hidden": 5}, {"outputs": 7}, {"cell": "tanh"}],
+        LINES,
+    ),
+    "MultiHead": (attention.MultiHead(4, 2), [{"width": 6}], None),
+}
+
+
+def test_all_models_are_here():
+    """Each class of the package that draws parameters."""
+    modules = (m.name for m in pkgutil.iter_modules(dlbook.__path__, "dlbook."))
+    modules = [importlib.import_module(name) for name in modules if "__main__" not in name]
+    found = {
+        kind
+        for module in modules
+        for kind in vars(module).values()
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind) and hasattr(kind, "init")
+    }
+    assert {type(model) for model, *_ in MODELS.values()} == found
+
+
+def drawn(model):
+    """Return fresh parameters, and running statistics where there are some."""
+    return model.init(np.random.default_rng(0)), model.start() if hasattr(model, "start") else None
+
+
+def surroundings(model, data):
+    """Return all arguments, by name, with which something public of a model can be called."""
+    params, state = drawn(model)
+    rng = np.random.default_rng(1)
+    if data is None:
+        x = np.ones((N, T, model.width), np.float32)
+        work, lengths, how = rnn.Work("float32"), np.full(N, T), (0, 0)
+        kept = model.up(params, x, x, lengths, how, work)[1]
+        given = {"x": x, "y": x, "dz": x, "lengths": lengths, "how": how, "kept": kept}
+        return given | {"params": params, "state": None, "grads": like(params), "work": work}
+    batch, work = model.check(params, data), model.workspace(N)
+    given = {"data": data, "batch": batch, "x": batch[0], "grads": like(params), "work": work}
+    if isinstance(model, rnn.RNN):
+        given["start"] = [np.zeros((N, model.hidden), np.float32)] * model.carried
+    if hasattr(model, "decode"):
+        given["h"] = model.encode(params, FEATURES)
+    given |= {"prompt": STEPS[0], "length": 2, "width": 2, "rng": rng}
+    return given | {"params": params, "state": state}
+
+
+def by_fit(model, params, data):
+    """Train a little."""
+    rng = np.random.default_rng(0)
+    return training.fit(model, params, data, SGD(0.1), rng, epochs=1, batch=2)
+
+
+def by_reading_on(model, params):
+    """Train a little on one long sequence."""
+    return rnn.read_on(model, params, STEPS.ravel(), SGD(0.1), batch=2, steps=2)
+
+
+def borders(model, data):
+    """Yield the name of each public thing that takes parameters of a model, and what it takes."""
+    for name, method in inspect.getmembers(model, callable):
+        takes = [] if name.startswith("_") else list(inspect.signature(method).parameters.values())
+        if "params" in [p.name for p in takes]:
+            needed = [p.name for p in takes if p.default is p.empty]
+            yield name, method, needed
+    if data is not None:
+        yield "fit", lambda params, data: by_fit(model, params, data), ["params", "data"]
+    if isinstance(model, rnn.RNN):
+        yield "read_on", lambda params: by_reading_on(model, params), ["params"]
+
+
+def call(method, needed, given):
+    """Call one of them to its end."""
+    if method.__name__ == "beam":  # which reads a single line
+        given = given | {"x": given["prompt"]}
+    found = method(**{name: given[name] for name in needed})
+    return list(found) if inspect.isgenerator(found) else found
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_right_ones_are_taken_by_all_that_is_public(name):
+    model, _, data = MODELS[name]
+    found = {}
+    for border, method, needed in borders(model, data):
+        found[border] = call(method, needed, surroundings(model, data))
+    wanted = (
+        {"up", "down"} if data is None else {"fit", "check", "loss", "predict", "loss_and_grad"}
+    )
+    assert wanted <= found.keys()
+
+
+def rebuilt(value, make):
+    """Return the same tuples with other arrays in them."""
+    if isinstance(value, np.ndarray):
+        return make(value)
+    if isinstance(value, tuple):
+        parts = (rebuilt(part, make) for part in value)
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    return value
+
+
+def backwards(params):
+    """Return views of the same shapes in a vector that has them in reverse order."""
+    views, flat, at = named(params), np.zeros_like(params.flat), 0
+    places = {}
+    for x in reversed(views.values()):
+        places[x.__array_interface__["data"][0], x.shape] = at
+        at += x.size
+
+    def make(x):
+        first = places.get((x.__array_interface__["data"][0], x.shape))
+        return (
+            flat
+            if x is params.flat
+            else x
+            if first is None
+            else flat[first:][: x.size].reshape(x.shape)
+        )
+
+    return rebuilt(params, make)
+
+
+def wrong_parameters(model, others):
+    """Yield parameters that are not those of a model, and what is said about them."""
+    params, _ = drawn(model)
+    yield None, "params is None, and the model has some"
+    yield list(params), "params is list, expected a NamedTuple with a flat array"
+    yield params.flat, "params is ndarray, expected a NamedTuple"
+    yield params._replace(flat=params.flat.copy()), r"params\..* is not a view of params\.flat"
+    whole = rebuilt(params, lambda x: x.astype(int))
+    yield whole, "params.flat is not a contiguous vector of floating-point numbers"
+    yield drawn(dataclasses.replace(model, dtype="float64"))[0], "has dtype float64"
+    stranger = MODELS["MLP" if isinstance(model, attention.MultiHead) else "MultiHead"][0]
+    kind = type(drawn(stranger)[0]).__name__
+    yield drawn(stranger)[0], f"params is {kind}, those of this model are {type(params).__name__}"
+    yield backwards(params), "at another place of params.flat"
+    for other in others:
+        yield drawn(dataclasses.replace(model, **other))[0], "the model ha"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_parameters_of_another_model_are_named_by_all_that_is_public(name):
+    """Of another dtype, depth, width, number of inputs or outputs, with or without a norm, of another
+    class, in another order, as a list, as whole numbers.
+    """
+    model, others, data = MODELS[name]
+    given = surroundings(model, data)
+    for params, words in wrong_parameters(model, others):
+        for _, method, needed in borders(model, data):
+            with pytest.raises((TypeError, ValueError), match=words):
+                call(method, needed, given | {"params": params})
+            if "grads" in needed:
+                with pytest.raises((TypeError, ValueError), match=words.replace("params", "grads")):
+                    call(method, needed, given | {"grads": params})
+
+
+def wrong_statistics(model):
+    """Yield running statistics that are not those of a model, and what is said about them."""
+    state = model.start()
+    if state is None:
+        yield training.MLP((3, 2, 3), norm="batch").start(), "state is .*, expected None"
+        return
+    yield None, "state is None, and the model has some: Running"
+    yield list(state), "state is list, expected a NamedTuple"
+    yield like(state, state.flat.copy())._replace(flat=state.flat), "is not a view of state.flat"
+    yield dataclasses.replace(model, dtype="float64").start(), "state has dtype float64"
+    yield drawn(model)[0], "state is Layers, those of this model are Running"
+    yield dataclasses.replace(model, sizes=(16, 4, 5, 3)).start(), r"state has mean\[2\] of shape"
+    yield dataclasses.replace(model, sizes=(16, 5, 3)).start(), r"state lacks mean\[3\]"
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "MultiHead"])
+def test_running_statistics_of_another_model_are_named(name):
+    """Forgotten, of another shape or dtype, or handed to a model that has none."""
+    model, _, data = MODELS[name]
+    given = surroundings(model, data)
+    for state, words in wrong_statistics(model):
+        for _, method, needed in borders(model, data):
+            if "state" in needed:
+                with pytest.raises((TypeError, ValueError), match=words):
+                    call(method, needed, given | {"state": state})
+
+
+def test_what_differs_is_said():
+    mine = training.MLP((4, 3, 2)).layout
+    for sizes, words in (
+        ((4, 5, 2), "params has w[2] of shape (5, 4), that of the model has (3, 4)"),
+        ((4, 2), "params lacks b[3], w[3], which the model has"),
+        ((4, 3, 2, 2), "params has b[4], w[4], the model has not"),
+    ):
+        with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
+            fits(drawn(training.MLP(sizes))[0], mine)
+    with pytest.raises(TypeError, match=r"^grads has dtype float64, that of the model is float32$"):
+        fits(drawn(training.MLP((4, 3, 2), dtype="float64"))[0], mine, "grads")
+
+
+def test_copies_and_gradients_belong_to_the_model():
+    for model, *_ in MODELS.values():
+        params, state = drawn(model)
+        for views in (params, like(params), like(params, params.flat + 1)):
+            fits(views, model.layout)
+            assert laid_out(views) == model.layout
+        if hasattr(model, "start"):
+            belong(model, params, state)
+
+
+def test_a_loop_pays_once(monkeypatch):
+    """A step holds what it is given against the model only when that is given for the first time."""
+    model, _, data = MODELS["MLP"]
+    given, seen = surroundings(model, data), []
+    monkeypatch.setattr(flat, "fits", lambda params, *_: seen.append(params))
+    step = [given[k] for k in ("params", "state", "batch", "grads", "work", "rng")]
+    for _ in range(3):
+        model.loss_and_grad(*step)
+    assert seen == [given["params"], given["state"], given["grads"]]
+
+
+class Own:
+    """A reader's model that says nothing of a layout: scores are one product."""
+
+    init = staticmethod(training.MLP((16, 3)).init)
+    start = staticmethod(lambda: None)
+    workspace = loss = loss_and_grad = None
+
+    def check(self, params, data):
+        raise AssertionError("the parameters are looked at first")
+
+
+def test_fit_holds_parameters_against_what_init_draws():
+    """For a model that has no layout to show."""
+    wrong = drawn(training.MLP((16, 4)))[0]
+    with pytest.raises(ValueError, match=r"params has w\[2\] of shape \(4, 16\)"):
+        by_fit(Own(), wrong, (FEATURES, LABELS))
