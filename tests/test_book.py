@@ -5,6 +5,7 @@ missing test.
 """
 
 import ast
+import html
 import json
 import re
 import shutil
@@ -13,7 +14,7 @@ import sys
 
 import pytest
 from compiled import compiled_only
-from pages import BOOK, ROOT, argument, calls, chapters, claims, labels, pages
+from pages import BOOK, ROOT, WIDEST, argument, calls, chapters, claims, labels, pages
 
 pytestmark = compiled_only  # the pages time their kernels
 OUT = ROOT / "_build" / "html"
@@ -152,6 +153,16 @@ def test_oracle_is_independent(build, call):
     )
 
 
+@pytest.mark.parametrize("page", pages())
+def test_lines_fit(build, page):
+    """Neither code nor what a cell printed is wider than the column."""
+    built = (OUT / f"{page}.html").read_text(encoding="utf-8")
+    blocks = re.findall(r"<pre\b[^>]*>(.*?)</pre>", built, re.S)
+    lines = html.unescape(re.sub(r"<[^>]+>", "", "\n".join(blocks))).splitlines()
+    wide = [line for line in lines if len(line) > WIDEST]
+    assert not wide, f"book/{page}.md: more than {WIDEST} columns: {wide[0]}"
+
+
 def test_readme_counts_the_equations(build):
     """The table of chapters in the README says how many equations each has verified."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -164,8 +175,8 @@ def test_readme_counts_the_equations(build):
 def test_figures_have_words(build):
     """No picture on any page is without an alternative text."""
     for page in pages():
-        html = (OUT / f"{page}.html").read_text(encoding="utf-8")
-        for tag in re.findall(r"<img\b[^>]*>", html):
+        built = (OUT / f"{page}.html").read_text(encoding="utf-8")
+        for tag in re.findall(r"<img\b[^>]*>", built):
             alt = re.search(r'alt="([^"]*)"', tag)
             assert alt and alt[1].strip() and not alt[1].startswith("_images/"), (
                 f"book/{page}.md: {tag}"

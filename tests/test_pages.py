@@ -5,14 +5,13 @@ import importlib
 import re
 
 import pytest
-from pages import BOOK, ROOT, argument, calls, cells, chapters, pages, text_of
+from pages import BOOK, ROOT, WIDEST, argument, calls, cells, chapters, pages, text_of
 
 from dlbook.tools import notebooks
 from dlbook.tools.jit import imported_names
 
 CHAPTERS = chapters()
 MODULES = sorted(p.stem for p in (ROOT / "dlbook").glob("[a-z]*.py"))
-WIDEST = 76
 
 
 @pytest.mark.parametrize("stem", sorted({*CHAPTERS, *MODULES}))
