@@ -1,0 +1,1 @@
+"""The kernels that run, one concept a file. No page needs them to be followed."""
