@@ -50,10 +50,11 @@ serve: book    ## build the site and serve it on this machine
 test: $(READY) ## run the tests; they build the book and read its results
 	$(PY) -m pytest tests/test_book.py; book=$$?; $(PY) -m pytest $(SPREAD) --ignore=tests/test_book.py && exit $$book
 
-# Without compilation NumPy checks the indices of all kernels that run as Python; the rest is checked compiled,
-# and not optimized: that takes half the time, and the indices are the same. What is exact to the last bit needs fused operations.
+# Without compilation NumPy checks the indices of all kernels that run as Python, here with the panels of another
+# register tile than this processor's; the rest is checked compiled, and not optimized: that takes half the time,
+# and the indices are the same. What is exact to the last bit needs fused operations.
 test-modes: $(READY) ## run the tests without compilation, and with every index checked
-	NUMBA_DISABLE_JIT=1 $(PY) -m pytest $(SPREAD) $(call without,$(APART))
+	NUMBA_DISABLE_JIT=1 DLBOOK_SIMD="$$($(PY) -m dlbook.tools.simd)" $(PY) -m pytest $(SPREAD) $(call without,$(APART))
 	rm -rf _build/kernels-checked
 	NUMBA_BOUNDSCHECK=1 NUMBA_OPT=0 DLBOOK_CACHE_DIR=_build/kernels-checked $(PY) -m pytest $(SPREAD) $(call without,$(APART) elementary jit kernels)
 	NUMBA_BOUNDSCHECK=1 DLBOOK_CACHE_DIR=_build/kernels-checked $(PY) -m pytest tests/test_elementary.py

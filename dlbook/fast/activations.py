@@ -7,13 +7,12 @@ activation itself (rectifier, sigmoid, tanh) nothing else is kept; GELU keeps it
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 
 from dlbook.tools import elementary
-from dlbook.tools.elementary import decay, logistic
+from dlbook.tools.elementary import logistic
 from dlbook.tools.jit import njit_fast
 
-__all__ = ["ACTIVATIONS", "Pair", "rectify", "rectify_backward", "unit_backward"]
+__all__ = ["ACTIVATIONS", "Pair", "gelu_backward", "rectify", "rectify_backward", "sigmoid_backward", "tanh_backward"]
 
 
 @njit_fast
@@ -58,3 +57,37 @@ def tanh_backward(da, a):
     for n in range(a.shape[0]):
         for j in range(a.shape[1]):
             da[n, j] *= one - a[n, j] * a[n, j]
+
+
+@njit_fast
+def gelu_backward(da, z):
+    """∂C/∂a becomes ∂C/∂z, from a = z σ(2u), u = √(2/π) (z + 0.044715 z³), the tanh form
+    (n j), (n j) -> ()
+    """
+    one, edge = z.dtype.type(1), z.dtype.type(40)
+    for n in range(z.shape[0]):
+        for j in range(z.shape[1]):
+            v = z[n, j]
+            v = edge if v > edge else (-edge if v < -edge else v)  # σ(2u) is 0 or 1 beyond
+            cube = z.dtype.type(1.5957691216057308) * z.dtype.type(0.044715) * v * v
+            twice = z.dtype.type(1.5957691216057308) * v + cube * v
+            s = logistic(twice)
+            slope = z.dtype.type(1.5957691216057308) + z.dtype.type(3) * cube
+            da[n, j] *= s + v * s * (one - s) * slope
+
+
+class Pair(NamedTuple):
+    """An activation as layers use it."""
+
+    forward: Callable  # (z, slope): in place
+    backward: Callable  # (da, kept, slope): ∂C/∂a becomes ∂C/∂z
+    keeps: str  # what `backward` looks at: the "output" or the "input"
+
+
+ACTIVATIONS = {
+    "relu": Pair(lambda z, slope: rectify(z, 0.0), lambda da, a, slope: rectify_backward(da, a, 0.0), "output"),
+    "leaky-relu": Pair(rectify, rectify_backward, "output"),
+    "sigmoid": Pair(lambda z, slope: elementary.sigmoid(z, z), lambda da, a, slope: sigmoid_backward(da, a), "output"),
+    "tanh": Pair(lambda z, slope: elementary.tanh(z, z), lambda da, a, slope: tanh_backward(da, a), "output"),
+    "gelu": Pair(lambda z, slope: elementary.gelu(z, z), lambda da, z, slope: gelu_backward(da, z), "input"),
+}

@@ -1,0 +1,1 @@
+"""Layers, models that are made of them, and what checks a model."""

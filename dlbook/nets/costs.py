@@ -1,0 +1,172 @@
+"""Costs: what stands on top of a network, and penalties that stand inside it.
+
+A cost turns what the network gives into its own gradient, in place, and returns the mean over the
+examples; for sequences, over all steps. Equations: `linear_classification`, `autoencoders`.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from dlbook.autoencoders import bernoulli_into, gaussian_into, penalize_into
+from dlbook.nets.layer import Layer, Shape, features
+from dlbook.nets.layers import rows_of
+from dlbook.tools import elementary, shapes
+from dlbook.training import softmax_cross_entropy_into
+
+__all__ = ["Bernoulli", "Cost", "Gaussian", "SoftmaxCrossEntropy", "Sparse", "Together"]
+
+AXES = "nabcdefg"  # of examples and what they consist of
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What all costs offer."""
+
+    def check(self, axes: shapes.Axes, y: Any, s: Shape, dtype: str) -> np.ndarray:
+        """Return checked targets for a network that gives examples of shape s."""
+        raise NotImplementedError
+
+    def into(self, z: Any, y: Any) -> float:
+        """Turn z into ∂C/∂z; return C."""
+        raise NotImplementedError
+
+    def says(self, z: Any) -> np.ndarray:
+        """Return what the network's answer z means."""
+        return z
+
+
+@dataclass(frozen=True)
+class SoftmaxCrossEntropy(Cost):
+    """−log of the probability of the right class; the network gives scores of the classes."""
+
+    def check(self, axes, y, s, dtype):
+        *inner, classes = features(self, s)
+        for axis, n in zip(AXES[1:], inner, strict=False):
+            axes.sizes[axis] = (n, "what the network gives")
+        return axes.labels("y", y, " ".join(AXES[: len(s)]), classes)
+
+    def into(self, z, y):
+        return softmax_cross_entropy_into(rows_of(z), y.reshape(-1))
+
+    def says(self, z):
+        return np.argmax(z, axis=-1)
+
+
+@dataclass(frozen=True)
+class _OfNumbers(Cost):
+    """A cost whose targets have the form of what the network gives."""
+
+    def check(self, axes, y, s, dtype):
+        return targets(axes, y, features(self, s), dtype)
+
+    def _rows(self, z, y):
+        return z.reshape(len(z), -1), y.reshape(len(y), -1)
+
+
+def targets(axes, y, s, dtype):
+    """Return checked targets of the shape s, images with their channels moved to the end."""
+    outside = s if len(s) != 3 else (s[2], s[0], s[1])
+    for axis, n in zip(AXES[1:], outside, strict=False):
+        axes.sizes[f"{axis}"] = (n, "what the network gives")
+    y = axes.floats("y", y, " ".join(AXES[: len(s) + 1])).astype(dtype)
+    return y if len(s) != 3 else np.ascontiguousarray(y.transpose(0, 2, 3, 1))
+
+
+@dataclass(frozen=True)
+class Gaussian(_OfNumbers):
+    """½ Σ (z − y)², the negative log-likelihood of normal numbers of variance 1, up to a constant."""
+
+    def into(self, z, y):
+        return gaussian_into(*self._rows(z, y))
+
+
+@dataclass(frozen=True)
+class Bernoulli(_OfNumbers):
+    """−Σ (y log σ(z) + (1 − y) log(1 − σ(z))); targets lie in [0, 1], z are logits."""
+
+    def check(self, axes, y, s, dtype):
+        y = super().check(axes, y, s, dtype)
+        if y.min() < 0 or y.max() > 1:
+            raise ValueError(f"y reaches from {y.min():g} to {y.max():g}, expected 0 … 1")
+        return y
+
+    def into(self, z, y):
+        return bernoulli_into(*self._rows(z, y))
+
+    def says(self, z):
+        return elementary.sigmoid(z, np.empty_like(z))
+
+
+@dataclass(frozen=True, init=False)
+class Together(Cost):
+    """The sum of several costs, one for each head of a network; targets are a tuple.
+
+    Parameters
+    ----------
+    *costs : Cost
+        In the order of the heads.
+    """
+
+    costs: tuple[Cost, ...]
+
+    def __init__(self, *costs: Cost):
+        object.__setattr__(self, "costs", costs)
+
+    def check(self, axes, y, s, dtype):
+        if not isinstance(y, tuple) or len(y) != len(self.costs):
+            raise TypeError(f"y is {shapes.shown(y)}, expected a tuple of {len(self.costs)}")
+        n = axes.sizes.get("n")
+        found = []
+        for cost, part, shape in zip(self.costs, y, s, strict=True):
+            own = shapes.Axes()
+            own.sizes["n"] = n
+            found.append(cost.check(own, part, shape, dtype))
+        return tuple(found)
+
+    def into(self, z, y):
+        return sum(cost.into(a, b) for cost, a, b in zip(self.costs, z, y, strict=True))
+
+    def says(self, z):
+        return tuple(cost.says(a) for cost, a in zip(self.costs, z, strict=True))
+
+
+@dataclass(frozen=True)
+class Sparse(Layer):
+    """Gives what it gets and adds a penalty: l1 Σ |h| / N, and kl times the divergence of ρ from
+    each unit's mean activation.
+
+    Parameters
+    ----------
+    l1, kl : float
+        Weights of the two.
+    rho : float
+        ρ, the mean activation that is wanted.
+    """
+
+    passes: ClassVar[bool] = True
+    l1: float = 0.0
+    kl: float = 0.0
+    rho: float = 0.05
+
+    def __post_init__(self):
+        shapes.number("l1", self.l1, least=0)
+        shapes.number("kl", self.kl, least=0)
+        shapes.number("rho", self.rho, above=0, below=1)
+
+    def shape(self, s):
+        return features(self, s)
+
+    def forward(self, p, x, step):
+        rows = rows_of(x)
+        if not step.all.training:
+            return x, None
+        d, means = step.array("d", *rows.shape), step.array("means", rows.shape[1])
+        d[:] = 0
+        step.all.cost += penalize_into(rows, d, self.l1, self.kl, self.rho, means)
+        return x, d
+
+    def backward(self, p, dy, d, grads, step):
+        rows_of(dy)[:] += d
+        return dy

@@ -1,0 +1,384 @@
+"""Layers of numbers: dense, activation, normalization, dropout, embedding, reshape.
+
+Every array has its examples first and its features last, and is contiguous; what stands between
+(steps, rows and columns of an image) is treated alike. Equations: `backprop`, `training`.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from dlbook.fast.activations import ACTIVATIONS
+from dlbook.matmul import DEPTH
+from dlbook.nets.layer import Layer, features
+from dlbook.rnn import orthogonal, rows_gradient_into, rows_sum_into
+from dlbook.tools import shapes
+from dlbook.tools.jit import njit_fast
+from dlbook.training import (
+    affine_rows,
+    dense_backward_into,
+    dense_input_into,
+    dense_into,
+    dropout_into,
+    follow,
+    fused_batchnorm,
+    fused_batchnorm_backward,
+    fused_layernorm,
+    fused_layernorm_backward,
+    he,
+    xavier,
+)
+
+__all__ = ["Activation", "BatchNorm", "Dense", "Dropout", "Embedding", "LayerNorm", "Reshape"]
+
+MANY = 512  # rows from which on a gradient is summed in blocks that stay in cache
+INITIAL = ("he", "xavier", "orthogonal", "small", "zero")
+
+
+def drawn(initial, shape, rng, slope=0.0):
+    """Draw first weights by the name of a rule: variance 2/n_in, 2/(n_in + n_out), …, 10⁻⁴, 0."""
+    if initial == "he":
+        return he(shape, rng, slope=slope)
+    if initial == "xavier":
+        return xavier(shape, rng)
+    if initial == "orthogonal":
+        size = max(shape[0], int(np.prod(shape[1:])))
+        return orthogonal(size, rng)[: shape[0], : int(np.prod(shape[1:]))].reshape(shape)
+    return 0.01 * rng.standard_normal(shape) if initial == "small" else np.zeros(shape)
+
+
+@njit_fast
+def scatter_rows(dy, x, dw):
+    """dw_k = dw_k + Σ_r [x_r = k] dy_r
+    (r j), (r) -> (k j)
+    """
+    for r in range(x.size):
+        into, row = dw[x[r]], dy[r]
+        for j in range(row.size):
+            into[j] += row[j]
+
+
+def rows_of(x):
+    """Return a view with all axes but the last in one."""
+    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+
+
+@dataclass(frozen=True)
+class Dense(Layer):
+    """y = w x + b, of the last axis.
+
+    Parameters
+    ----------
+    out : int
+        Neurons.
+    bias : bool
+        Whether there is a b.
+    initial : {"he", "xavier", "orthogonal", "small", "zero"}
+        How the first weights are drawn; biases start at zero.
+    slope : float
+        α of the leaky rectifier that follows, for He's variance.
+    """
+
+    learns: ClassVar[bool] = True
+    out: int
+    bias: bool = True
+    initial: str = "he"
+    slope: float = 0.0
+
+    def __post_init__(self):
+        shapes.count("out", self.out)
+        shapes.choice("initial", self.initial, INITIAL)
+        shapes.number("slope", self.slope, least=0)
+
+    def shape(self, s):
+        return (*features(self, s)[:-1], self.out)
+
+    def parameters(self, s):
+        w = {"w": (self.out, features(self, s)[-1])}
+        return w | {"b": (self.out,)} if self.bias else w
+
+    def draw(self, p, rng):
+        p.w[:] = drawn(self.initial, p.w.shape, rng, self.slope)
+
+    def _slot(self, p, x, step):
+        """Return views for this shape; to look them up at every call costs a third of a small step."""
+        if x.dtype != step.all.dtype:
+            raise TypeError(f"x is {x.dtype}, the memory of this step is {step.all.dtype}")
+        (J, K), N = p.w.shape, x.size // x.shape[-1]
+        panels = step.panels((K, J), (J, K), (min(N, max(MANY, DEPTH)), K))
+        z, dx = step.array("z", *x.shape[:-1], J), None
+        if step.wants and step.all.training:
+            dx = step.array("dx", *x.shape)
+        b = p.b if self.bias else step.memory.array("no bias", J)
+        slot = x.shape, x.dtype, z, rows_of(z), panels, dx, None if dx is None else rows_of(dx), b
+        if step.all.training:
+            step.slot = slot
+        return slot
+
+    def forward(self, p, x, step):
+        slot = step.slot
+        if slot is None or slot[0] != x.shape or slot[1] is not x.dtype:
+            slot = self._slot(p, x, step)
+        rows = x if x.ndim == 2 else rows_of(x)
+        dense_into(rows, p.w, p.b if self.bias else slot[7], slot[4], slot[3])
+        return slot[2], rows
+
+    def backward(self, p, dz, rows, grads, step):
+        _, _, _, _, panels, dx, into, none = step.slot
+        if dz.ndim != 2:
+            dz = rows_of(dz)
+        if grads is not None:
+            db = grads.b if self.bias else step.memory.array("db", none.size)
+            if len(rows) <= MANY:
+                dense_backward_into(dz, rows, panels, grads.w, db)
+            else:
+                grads.w[:], db[:] = 0, 0
+                rows_gradient_into(dz, rows, panels, grads.w)
+                rows_sum_into(dz, db)
+        if dx is not None:
+            dense_input_into(dz, p.w, panels, into)
+        return dx
+
+
+@dataclass(frozen=True)
+class Activation(Layer):
+    """A function of each number.
+
+    Parameters
+    ----------
+    kind : {"relu", "leaky-relu", "sigmoid", "tanh", "gelu"}
+        Which one; GELU in its tanh form.
+    slope : float
+        α of "leaky-relu".
+    """
+
+    kind: str = "relu"
+    slope: float = 0.01
+
+    def __post_init__(self):
+        shapes.choice("kind", self.kind, tuple(ACTIVATIONS))
+        shapes.number("slope", self.slope, least=0)
+
+    @property
+    def keeps_output(self):
+        return ACTIVATIONS[self.kind].keeps == "output"
+
+    def shape(self, s):
+        return features(self, s)
+
+    def forward(self, p, x, step):
+        pair, y = ACTIVATIONS[self.kind], x
+        if not step.free or pair.keeps == "input":
+            y = step.array("y", *x.shape)
+            y[:] = x
+        rows = y if y.ndim == 2 else rows_of(y)
+        pair.forward(rows, self.slope)
+        return y, rows if pair.keeps == "output" else rows_of(x)
+
+    def backward(self, p, dy, kept, grads, step):
+        ACTIVATIONS[self.kind].backward(dy if dy.ndim == 2 else rows_of(dy), kept, self.slope)
+        return dy
+
+
+@dataclass(frozen=True)
+class BatchNorm(Layer):
+    """Each feature with mean 0 and variance 1 over the batch, then scaled and shifted.
+
+    Statistics go over all axes but the last. In inference running averages of them stand in.
+
+    Parameters
+    ----------
+    eps : float
+        ε under the root.
+    rate : float
+        ρ of the running averages.
+    """
+
+    learns: ClassVar[bool] = True
+    eps: float = 1e-5
+    rate: float = 0.1
+
+    def __post_init__(self):
+        shapes.number("eps", self.eps, above=0)
+        shapes.number("rate", self.rate, above=0, most=1)
+
+    def parameters(self, s):
+        C = features(self, s)[-1]
+        return {"gamma": (C,), "beta": (C,)}
+
+    def running(self, s):
+        C = features(self, s)[-1]
+        return {"mean": (C,), "variance": (C,)}
+
+    def least(self, s):
+        return 2 if len(s) == 1 or max(s[:-1]) == 1 else 1
+
+    def draw(self, p, rng):
+        p.gamma[:] = 1
+
+    def begin(self, h):
+        h.variance[:] = 1
+
+    def forward(self, p, x, step):
+        y, h, rows = step.array("y", *x.shape), step.state, rows_of(x)
+        if not step.all.training:
+            root = np.sqrt(h.variance + x.dtype.type(self.eps))
+            affine_rows(rows, h.mean, root, p.gamma, p.beta, rows_of(y))
+            return y, None
+        if len(rows) < 2:
+            raise ValueError("batch has one example, batch norm needs two to have a variance")
+        mean, root = step.array("mean", x.shape[-1]), step.array("root", x.shape[-1])
+        fused_batchnorm(rows, p.gamma, p.beta, self.eps, mean, root, rows_of(y))
+        follow(h.mean, h.variance, mean, root, self.eps, len(rows), self.rate)
+        return y, (rows, mean, root)
+
+    def backward(self, p, dy, kept, grads, step):
+        x, mean, root = kept
+        grads, d = step.like(p) if grads is None else grads, rows_of(dy)
+        fused_batchnorm_backward(d, x, p.gamma, mean, root, d, grads.gamma, grads.beta)
+        return dy
+
+
+@dataclass(frozen=True)
+class LayerNorm(Layer):
+    """The features of each row with mean 0 and variance 1, then scaled and shifted.
+
+    Parameters
+    ----------
+    eps : float
+        ε under the root.
+    """
+
+    learns: ClassVar[bool] = True
+    eps: float = 1e-5
+
+    def __post_init__(self):
+        shapes.number("eps", self.eps, above=0)
+
+    def parameters(self, s):
+        C = features(self, s)[-1]
+        return {"gamma": (C,), "beta": (C,)}
+
+    def draw(self, p, rng):
+        p.gamma[:] = 1
+
+    def forward(self, p, x, step):
+        y, rows = step.array("y", *x.shape), rows_of(x)
+        mean, root = step.array("mean", len(rows)), step.array("root", len(rows))
+        fused_layernorm(rows, p.gamma, p.beta, self.eps, mean, root, rows_of(y))
+        return y, (rows, mean, root)
+
+    def backward(self, p, dy, kept, grads, step):
+        x, mean, root = kept
+        grads, d = step.like(p) if grads is None else grads, rows_of(dy)
+        fused_layernorm_backward(d, x, p.gamma, mean, root, d, grads.gamma, grads.beta)
+        return dy
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """In training each number is dropped with probability p, and the others are divided by 1 − p.
+
+    Parameters
+    ----------
+    p : float
+        0 ≤ p < 1.
+    """
+
+    passes: ClassVar[bool] = True
+    p: float
+
+    def __post_init__(self):
+        shapes.number("p", self.p, least=0, below=1)
+
+    def shape(self, s):
+        return features(self, s)
+
+    def forward(self, p, x, step):
+        if not step.all.training or self.p == 0:
+            return x, None
+        uniform = step.array("uniform", *x.shape, dtype=np.float32)
+        step.all.rng.random(out=uniform, dtype=np.float32)
+        y, uniform = step.array("y", *x.shape), rows_of(uniform)
+        dropout_into(rows_of(x), uniform, self.p, rows_of(y))
+        return y, uniform
+
+    def backward(self, p, dy, uniform, grads, step):
+        if uniform is not None:
+            d = rows_of(dy)
+            dropout_into(d, uniform, self.p, d)
+        return dy
+
+
+@dataclass(frozen=True)
+class Embedding(Layer):
+    """Symbols, whole numbers from 0 on, become vectors: row k of w stands for symbol k.
+
+    Parameters
+    ----------
+    symbols : int
+        How many there are; numbers are trusted to lie below.
+    width : int
+        Numbers of a vector.
+    scale : float
+        Standard deviation of the first vectors.
+    """
+
+    learns: ClassVar[bool] = True
+    symbols: int
+    width: int
+    scale: float = 0.1
+
+    def __post_init__(self):
+        shapes.count("symbols", self.symbols)
+        shapes.count("width", self.width)
+        shapes.number("scale", self.scale, least=0)
+
+    def shape(self, s):
+        return (*s, self.width)
+
+    def parameters(self, s):
+        return {"w": (self.symbols, self.width)}
+
+    def draw(self, p, rng):
+        p.w[:] = self.scale * rng.standard_normal(p.w.shape)
+
+    def forward(self, p, x, step):
+        y = step.array("y", *x.shape, self.width)
+        return p.w.take(x, 0, out=y, mode="clip"), x
+
+    def backward(self, p, dy, x, grads, step):
+        if grads is not None:
+            grads.w[:] = 0
+            scatter_rows(rows_of(dy), x.reshape(-1), grads.w)
+
+
+@dataclass(frozen=True, init=False)
+class Reshape(Layer):
+    """The numbers of an example in another form: ``Reshape(-1)`` puts them in one row.
+
+    Parameters
+    ----------
+    *to : int
+        The shape wanted; −1 stands for what is left, once.
+    """
+
+    passes: ClassVar[bool] = True
+    to: tuple[int, ...]
+
+    def __init__(self, *to):
+        object.__setattr__(self, "to", to)
+
+    def shape(self, s):
+        try:
+            return np.broadcast_to(0.0, features(self, s)).reshape(self.to).shape
+        except ValueError:
+            raise ValueError(f"examples of shape {s} cannot have the shape {self.to}") from None
+
+    def forward(self, p, x, step):
+        to = self.to if len(x) else self.shape(x.shape[1:])  # nothing is left to find −1 from
+        return x.reshape(len(x), *to), x.shape
+
+    def backward(self, p, dy, shape, grads, step):
+        return dy.reshape(shape)
