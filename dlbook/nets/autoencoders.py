@@ -64,7 +64,7 @@ class Coders(Composition):
         first, second = self.halves
         return Sequential(*first.layers, *second.layers)
 
-    @property
+    @cached_property
     def cost(self) -> Cost:
         """What is made small."""
         return LIKELIHOODS[self.likelihood]

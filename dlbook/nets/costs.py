@@ -61,7 +61,7 @@ class _OfNumbers(Cost):
         return targets(axes, y, features(self, s), dtype)
 
     def _rows(self, z, y):
-        return z.reshape(len(z), -1), y.reshape(len(y), -1)
+        return (z, y) if z.ndim == 2 else (z.reshape(len(z), -1), y.reshape(len(y), -1))
 
 
 def targets(axes, y, s, dtype):
