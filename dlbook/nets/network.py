@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from dlbook.nets.containers import Sequential
 from dlbook.nets.costs import AXES, Cost, SoftmaxCrossEntropy
 from dlbook.nets.layer import Layer, Step, new_step
-from dlbook.nets.tree import Views, built
+from dlbook.nets.tree import Views, built, mapped
 from dlbook.tools import shapes
 from dlbook.tools.flat import Layout, belong, fits, laid_out, step_fits
 
@@ -169,11 +169,22 @@ class Network:
             work.set_state(held)
         shared = work.all
         shared.training, shared.rng, shared.cost = True, rng, 0.0
+        return self._there_and_back(params, batch, grads, work) + shared.cost
+
+    def _there_and_back(self, params, batch, grads, work):
+        """Return the mean cost of a batch and fill `grads`, in a step that is set up for it."""
         x, y = self._entered(work, batch)
-        z, kept = self.net.forward(params.net, x, work)
+        z, kept = self._forward(params, x, work)
         loss = self.cost.into(z, y)  # z is ∂C/∂z from here on
         self.net.backward(params.net, z, kept, grads.net, work)
-        return loss + shared.cost
+        return loss
+
+    def _forward(self, params, x, work):
+        """Return what the network gives, where the cost may write over it, and what it keeps."""
+        z, kept = self.net.forward(params.net, x, work)
+        if self.net.keeps_output or self.net.passes:
+            z = mapped(z, lambda path, part: part.copy())
+        return z, kept
 
     def _entered(self, step, batch):
         """Return input and targets of a checked batch; set what layers look up in the step."""
