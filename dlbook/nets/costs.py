@@ -111,7 +111,9 @@ class Bernoulli(_OfNumbers):
         return bernoulli_into(*self._rows(z, y))
 
     def says(self, z):
-        return elementary.sigmoid(z, np.empty_like(z))
+        probabilities = np.empty_like(z)
+        elementary.sigmoid(z, probabilities)
+        return probabilities
 
 
 @dataclass(frozen=True, init=False)

@@ -106,7 +106,7 @@ class Recurrent(Layer):
         found = [step.array("hc"[m], n + R, J) for m in range(self.carried)]
         for part, first in zip(found, self._start(step, n), strict=True):
             part[:n] = 0 if first is None else first.take(rows.order, 0)
-        z = found[0][n:] if G == J else step.array("z", R, G)
+        z = found[0][n:] if self.gates == 1 else step.array("z", R, G)
         self._weigh(p, x, z, step)
         self.run(p, z, found, rows.counts, step)
         step.last = [np.empty((n, J), z.dtype) for _ in found]  # outlives the step

@@ -24,8 +24,8 @@ def rows_for(layer: Layer, x: np.ndarray, step: Step) -> Rows:
     rows = step.rows
     if rows is None:
         raise ValueError(
-            f"{layer} reads rows of sequences, and step.rows, which is not set, says which row is "
-            "which step: dlbook.rnn.arrange(lengths, steps)"
+            f"step.rows is not set, which says to {layer} which row is which step of a sequence; "
+            "dlbook.rnn.arrange(lengths, steps) makes it"
         )
     if len(x) != len(rows.places):
         raise ValueError(f"{layer} gets {len(x)} rows, step.rows is of {len(rows.places)}")

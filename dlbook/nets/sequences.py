@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlbook.nets.layer import Layer, Step
+from dlbook.nets.layer import Layer
 from dlbook.nets.layers import BatchNorm
 from dlbook.nets.network import Network
 from dlbook.nets.rows import Bidirectional, Last, carry, nodes, piece_of, steps_of
@@ -154,9 +154,9 @@ class SequenceNetwork(Network):
         """Return rows of inputs and targets of a checked batch, and set their layout."""
         x, y, lengths = batch
         rows = step.rows = arrange(lengths, x.shape[1])
-        each = self.reads == "each"
-        targets = y.reshape(-1, *y.shape[2:]).take(rows.places, 0) if each else y.take(rows.order, 0)
-        return self._rows(step, x, rows), targets
+        if self.reads == "each":
+            return self._rows(step, x, rows), y.reshape(-1, *y.shape[2:]).take(rows.places, 0)
+        return self._rows(step, x, rows), y.take(rows.order, 0)
 
     def _rows(self, step, x, rows):
         """Return the steps of sequences as rows."""
