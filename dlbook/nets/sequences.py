@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dlbook.nets.layer import Layer
-from dlbook.nets.layers import BatchNorm
 from dlbook.nets.network import Network
+from dlbook.nets.norms import BatchNorm
 from dlbook.nets.rows import Bidirectional, Last, carry, nodes, piece_of, steps_of
 from dlbook.rnn import Rows, arrange
 from dlbook.tools import shapes

@@ -10,11 +10,13 @@ from compiled import compiled_only, same_bits
 from dlbook import rnn
 from dlbook.gated import Gated
 from dlbook.nets.check import check_model
-from dlbook.nets.containers import Frozen, Repeat, Residual, Sequential
+from dlbook.nets.containers import Residual, Sequential
 from dlbook.nets.costs import Bernoulli, Gaussian
 from dlbook.nets.layer import new_step
-from dlbook.nets.layers import Activation, BatchNorm, Dense, Dropout, Embedding, LayerNorm
+from dlbook.nets.layers import Activation, Dense, Dropout, Embedding
+from dlbook.nets.norms import BatchNorm, LayerNorm
 from dlbook.nets.recurrent import GRU, LSTM, RNN
+from dlbook.nets.reuse import Frozen, Repeat
 from dlbook.nets.rows import Bidirectional, Last, carry, piece_of, steps_of
 from dlbook.nets.sequences import SequenceNetwork
 from dlbook.nets.tree import built
@@ -157,6 +159,7 @@ NETS = {
     "stacks both ways": lambda: Sequential(
         Bidirectional(Sequential(GRU(5), LSTM(3)), Sequential(Dense(4), RNN(7))), Dense(V)
     ),
+    "nothing, twice": lambda: Sequential(LSTM(J), Repeat(Dropout(0.0), 2), Activation(), Dense(V)),
     "rows of numbers between": lambda: Sequential(
         Dense(7), BatchNorm(), LSTM(J), LayerNorm(), Dropout(0.3), GRU(J), Activation(), Dense(V)
     ),
@@ -312,6 +315,22 @@ def test_states_computed_again_give_the_same_gradient(kind, reads, rng):
         assert np.allclose(again[1].flat, grads.flat, rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize("reads", ["each", "last"])
+@pytest.mark.parametrize("cost", [Gaussian(), Bernoulli()])
+def test_every_cost_can_be_had_in_pieces(cost, reads, rng):
+    """Also where a piece has nothing that is read: all sequences end before it or behind it."""
+    net = stack(GRU, 1, reads=reads)
+    x, y, _ = sequences(rng, numbers=True, reads=reads, dtype="float64")
+    data = x, 1 / (1 + np.exp(-y)), np.where(LENGTHS > 8, 12, 1)
+    whole = network(net, cost=cost, dtype="float64")
+    params = whole.init(rng)
+    loss, grads = stepped(whole, params, data)
+    again = stepped(replace(whole, checkpoint_every=4), params, data)
+    assert again[0] == pytest.approx(loss, rel=1e-13)
+    assert np.allclose(again[1].flat, grads.flat, rtol=0, atol=1e-14)
+    assert whole.loss(params, None, whole.check(params, data)) == pytest.approx(loss, rel=1e-13)
+
+
 def test_states_computed_again_take_less_memory(rng):
     whole = SequenceNetwork(K, Sequential(LSTM(32), LSTM(32), Dense(V)))
     params, x = whole.init(rng), rng.normal(size=(4, 256, K)).astype("float32")
@@ -437,6 +456,8 @@ def test_answers_are_padded():
         assert np.all(found[beyond] == (-1 if cost is None else 0))
         whole = model.predict(params, None, x)
         assert np.all(whole[beyond] != -1)
+        if isinstance(cost, Bernoulli):
+            assert np.all((whole > 0) & (whole < 1))
         close = {"rtol": 0, "atol": 0 if cost is None else CLOSE}
         assert np.allclose(whole[~beyond], found[~beyond], **close)
 
