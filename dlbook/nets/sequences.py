@@ -45,11 +45,11 @@ class SequenceNetwork(Network):
     net, cost, symbols, dtype
         As in `Network`.
     truncate : int, optional
-        Every so many steps gradients are stopped on their way back, while states go on. A penalty
-        inside the network is added once for each piece.
+        Every so many steps gradients are stopped on their way back, while states go on.
     checkpoint_every : int, optional
         Only what so many steps need is kept at once, and the states at the borders; the rest is
-        computed again on the way back. The gradient is the same.
+        computed again on the way back. The gradient is the same. With either of them dropout draws
+        for each piece of so many steps, and a penalty inside the network is added for each.
 
     Raises
     ------
