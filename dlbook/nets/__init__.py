@@ -19,14 +19,21 @@ from dlbook.nets.model import Diverged, Fitted, History, Model
 from dlbook.nets.network import Composition, Network, Signal
 from dlbook.nets.norms import BatchNorm, LayerNorm
 from dlbook.nets.penalties import Contractive, Sparse
+from dlbook.nets.recurrent import GRU, LSTM, RNN
 from dlbook.nets.reuse import Frozen, Repeat
+from dlbook.nets.rows import Bidirectional, Last
+from dlbook.nets.sequences import SequenceNetwork
 
 __all__ = [
     "Activation",
     "Autoencoder",
     "AvgPool2d",
     "BatchNorm",
+    "GRU",
+    "LSTM",
+    "RNN",
     "Bernoulli",
+    "Bidirectional",
     "CNN",
     "Checkpoint",
     "Composition",
@@ -45,6 +52,7 @@ __all__ = [
     "Gaussian",
     "GlobalPool",
     "History",
+    "Last",
     "Layer",
     "LayerNorm",
     "Layers",
@@ -59,6 +67,7 @@ __all__ = [
     "Reshape",
     "Residual",
     "Running",
+    "SequenceNetwork",
     "Sequential",
     "Signal",
     "Shift",

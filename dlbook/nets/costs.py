@@ -11,6 +11,7 @@ import numpy as np
 
 from dlbook.autoencoders import bernoulli_into, gaussian_into
 from dlbook.nets.layer import Shape, features, rows_of
+from dlbook.rnn import cross_entropy_rows, square_rows
 from dlbook.tools import elementary, shapes
 from dlbook.training import softmax_cross_entropy_into
 
@@ -31,6 +32,14 @@ class Cost:
         """Turn z into ∂C/∂z; return C."""
         raise NotImplementedError
 
+    def rows_into(self, z: np.ndarray, y: np.ndarray, share: float) -> float:
+        """Do the same for some of all rows, each of which counts `share`; there may be none."""
+        if not len(z):
+            return 0.0
+        loss = self.into(z, y)
+        z *= share * len(z)
+        return loss * share * len(z)
+
     def says(self, z: Any) -> np.ndarray:
         """Return what the network's answer z means; z may be lost."""
         return z
@@ -48,6 +57,9 @@ class SoftmaxCrossEntropy(Cost):
 
     def into(self, z, y):
         return softmax_cross_entropy_into(rows_of(z), y.reshape(-1))
+
+    def rows_into(self, z, y, share):
+        return cross_entropy_rows(z, y, share)
 
     def says(self, z):
         return np.argmax(z, axis=-1)
@@ -79,6 +91,9 @@ class Gaussian(_OfNumbers):
 
     def into(self, z, y):
         return gaussian_into(*self._rows(z, y))
+
+    def rows_into(self, z, y, share):
+        return square_rows(z, y, share / 2)
 
 
 @dataclass(frozen=True)

@@ -182,11 +182,25 @@ class Composition:
         ):
             given = self._take(params, grads, state, work)
         shared.training, shared.rng, shared.cost = True, rng, 0.0
+        return self._there_and_back(given, batch, work) + shared.cost
+
+    def _there_and_back(self, given, batch, work):
+        """Return the mean cost of a batch and fill `grads`, in a step that is set up for it."""
         x, y = self._entered(work, batch)
-        z, kept = self.net.forward(given.p, x, work)
+        z, kept = self._forward(given.p, x, work)
         loss = self.cost.into(z, y)  # z is ∂C/∂z from here on
         self.net.backward(given.p, z, kept, given.g, work)
-        return loss + shared.cost
+        return loss
+
+    @cached_property
+    def _looks_again(self):
+        """Return whether a layer needs what the network gives once more, or it is the input."""
+        return self.net.keeps_output or self.net.passes
+
+    def _forward(self, p, x, work):
+        """Return what the network gives, where the cost may write over it, and what it keeps."""
+        z, kept = self.net.forward(p, x, work)
+        return (mapped(z, copy) if self._looks_again else z), kept
 
     def _take(self, params, grads, state, work):
         """Hold what a step is given against the model, and return it by layers."""
@@ -260,12 +274,13 @@ class Composition:
         parts, found = list(enumerate(self.net.layers)), []
         for i, layer in parts:
             x, kept = layer.forward(p[i], x, step.part(i))
-            found.append((kept, mapped(x, lambda _, a: a.copy())))
+            found.append((kept, mapped(x, copy)))
+        x = mapped(x, copy)
         self.cost.into(x, y)
         for i, layer in reversed(parts):
             kept, gave = found[i]
             name = self.net.names[i] if self.net.names else f"net[{i}]"
-            found[i] = Signal(name, gave, mapped(x, lambda _, a: a.copy()))
+            found[i] = Signal(name, gave, mapped(x, copy))
             x = layer.backward(p[i], x, kept, None, step.part(i))
         return found
 
@@ -340,6 +355,11 @@ class Network(Composition):
         if self.symbols is not None:
             shapes.count("symbols", self.symbols)
         _ = self.output  # the layers fit each other, or this says which does not
+
+
+def copy(path, x):
+    """Return a copy of an array of a tree."""
+    return x.copy()
 
 
 def pieces(x):
