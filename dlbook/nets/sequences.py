@@ -163,24 +163,25 @@ class SequenceNetwork(Network):
         into = step.memory.array(("rows", "x"), len(rows.places), *x.shape[2:], dtype=x.dtype)
         return x.reshape(-1, *x.shape[2:]).take(rows.places, 0, out=into, mode="clip")
 
-    def _there_and_back(self, params, batch, grads, work):
-        """Return the mean cost of a batch and fill `grads`, in pieces where they are asked for."""
+    def _there_and_back(self, given, batch, work):
+        """Return the mean cost of a batch and fill the gradient, in pieces where asked for."""
         x, y = self._entered(work, batch)
         whole, share = Piece(work.rows, x, y, None), 1 / max(1, len(y))
         every = self.truncate or self.checkpoint_every
         if every is None or len(work.rows.counts) <= every:
-            return self._piece(params, whole, share, grads, work)
+            return self._piece(given, whole, share, work)
         way = self._truncated if self.truncate else self._checkpointed
-        total, loss = work.memory.array(("sum", "grads"), grads.flat.size), 0.0
+        flat, loss = given.grads.flat, 0.0
+        total = work.memory.array(("sum", "grads"), flat.size)
         total[:] = 0
         try:
-            for part in way(params, self._pieces(whole, every), share, grads, work):
+            for part in way(given, self._pieces(whole, every), share, work):
                 loss += part
-                total += grads.flat
+                total += flat
         finally:
             for node in nodes(work):
                 node.start = node.dlast = None
-        grads.flat[:] = total
+        flat[:] = total
         return loss
 
     def _pieces(self, whole, every):
@@ -198,20 +199,20 @@ class SequenceNetwork(Network):
             found.append(Piece(piece_of(rows, first, stop), whole.x[part], y, ends))
         return found
 
-    def _truncated(self, params, pieces, share, grads, work):
-        """Yield the part of each piece in the cost, its gradient in `grads`; states are carried."""
+    def _truncated(self, given, pieces, share, work):
+        """Yield the part of each piece in the cost, with its gradient; states are carried."""
         for piece in pieces:
-            yield self._piece(params, piece, share, grads, work)
+            yield self._piece(given, piece, share, work)
             carry(work)
 
-    def _checkpointed(self, params, pieces, share, grads, work):
+    def _checkpointed(self, given, pieces, share, work):
         """Yield the same from the last piece to the first, gradients of states carried back."""
         shared, starts, drawn = work.all, [], []
         for piece in pieces:
             starts.append([node.start for node in nodes(work)])
             drawn.append(shared.rng and shared.rng.bit_generator.state)
             work.rows = piece.rows
-            self.net.forward(params.net, piece.x, work)
+            self.net.forward(given.p, piece.x, work)
             carry(work)
         after, shared.cost = shared.rng and shared.rng.bit_generator.state, 0.0
         for i in range(len(pieces) - 1, -1, -1):
@@ -220,14 +221,14 @@ class SequenceNetwork(Network):
                 node.dlast = node.dstart if i < len(pieces) - 1 else None
             if shared.rng:
                 shared.rng.bit_generator.state = drawn[i]
-            yield self._piece(params, pieces[i], share, grads, work)
+            yield self._piece(given, pieces[i], share, work)
         if shared.rng:
             shared.rng.bit_generator.state = after
 
-    def _piece(self, params, piece, share, grads, work):
-        """Return the part of a piece in the cost and overwrite `grads` with its gradient."""
+    def _piece(self, given, piece, share, work):
+        """Return the part of a piece in the cost and overwrite the gradient with its own."""
         work.rows = piece.rows
-        z, kept = self._forward(params, piece.x, work)
+        z, kept = self._forward(given.p, piece.x, work)
         if piece.ends is None:
             loss = self.cost.rows_into(z, piece.y, share)
         else:
@@ -235,7 +236,7 @@ class SequenceNetwork(Network):
             loss = self.cost.rows_into(read, piece.y, share)
             z[:] = 0
             z[piece.ends] = read
-        self.net.backward(params.net, z, kept, grads.net, work)
+        self.net.backward(given.p, z, kept, given.g, work)
         return loss
 
     # Inference
@@ -251,13 +252,13 @@ class SequenceNetwork(Network):
             Zeros behind the end of a sequence.
         """
         belong(self, params, state)
-        (N, T), V = x.shape[:2], self.output[0]
+        (N, T), V, p = x.shape[:2], self.output[0], self._tree(params)
         lengths = np.full(N, T) if lengths is None else lengths
         found = np.zeros((N, T, V) if self.reads == "each" else (N, V), self.dtype)
         for part in parts(x):
-            step = self._still(state)
+            step = self._still(self._held(state))
             rows = step.rows = arrange(lengths[part], T)
-            z = self.net.forward(params.net, self._rows(step, x[part], rows), step)[0]
+            z = self.net.forward(p, self._rows(step, x[part], rows), step)[0]
             found[part].reshape(-1, V)[rows.places if self.reads == "each" else rows.order] = z
         return found
 
@@ -265,11 +266,11 @@ class SequenceNetwork(Network):
         """Return the mean cost of checked data, in inference and without penalties."""
         belong(self, params, state)
         read = batch[2].sum() if self.reads == "each" else len(batch[2])
-        share, loss = 1 / max(1, int(read)), 0.0
+        p, share, loss = self._tree(params), 1 / max(1, int(read)), 0.0
         for part in parts(batch[0]):
-            step = self._still(state)
+            step = self._still(self._held(state))
             x, y = self._entered(step, tuple(array[part] for array in batch))
-            loss += self.cost.rows_into(self.net.forward(params.net, x, step)[0], y, share)
+            loss += self.cost.rows_into(self.net.forward(p, x, step)[0], y, share)
         return float(loss)
 
     def predict(

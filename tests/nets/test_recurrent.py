@@ -10,6 +10,7 @@ from compiled import compiled_only, same_bits
 from dlbook import rnn
 from dlbook.gated import Gated
 from dlbook.matmul import DEPTH
+from dlbook.nets import fit
 from dlbook.nets.check import check_model
 from dlbook.nets.containers import Residual, Sequential
 from dlbook.nets.costs import Bernoulli, Gaussian
@@ -23,7 +24,6 @@ from dlbook.nets.sequences import SequenceNetwork
 from dlbook.nets.tree import built
 from dlbook.optimization import Adam
 from dlbook.tools.flat import like
-from dlbook.training import fit
 
 N, T, K, J, V = 6, 7, 3, 5, 4
 LENGTHS = np.array([7, 3, 5, 0, 7, 1])
