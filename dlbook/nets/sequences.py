@@ -164,23 +164,24 @@ class SequenceNetwork(Network):
         return x.reshape(-1, *x.shape[2:]).take(rows.places, 0, out=into, mode="clip")
 
     def _there_and_back(self, given, batch, work):
-        """Return the mean cost of a batch and fill `grads`, in pieces where they are asked for."""
+        """Return the mean cost of a batch and fill the gradient, in pieces where asked for."""
         x, y = self._entered(work, batch)
         whole, share = Piece(work.rows, x, y, None), 1 / max(1, len(y))
         every = self.truncate or self.checkpoint_every
         if every is None or len(work.rows.counts) <= every:
             return self._piece(given, whole, share, work)
         way = self._truncated if self.truncate else self._checkpointed
-        total, loss = work.memory.array(("sum", "grads"), given.grads.flat.size), 0.0
+        flat, loss = given.grads.flat, 0.0
+        total = work.memory.array(("sum", "grads"), flat.size)
         total[:] = 0
         try:
             for part in way(given, self._pieces(whole, every), share, work):
                 loss += part
-                total += given.grads.flat
+                total += flat
         finally:
             for node in nodes(work):
                 node.start = node.dlast = None
-        given.grads.flat[:] = total
+        flat[:] = total
         return loss
 
     def _pieces(self, whole, every):
@@ -199,7 +200,7 @@ class SequenceNetwork(Network):
         return found
 
     def _truncated(self, given, pieces, share, work):
-        """Yield the part of each piece in the cost, its gradient in `grads`; states are carried."""
+        """Yield the part of each piece in the cost, with its gradient; states are carried."""
         for piece in pieces:
             yield self._piece(given, piece, share, work)
             carry(work)
@@ -225,7 +226,7 @@ class SequenceNetwork(Network):
             shared.rng.bit_generator.state = after
 
     def _piece(self, given, piece, share, work):
-        """Return the part of a piece in the cost and overwrite `grads` with its gradient."""
+        """Return the part of a piece in the cost and overwrite the gradient with its own."""
         work.rows = piece.rows
         z, kept = self._forward(given.p, piece.x, work)
         if piece.ends is None:
@@ -251,12 +252,12 @@ class SequenceNetwork(Network):
             Zeros behind the end of a sequence.
         """
         belong(self, params, state)
-        (N, T), V = x.shape[:2], self.output[0]
+        (N, T), V, p = x.shape[:2], self.output[0], self._tree(params)
         lengths = np.full(N, T) if lengths is None else lengths
         found = np.zeros((N, T, V) if self.reads == "each" else (N, V), self.dtype)
         p, held = self._tree(params), self._held(state)
         for part in parts(x):
-            step = self._still(held)
+            step = self._still(self._held(state))
             rows = step.rows = arrange(lengths[part], T)
             z = self.net.forward(p, self._rows(step, x[part], rows), step)[0]
             found[part].reshape(-1, V)[rows.places if self.reads == "each" else rows.order] = z
@@ -266,10 +267,9 @@ class SequenceNetwork(Network):
         """Return the mean cost of checked data, in inference and without penalties."""
         belong(self, params, state)
         read = batch[2].sum() if self.reads == "each" else len(batch[2])
-        share, loss = 1 / max(1, int(read)), 0.0
-        p, held = self._tree(params), self._held(state)
+        p, share, loss = self._tree(params), 1 / max(1, int(read)), 0.0
         for part in parts(batch[0]):
-            step = self._still(held)
+            step = self._still(self._held(state))
             x, y = self._entered(step, tuple(array[part] for array in batch))
             loss += self.cost.rows_into(self.net.forward(p, x, step)[0], y, share)
         return float(loss)
