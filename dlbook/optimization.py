@@ -666,6 +666,34 @@ class Optimizer(ABC):
             kernel = _spread(kernel)
         kernel(flat_params, flat_grads, slots, t, self.rate_at(t, factor), *settings)
 
+    def bound(
+        self, flat_params: np.ndarray, flat_grads: np.ndarray, slots: np.ndarray
+    ) -> Callable[[int], None]:
+        """Return `update` for these arrays, which are checked here and not at every step.
+
+        Parameters
+        ----------
+        flat_params, flat_grads, slots : ndarray
+            As for `update`; the same memory in all steps to come.
+
+        Returns
+        -------
+        callable
+            Takes the number of a step.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `update`, for the arrays now and for the rate at each step.
+        """
+        kernel, settings, rows = self._plan
+        if not _fit(flat_params, flat_grads, slots, rows):
+            _explain(flat_params, flat_grads, slots, self.slots)
+        if flat_params.nbytes >= PARALLEL_FROM and numba.get_num_threads() > 1:
+            kernel = _spread(kernel)
+        rate_at = self.rate_at
+        return lambda t: kernel(flat_params, flat_grads, slots, t, rate_at(t), *settings)
+
 
 def _fit(theta, g, slots, rows):
     """Return quickly whether three arrays are what a kernel expects."""

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from math import isfinite
 from os import PathLike
 from time import perf_counter
@@ -231,6 +232,9 @@ class _Run(Resumable):
         self.parts = {n: tuple(x[:n] for x in whole) for n in (batch, rest)}
         self.params, self.grads = like(params, params.flat.copy()), like(params)
         self.slots = optimizer.start(self.params.flat)
+        of = self.params.flat, self.grads.flat, self.slots
+        bound = getattr(optimizer, "bound", None)
+        self.update = bound(*of) if bound else partial(optimizer.update, *of)
         self.state, self.work = model.start(), model.workspace(batch)
         self.moving = [self.params]
         if self.state is not None:
@@ -255,7 +259,7 @@ class _Run(Resumable):
         """Take the steps of an epoch, or of what is left of it, and measure what it came to."""
         model, params, grads, state = self.model, self.params, self.grads, self.state
         data, parts, work, rng, batch = self.data, self.parts, self.work, self.rng, self.batch
-        update, slots, limit = self.optimizer.update, self.slots, self.limit
+        update, limit, slope = self.update, self.limit, grads.flat
         moment = self.moment
         rng.bit_generator.state = moment.order
         order = rng.permutation(self.size)
@@ -269,10 +273,10 @@ class _Run(Resumable):
             for x, out in zip(data, part, strict=True):
                 x.take(some, 0, out, "clip")
             loss = float(model.loss_and_grad(params, state, part, grads, work, rng))
-            norm = clip(grads.flat, limit)
+            norm = clip(slope, limit)
             if not (isfinite(loss) and isfinite(norm)):
                 self.diverge_before(loss, norm, part)
-            update(params.flat, grads.flat, slots, self.step + 1)
+            update(self.step + 1)
             self.keep()
             losses, norms = losses + loss * some.size, norms + norm
             if bar is not None:

@@ -257,7 +257,7 @@ class SequenceNetwork(Network):
         found = np.zeros((N, T, V) if self.reads == "each" else (N, V), self.dtype)
         p, held = self._tree(params), self._held(state)
         for part in parts(x):
-            step = self._still(self._held(state))
+            step = self._still(held)
             rows = step.rows = arrange(lengths[part], T)
             z = self.net.forward(p, self._rows(step, x[part], rows), step)[0]
             found[part].reshape(-1, V)[rows.places if self.reads == "each" else rows.order] = z

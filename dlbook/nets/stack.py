@@ -13,19 +13,29 @@ from dlbook.nets.layers import Activation, Dense
 __all__ = ["Stack", "in_stacks"]
 
 
-class Slot(NamedTuple):
-    """What a stack finds again at its next call."""
+SHAPES = 8  # of batches that are remembered; ragged sequences have many
 
-    p: Any  # whose views these are
-    shape: tuple
+
+class Slot(NamedTuple):
+    """What a stack finds again at its next call with a batch of this shape."""
+
     dtype: np.dtype
-    flat: np.ndarray  # parameters
     a: np.ndarray  # what each layer gives, one after the other
     y: np.ndarray  # the last of them
     panels: np.ndarray
     da: np.ndarray | None
     dx: np.ndarray | None
     into: np.ndarray  # the same in rows, empty where nobody asks for it
+
+
+class Held:
+    """What a node of a stack keeps: vectors of parameters and gradients, a slot for each shape."""
+
+    __slots__ = ("flat", "grads", "into", "p", "slots")
+
+    def __init__(self):
+        self.p = self.flat = self.grads = self.into = None
+        self.slots = {}
 
 
 class Stack:
@@ -72,15 +82,15 @@ class Stack:
             at += x.nbytes
         return np.lib.stride_tricks.as_strided(arrays[0].reshape(-1), (size,), (x.itemsize,))
 
-    def _slot(self, p, x, step):
-        """Make what the stack needs for these parameters and this shape of batch."""
+    def _slot(self, x, step):
+        """Make what the stack needs for this shape of batch."""
         if x.dtype != step.all.dtype:
             raise TypeError(f"x is {x.dtype}, the memory of this step is {step.all.dtype}")
         K, N, training = x.shape[-1], x.size // x.shape[-1] if x.size else 0, step.all.training
         if self.table is None:
             self.table = self._table(K)
-        factors = [f for j, k, *_ in self.table.tolist() for f in ((k, j), (j, k))]
-        factors += [(min(N, max(MANY, DEPTH)), k) for _, k, *_ in self.table.tolist()]
+        sides = [(k, j) for j, k, *_ in self.table.tolist()]
+        factors = [f for k, j in sides for f in ((k, j), (j, k), (min(N, max(MANY, DEPTH)), k))]
         size = N * sum(self.outs)
         a, dx = step.array("a", size), None
         y = a[size - N * self.outs[-1] :].reshape(*x.shape[:-1], self.outs[-1])
@@ -88,28 +98,34 @@ class Stack:
             dx = step.array("dx", *x.shape)
         into = np.empty((0, K), x.dtype) if dx is None else rows_of(dx)
         da = step.array("da", size) if training else None
-        slot = Slot(p, x.shape, x.dtype, self.vector(p), a, y, step.panels(*factors), da, dx, into)
-        step.slot = slot if training else None
-        return slot
+        return Slot(x.dtype, a, y, step.panels(*factors), da, dx, into)
 
     def forward(self, p, x, step):
         """Apply the layers."""
-        slot = step.slot
-        if slot is None or slot.p is not p or slot.shape != x.shape or slot.dtype is not x.dtype:
-            slot = self._slot(p, x, step)
+        held = step.slot
+        if held is None:
+            held = step.slot = Held()
+        if held.p is not p:
+            held.p, held.flat = p, self.vector(p)
+        slot = held.slots.get(x.shape)
+        if slot is None or slot.dtype is not x.dtype:
+            slot = self._slot(x, step)
+            if step.all.training:
+                if len(held.slots) >= SHAPES:
+                    held.slots.clear()
+                held.slots[x.shape] = slot
         rows = x if x.ndim == 2 else rows_of(x)
-        stack_forward(slot.flat, self.table, self.slopes, rows, slot.a, slot.panels)
-        return slot.y, rows
+        stack_forward(held.flat, self.table, self.slopes, rows, slot.a, slot.panels)
+        return slot.y, (rows, slot)
 
-    def backward(self, p, dy, rows, grads, step):
+    def backward(self, p, dy, kept, grads, step):
         """Carry a gradient back through the layers."""
-        slot, wanted = step.slot, grads is not None
-        held = step.start  # the vector of these gradients, from the call before
-        if wanted and (held is None or held[0] is not grads):
-            held = step.start = grads, self.vector(grads)
-        into = held[1] if wanted else slot.flat
+        (rows, slot), held, wanted = kept, step.slot, grads is not None
+        if wanted and held.grads is not grads:
+            held.grads, held.into = grads, self.vector(grads)
+        into = held.into if wanted else held.flat
         dy = dy if dy.ndim == 2 else rows_of(dy)
-        of = slot.flat, self.table, self.slopes, rows, slot.a, dy, slot.da, slot.panels
+        of = held.flat, self.table, self.slopes, rows, slot.a, dy, slot.da, slot.panels
         stack_backward(*of, into, wanted, slot.into)
         return slot.dx
 

@@ -10,7 +10,6 @@ from compiled import compiled_only, same_bits
 from dlbook import rnn
 from dlbook.gated import Gated
 from dlbook.matmul import DEPTH
-from dlbook.nets import fit
 from dlbook.nets.check import check_model
 from dlbook.nets.containers import Residual, Sequential
 from dlbook.nets.costs import Bernoulli, Gaussian
