@@ -529,6 +529,135 @@ SCALE = Exercise(
 )
 
 
+# A layer of one's own
+
+
+def swish_probes(rng):
+    """One example with one feature; then batches of different sizes."""
+    yield np.array([[1.0]]), np.array([[2.0]]), np.array([1.0])
+    for _ in range(4):
+        n, j = sizes(rng, 2, least=2, most=6)
+        yield rng.normal(size=(n, j)), rng.normal(size=(n, j)), rng.uniform(0.5, 2, j)
+
+
+def sigma(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def swish_backward(dy, x, beta):
+    s = sigma(beta * x)
+    slope = s * (1 - s)
+    return dy * (s + beta * x * slope), np.sum(dy * x**2 * slope, axis=0)
+
+
+def swish_step(dy, x, beta):
+    return (
+        complex_step(lambda v: np.sum(dy * v * sigma(beta * v)), x),
+        complex_step(lambda b: np.sum(dy * x * sigma(b * x)), beta),
+    )
+
+
+def swish_loops(dy, x, beta):
+    dx, dbeta = np.zeros_like(x), np.zeros_like(beta)
+    for n in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            s = 1 / (1 + np.exp(-beta[j] * x[n, j]))
+            dx[n, j] = dy[n, j] * (s + beta[j] * x[n, j] * s * (1 - s))
+            dbeta[j] += dy[n, j] * x[n, j] ** 2 * s * (1 - s)
+    return dx, dbeta
+
+
+@njit
+def swish_compiled(dy, x, beta):
+    dx, dbeta = np.empty_like(x), np.zeros_like(beta)
+    for n in range(x.shape[0]):
+        y = x[n] / (1 + np.exp(-beta * x[n]))
+        s = 1 / (1 + np.exp(-beta * x[n]))
+        dx[n] = dy[n] * (beta * y + s * (1 - beta * y))
+        dbeta += dy[n] * (x[n] - y) * y
+    return dx, dbeta
+
+
+def _swish(dy, x, beta, first=1.0, second=None, by_beta=None):
+    """Return what a slip leaves: other terms of the derivative by x, or another one by β."""
+    s = sigma(beta * x)
+    second = beta * x * s * (1 - s) if second is None else second
+    right = np.sum(dy * x**2 * s * (1 - s), axis=0)
+    return dy * (first * s + second), right if by_beta is None else by_beta
+
+
+OWN = Exercise(
+    label="training-own-layer",
+    task="Write `swish_backward(dy, x, beta)`: the derivatives by x and by β of y = x σ(βx).",
+    reference=swish_backward,
+    axes="(n j), (n j), (j) -> (n j), (j)",
+    probes=swish_probes,
+    mistakes=(
+        Mistake(
+            "the sigmoid is taken for a constant",
+            lambda dy, x, beta: _swish(dy, x, beta, second=0.0),
+            "x stands twice in x σ(βx): the product rule has two terms.",
+            "{eq}`neurons-sigmoid`",
+        ),
+        Mistake(
+            "the derivative by x lacks the inner factor β",
+            lambda dy, x, beta: _swish(
+                dy, x, beta, second=x * sigma(beta * x) * (1 - sigma(beta * x))
+            ),
+            "The sigmoid is of βx: the chain rule multiplies its slope by β.",
+            "{eq}`neurons-sigmoid`",
+        ),
+        Mistake(
+            "the factor x before the slope is missing",
+            lambda dy, x, beta: _swish(
+                dy, x, beta, second=beta * sigma(beta * x) * (1 - sigma(beta * x))
+            ),
+            "In the second term of the product rule the x that stands in front is left as it is.",
+            "{eq}`neurons-sigmoid`",
+        ),
+        Mistake(
+            "the derivative by β has one factor x instead of two",
+            lambda dy, x, beta: _swish(
+                dy,
+                x,
+                beta,
+                by_beta=np.sum(dy * x * sigma(beta * x) * (1 - sigma(beta * x)), axis=0),
+            ),
+            "One x stands in front of the sigmoid, another comes out of it as the inner derivative.",
+            "{eq}`training-leaky-relu-gradient`",
+        ),
+        Mistake(
+            "the derivative by β is the mean over the batch",
+            lambda dy, x, beta: _swish(
+                dy, x, beta, by_beta=swish_backward(dy, x, beta)[1] / x.shape[0]
+            ),
+            "dy holds the derivative of the cost, in which a mean over the batch, if there is one, is contained.",
+            "{eq}`training-batchnorm-backward`",
+        ),
+        Mistake(
+            "the derivative by β is not multiplied by dy",
+            lambda dy, x, beta: _swish(
+                dy, x, beta, by_beta=swish_backward(np.ones_like(dy), x, beta)[1]
+            ),
+            "The chain rule goes through the cost: every example counts with its own ∂C/∂y.",
+            "{eq}`training-batchnorm-backward`",
+        ),
+    ),
+    hints=(
+        "y is a product, and its second factor is a function of βx. Product rule, then chain rule.",
+        "∂y/∂x = s + βx s(1 − s) and ∂y/∂β = x² s(1 − s), with s = σ(βx).",
+        "One β_j serves all examples: dβ_j is the sum over n of dy_nj x_nj² s_nj (1 − s_nj).",
+    ),
+    used="With it `Swish` is a layer, and `check_model` finds what it promises.",
+    right=(swish_step, swish_loops, swish_compiled),
+    others=(
+        (lambda *args: swish_backward(*args)[::-1], "the results are returned in the reverse order"),
+        (lambda *args: swish_backward(*args)[0], "wrong type or shape"),
+        (lambda *args: tuple(part + 0.1 for part in swish_backward(*args)), "wrong"),
+    ),
+)
+
+
 # Break this line
 
 
@@ -553,4 +682,4 @@ BREAK = Choice(
 )
 
 
-EXERCISES = (FOLD, RMS, NOISE, BEND, SCALE, BREAK)
+EXERCISES = (FOLD, RMS, NOISE, BEND, SCALE, OWN, BREAK)
