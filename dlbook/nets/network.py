@@ -171,13 +171,17 @@ class Network:
         shared.training, shared.rng, shared.cost = True, rng, 0.0
         x, y = self._entered(work, batch)
         z, kept = self.net.forward(params.net, x, work)
-        loss = self.cost.into(z, y)  # z is ∂C/∂z from here on
+        loss = self._cost(z, y)  # z is ∂C/∂z from here on
         self.net.backward(params.net, z, kept, grads.net, work)
         return loss + shared.cost
 
     def _entered(self, step, batch):
         """Return input and targets of a checked batch; set what layers look up in the step."""
         return batch[0], batch[1] if len(batch) == 2 else batch[1:]
+
+    def _cost(self, z, y):
+        """Turn what the network gives into ∂C/∂z; return C."""
+        return self.cost.into(z, y)
 
     def outputs(self, params: Any, state: Any, x: np.ndarray) -> Any:
         """Return what the network gives for checked examples, in inference.
