@@ -7,6 +7,7 @@ PINS   := constraints.txt
 SPREAD := -n logical --maxprocesses 4 --dist worksteal
 TILED  := attention autoencoders backprop convolution gated matmul rnn sequence_tasks simd training training_loop
 APART  := benchmarks book exercises floors extension main notebooks pages store typing   # what no compilation changes
+FOREIGN = "$$($(PY) -c 'from dlbook.tools import simd; print(min(simd.TILES.keys() - simd.able()[:1]))')"
 BUILT  := _build/html/.built
 SOURCES = conf.py $(shell find book/. dlbook benchmarks -name __pycache__ -prune -o -print)
 NPM    := $(shell command -v npm 2>/dev/null)
@@ -54,7 +55,7 @@ test: $(READY) ## run the tests; they build the book and read its results
 # register tile than this processor's; the rest is checked compiled, and not optimized: that takes half the time,
 # and the indices are the same. What is exact to the last bit needs fused operations.
 test-modes: $(READY) ## run the tests without compilation, and with every index checked
-	NUMBA_DISABLE_JIT=1 DLBOOK_SIMD="$$($(PY) -m dlbook.tools.simd)" $(PY) -m pytest $(SPREAD) $(call without,$(APART))
+	NUMBA_DISABLE_JIT=1 DLBOOK_SIMD=$(FOREIGN) $(PY) -m pytest $(SPREAD) $(call without,$(APART))
 	rm -rf _build/kernels-checked
 	NUMBA_BOUNDSCHECK=1 NUMBA_OPT=0 DLBOOK_CACHE_DIR=_build/kernels-checked $(PY) -m pytest $(SPREAD) $(call without,$(APART) elementary jit kernels)
 	NUMBA_BOUNDSCHECK=1 DLBOOK_CACHE_DIR=_build/kernels-checked $(PY) -m pytest tests/test_elementary.py

@@ -591,13 +591,14 @@ def coder_step(flat, sizes, bends, code, bits, weights, x, target, grads, a, da,
 
 @njit_fast
 def upsample_into(x, y):
-    """`upsample` with channels last
-    (n h w c) -> (n 2h 2w c)
+    """`upsample` with channels last, s times as large as the shapes say
+    (n h w c) -> (n sh sw c)
     """
+    s = y.shape[1] // x.shape[1]
     for n in range(x.shape[0]):
-        for h in range(2 * x.shape[1]):
-            for w in range(2 * x.shape[2]):
-                there, here = y[n, h, w], x[n, h // 2, w // 2]
+        for h in range(y.shape[1]):
+            for w in range(y.shape[2]):
+                there, here = y[n, h, w], x[n, h // s, w // s]
                 for c in range(here.size):
                     there[c] = here[c]
 
@@ -605,13 +606,14 @@ def upsample_into(x, y):
 @njit_fast
 def upsample_back_into(dy, dx):
     """`upsample_backward` with channels last
-    (n 2h 2w c) -> (n h w c)
+    (n sh sw c) -> (n h w c)
     """
+    s = dy.shape[1] // dx.shape[1]
     dx[:] = 0
     for n in range(dx.shape[0]):
-        for h in range(2 * dx.shape[1]):
-            for w in range(2 * dx.shape[2]):
-                there, here = dx[n, h // 2, w // 2], dy[n, h, w]
+        for h in range(dy.shape[1]):
+            for w in range(dy.shape[2]):
+                there, here = dx[n, h // s, w // s], dy[n, h, w]
                 for c in range(here.size):
                     there[c] += here[c]
 

@@ -623,6 +623,22 @@ def conv_lines_backward(dz, x, back, how, m, M, p, errors, dx, dw):
                 scatter_patches(p[:R], at, line, how, J, dx)
 
 
+@njit_fast
+def conv_lines_input(dz, back, how, m, M, p, dx):
+    """`conv_dx` alone, for part m of M
+    (n i j k), (g q k/g w), (8), (), (), (r uvc) -> (n h w c)
+    """
+    (N, I, J, K), G = dz.shape, back.shape[0]
+    first, last, most = m * N // M * I, (m + 1) * N // M * I, p.shape[0] // J
+    dx[m * N // M : (m + 1) * N // M] = 0
+    for line in range(first, last, most):
+        R = min(most, last - line) * J
+        for g in range(G):
+            some = dz.reshape(-1, K)[line * J : line * J + R, g * K // G : (g + 1) * K // G]
+            multiply(any_layout(some), back[g], any_layout(p[:R]), False)
+            scatter_patches(p[:R], g * p.shape[1] // (how[0] * how[1]), line, how, J, dx)
+
+
 # 3 × 3 filters with fewer multiplications (Winograd, see the page)
 #
 # Four outputs of a filter of three need twelve multiplications, or six: as polynomials through six
@@ -1071,6 +1087,18 @@ def backward(dz, x, w, how, mem, dx, dw, db):
         _winograd(dz, mem.back, mem.none[:C], (2 - P, 2 - Q), mem, dx)
 
 
+def adjoint(dz, w, how, mem, dx):
+    """Compute the dx of `backward` alone: a transposed convolution of dz."""
+    _, C, U, V = w.shape
+    if isinstance(mem, Patches):
+        flat, M = (U, V, *how[0], *how[1], *how[2]), len(mem.p)
+        pack_filters(w, mem.forth, mem.back)
+        in_threads(lambda m: conv_lines_input(dz, mem.back, flat, m, M, mem.p[m], dx), M)
+    else:
+        (P, Q), _ = how[1], pack_values(w, True, mem.room, mem.back)
+        _winograd(dz, mem.back, mem.none[:C], (2 - P, 2 - Q), mem, dx)
+
+
 def _added(parts, part):
     """Let every part be computed and return their sum, added in order."""
     in_threads(part, len(parts))
@@ -1482,8 +1510,8 @@ class Work(NamedTuple):
 
 @njit_fast
 def place_images(x, move, images):
-    """Copy flat images, each moved down and right by some pixels; zero elsewhere
-    (n hw), (n 2) -> (n h w 1)
+    """Copy images, each moved down and right by some pixels; zero elsewhere
+    (n h w c), (n 2) -> (n h w c)
     """
     H, W = images.shape[1:3]
     for n in range(x.shape[0]):
@@ -1491,7 +1519,7 @@ def place_images(x, move, images):
         down, right = move[n, 0], move[n, 1]
         for h in range(max(0, -down), min(H, H - down)):
             for w in range(max(0, -right), min(W, W - right)):
-                images[n, h + down, w + right, 0] = x[n, h * W + w]
+                images[n, h + down, w + right] = x[n, h, w]
 
 
 @njit_fast
@@ -1666,7 +1694,7 @@ class CNN:
         """Fill the workspace from below; returns the scores."""
         N = len(x)
         y = work.images[:N]
-        place_images(x, move, y)
+        place_images(x.reshape(y.shape), move, y)
         for w, b, block in zip(params.w, params.b, work.blocks, strict=True):
             a = block.a[:N]
             forward(y, w, b, SAME, block.step, a)

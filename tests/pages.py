@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
-WIDEST = 76  # characters of a line of code or of output that every screen from 768 px on shows whole
+WIDEST = (
+    76  # characters of a line of code or of output that every screen from 768 px on shows whole
+)
 MATH = re.compile(
     r"^(?:`{3,}|:{3,})\{math\}[^\n]*\n(?::[^\n]*\n)*?:label:[ \t]*(\S+)|^\$\$[ \t]*\(([^)\s]+)\)[ \t]*$",
     re.M,

@@ -7,12 +7,19 @@ activation itself (rectifier, sigmoid, tanh) nothing else is kept; GELU keeps it
 from collections.abc import Callable
 from typing import NamedTuple
 
-
 from dlbook.tools import elementary
 from dlbook.tools.elementary import logistic
 from dlbook.tools.jit import njit_fast
 
-__all__ = ["ACTIVATIONS", "Pair", "gelu_backward", "rectify", "rectify_backward", "sigmoid_backward", "tanh_backward"]
+__all__ = [
+    "ACTIVATIONS",
+    "Pair",
+    "gelu_backward",
+    "rectify",
+    "rectify_backward",
+    "sigmoid_backward",
+    "tanh_backward",
+]
 
 
 @njit_fast
@@ -85,9 +92,21 @@ class Pair(NamedTuple):
 
 
 ACTIVATIONS = {
-    "relu": Pair(lambda z, slope: rectify(z, 0.0), lambda da, a, slope: rectify_backward(da, a, 0.0), "output"),
+    "relu": Pair(
+        lambda z, slope: rectify(z, 0.0),
+        lambda da, a, slope: rectify_backward(da, a, 0.0),
+        "output",
+    ),
     "leaky-relu": Pair(rectify, rectify_backward, "output"),
-    "sigmoid": Pair(lambda z, slope: elementary.sigmoid(z, z), lambda da, a, slope: sigmoid_backward(da, a), "output"),
-    "tanh": Pair(lambda z, slope: elementary.tanh(z, z), lambda da, a, slope: tanh_backward(da, a), "output"),
-    "gelu": Pair(lambda z, slope: elementary.gelu(z, z), lambda da, z, slope: gelu_backward(da, z), "input"),
+    "sigmoid": Pair(
+        lambda z, slope: elementary.sigmoid(z, z),
+        lambda da, a, slope: sigmoid_backward(da, a),
+        "output",
+    ),
+    "tanh": Pair(
+        lambda z, slope: elementary.tanh(z, z), lambda da, a, slope: tanh_backward(da, a), "output"
+    ),
+    "gelu": Pair(
+        lambda z, slope: elementary.gelu(z, z), lambda da, z, slope: gelu_backward(da, z), "input"
+    ),
 }

@@ -89,7 +89,9 @@ def check_model(
     missing = [key for key, x in named(grads, "grads").items() if np.isnan(x).any()]
     faults += [f"✗ the gradient of {key} is not overwritten, or NaN" for key in missing]
     faults += trial.again(params, grads, loss, work)
-    error, lines = (np.inf, ()) if missing else _differences(trial, params, grads, arrays, count, rng)
+    error, lines = (
+        (np.inf, ()) if missing else _differences(trial, params, grads, arrays, count, rng)
+    )
     faults += [line for line in lines if line.startswith("✗")]
     kept = [line for line in lines if line.startswith("✓")]
     report = Report(not faults, float(error), (*kept, *faults))

@@ -1,21 +1,20 @@
-"""Costs: what stands on top of a network, and penalties that stand inside it.
+"""Costs: what stands on top of a network.
 
 A cost turns what the network gives into its own gradient, in place, and returns the mean over the
 examples; for sequences, over all steps. Equations: `linear_classification`, `autoencoders`.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from dlbook.autoencoders import bernoulli_into, gaussian_into, penalize_into
-from dlbook.nets.layer import Layer, Shape, features
-from dlbook.nets.layers import rows_of
+from dlbook.autoencoders import bernoulli_into, gaussian_into
+from dlbook.nets.layer import Shape, features, rows_of
 from dlbook.tools import elementary, shapes
 from dlbook.training import softmax_cross_entropy_into
 
-__all__ = ["Bernoulli", "Cost", "Gaussian", "SoftmaxCrossEntropy", "Sparse", "Together"]
+__all__ = ["Bernoulli", "Cost", "Gaussian", "SoftmaxCrossEntropy", "Together"]
 
 AXES = "nabcdefg"  # of examples and what they consist of
 
@@ -130,43 +129,3 @@ class Together(Cost):
 
     def says(self, z):
         return tuple(cost.says(a) for cost, a in zip(self.costs, z, strict=True))
-
-
-@dataclass(frozen=True)
-class Sparse(Layer):
-    """Gives what it gets and adds a penalty: l1 Σ |h| / N, and kl times the divergence of ρ from
-    each unit's mean activation.
-
-    Parameters
-    ----------
-    l1, kl : float
-        Weights of the two.
-    rho : float
-        ρ, the mean activation that is wanted.
-    """
-
-    passes: ClassVar[bool] = True
-    l1: float = 0.0
-    kl: float = 0.0
-    rho: float = 0.05
-
-    def __post_init__(self):
-        shapes.number("l1", self.l1, least=0)
-        shapes.number("kl", self.kl, least=0)
-        shapes.number("rho", self.rho, above=0, below=1)
-
-    def shape(self, s):
-        return features(self, s)
-
-    def forward(self, p, x, step):
-        rows = rows_of(x)
-        if not step.all.training:
-            return x, None
-        d, means = step.array("d", *rows.shape), step.array("means", rows.shape[1])
-        d[:] = 0
-        step.all.cost += penalize_into(rows, d, self.l1, self.kl, self.rho, means)
-        return x, d
-
-    def backward(self, p, dy, d, grads, step):
-        rows_of(dy)[:] += d
-        return dy

@@ -22,7 +22,7 @@ from dlbook.fast.memory import Memory
 from dlbook.nets.tree import mapped
 from dlbook.tools import shapes
 
-__all__ = ["Layer", "Shape", "Step", "features", "new_step"]
+__all__ = ["Layer", "Shape", "Step", "features", "new_step", "rows_of"]
 
 Shape = tuple  # of one example, without the axis of the batch; or a tuple of such where there are several
 
@@ -89,6 +89,11 @@ def features(layer: Layer, s: Shape, axes: int | None = None) -> Shape:
         wanted = {None: "one array", 1: "rows (k,)", 3: "images (h, w, c)"}[axes]
         raise ValueError(f"{layer} wants {wanted} and gets examples of shape {s}")
     return s
+
+
+def rows_of(x):
+    """Return a view with all axes but the last in one."""
+    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
 
 
 class Step:
@@ -210,5 +215,7 @@ def new_step(dtype, *, training: bool = True, state: Any = (), rng=None, wants=F
         Whether the gradient by the input is asked for.
     """
     dtype = shapes.floating("dtype", dtype)
-    shared = SimpleNamespace(dtype=dtype, memory=Memory(dtype), training=training, rng=rng, cost=0.0)
+    shared = SimpleNamespace(
+        dtype=dtype, memory=Memory(dtype), training=training, rng=rng, cost=0.0
+    )
     return Step(shared, None, state, free=False, wants=wants)

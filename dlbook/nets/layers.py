@@ -1,4 +1,4 @@
-"""Layers of numbers: dense, activation, normalization, dropout, embedding, reshape.
+"""Layers of numbers: dense, activation, dropout, embedding, reshape.
 
 Every array has its examples first and its features last, and is contiguous; what stands between
 (steps, rows and columns of an image) is treated alike. Equations: `backprop`, `training`.
@@ -11,26 +11,20 @@ import numpy as np
 
 from dlbook.fast.activations import ACTIVATIONS
 from dlbook.matmul import DEPTH
-from dlbook.nets.layer import Layer, features
+from dlbook.nets.layer import Layer, features, rows_of
 from dlbook.rnn import orthogonal, rows_gradient_into, rows_sum_into
 from dlbook.tools import shapes
 from dlbook.tools.jit import njit_fast
 from dlbook.training import (
-    affine_rows,
     dense_backward_into,
     dense_input_into,
     dense_into,
     dropout_into,
-    follow,
-    fused_batchnorm,
-    fused_batchnorm_backward,
-    fused_layernorm,
-    fused_layernorm_backward,
     he,
     xavier,
 )
 
-__all__ = ["Activation", "BatchNorm", "Dense", "Dropout", "Embedding", "LayerNorm", "Reshape"]
+__all__ = ["Activation", "Dense", "Dropout", "Embedding", "Reshape"]
 
 MANY = 512  # rows from which on a gradient is summed in blocks that stay in cache
 INITIAL = ("he", "xavier", "orthogonal", "small", "zero")
@@ -57,11 +51,6 @@ def scatter_rows(dy, x, dw):
         into, row = dw[x[r]], dy[r]
         for j in range(row.size):
             into[j] += row[j]
-
-
-def rows_of(x):
-    """Return a view with all axes but the last in one."""
-    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
 
 
 @dataclass(frozen=True)
@@ -107,10 +96,9 @@ class Dense(Layer):
             raise TypeError(f"x is {x.dtype}, the memory of this step is {step.all.dtype}")
         (J, K), N = p.w.shape, x.size // x.shape[-1]
         panels = step.panels((K, J), (J, K), (min(N, max(MANY, DEPTH)), K))
-        z, dx = step.array("z", *x.shape[:-1], J), None
-        if step.wants and step.all.training:
-            dx = step.array("dx", *x.shape)
-        b = p.b if self.bias else step.memory.array("no bias", J)
+        z = step.array("z", *x.shape[:-1], J)
+        dx = step.array("dx", *x.shape) if step.wants and step.all.training else None
+        b = None if self.bias else step.memory.array("no bias", J)
         slot = x.shape, x.dtype, z, rows_of(z), panels, dx, None if dx is None else rows_of(dx), b
         if step.all.training:
             step.slot = slot
@@ -178,101 +166,6 @@ class Activation(Layer):
 
     def backward(self, p, dy, kept, grads, step):
         ACTIVATIONS[self.kind].backward(dy if dy.ndim == 2 else rows_of(dy), kept, self.slope)
-        return dy
-
-
-@dataclass(frozen=True)
-class BatchNorm(Layer):
-    """Each feature with mean 0 and variance 1 over the batch, then scaled and shifted.
-
-    Statistics go over all axes but the last. In inference running averages of them stand in.
-
-    Parameters
-    ----------
-    eps : float
-        ε under the root.
-    rate : float
-        ρ of the running averages.
-    """
-
-    learns: ClassVar[bool] = True
-    eps: float = 1e-5
-    rate: float = 0.1
-
-    def __post_init__(self):
-        shapes.number("eps", self.eps, above=0)
-        shapes.number("rate", self.rate, above=0, most=1)
-
-    def parameters(self, s):
-        C = features(self, s)[-1]
-        return {"gamma": (C,), "beta": (C,)}
-
-    def running(self, s):
-        C = features(self, s)[-1]
-        return {"mean": (C,), "variance": (C,)}
-
-    def least(self, s):
-        return 2 if len(s) == 1 or max(s[:-1]) == 1 else 1
-
-    def draw(self, p, rng):
-        p.gamma[:] = 1
-
-    def begin(self, h):
-        h.variance[:] = 1
-
-    def forward(self, p, x, step):
-        y, h, rows = step.array("y", *x.shape), step.state, rows_of(x)
-        if not step.all.training:
-            root = np.sqrt(h.variance + x.dtype.type(self.eps))
-            affine_rows(rows, h.mean, root, p.gamma, p.beta, rows_of(y))
-            return y, None
-        if len(rows) < 2:
-            raise ValueError("batch has one example, batch norm needs two to have a variance")
-        mean, root = step.array("mean", x.shape[-1]), step.array("root", x.shape[-1])
-        fused_batchnorm(rows, p.gamma, p.beta, self.eps, mean, root, rows_of(y))
-        follow(h.mean, h.variance, mean, root, self.eps, len(rows), self.rate)
-        return y, (rows, mean, root)
-
-    def backward(self, p, dy, kept, grads, step):
-        x, mean, root = kept
-        grads, d = step.like(p) if grads is None else grads, rows_of(dy)
-        fused_batchnorm_backward(d, x, p.gamma, mean, root, d, grads.gamma, grads.beta)
-        return dy
-
-
-@dataclass(frozen=True)
-class LayerNorm(Layer):
-    """The features of each row with mean 0 and variance 1, then scaled and shifted.
-
-    Parameters
-    ----------
-    eps : float
-        ε under the root.
-    """
-
-    learns: ClassVar[bool] = True
-    eps: float = 1e-5
-
-    def __post_init__(self):
-        shapes.number("eps", self.eps, above=0)
-
-    def parameters(self, s):
-        C = features(self, s)[-1]
-        return {"gamma": (C,), "beta": (C,)}
-
-    def draw(self, p, rng):
-        p.gamma[:] = 1
-
-    def forward(self, p, x, step):
-        y, rows = step.array("y", *x.shape), rows_of(x)
-        mean, root = step.array("mean", len(rows)), step.array("root", len(rows))
-        fused_layernorm(rows, p.gamma, p.beta, self.eps, mean, root, rows_of(y))
-        return y, (rows, mean, root)
-
-    def backward(self, p, dy, kept, grads, step):
-        x, mean, root = kept
-        grads, d = step.like(p) if grads is None else grads, rows_of(dy)
-        fused_layernorm_backward(d, x, p.gamma, mean, root, d, grads.gamma, grads.beta)
         return dy
 
 

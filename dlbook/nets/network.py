@@ -1,7 +1,7 @@
 """A network and its cost as a model that `fit` can train."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -53,7 +53,7 @@ class Network:
 
     input: int | tuple[int, ...]
     net: Layer
-    cost: Cost = SoftmaxCrossEntropy()
+    cost: Cost = field(default_factory=SoftmaxCrossEntropy)
     symbols: int | None = None
     dtype: str = "float32"
 

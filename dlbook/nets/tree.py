@@ -28,7 +28,7 @@ class Views(NamedTuple):
 @cache
 def _record(names):
     """Return the class of a layer's parameters."""
-    return namedtuple("Parameters", names)  # noqa: PYI024
+    return namedtuple("Parameters", names)
 
 
 def sizes(shapes: dict | list | tuple) -> Iterator[tuple]:
