@@ -11,8 +11,7 @@ import numpy as np
 
 from dlbook.attention import Kept, attend, attend_back, positions
 from dlbook.matmul import DEPTH
-from dlbook.nets.layer import Layer
-from dlbook.nets.layers import rows_of
+from dlbook.nets.layer import Layer, rows_of
 from dlbook.rnn import rows_gradient_into, rows_sum_into
 from dlbook.tools import shapes
 from dlbook.training import dense_input_into, dense_into, xavier

@@ -11,8 +11,9 @@ from dlbook.nets.check import check_model
 from dlbook.nets.containers import Container, Residual, Sequential
 from dlbook.nets.costs import Gaussian
 from dlbook.nets.layer import new_step
-from dlbook.nets.layers import Activation, Dense, LayerNorm
+from dlbook.nets.layers import Activation, Dense
 from dlbook.nets.network import Network
+from dlbook.nets.norms import LayerNorm
 from dlbook.nets.padded import PaddedNetwork
 from dlbook.nets.tree import built
 from dlbook.rnn import Work

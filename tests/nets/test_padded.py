@@ -11,8 +11,9 @@ from dlbook.nets.check import check_model
 from dlbook.nets.containers import Parallel, Residual, Sequential
 from dlbook.nets.costs import Bernoulli, Gaussian
 from dlbook.nets.layer import Layer
-from dlbook.nets.layers import Activation, Dense, Dropout, Embedding, LayerNorm
+from dlbook.nets.layers import Activation, Dense, Dropout, Embedding
 from dlbook.nets.network import Network
+from dlbook.nets.norms import LayerNorm
 from dlbook.nets.padded import PaddedNetwork
 from dlbook.optimization import Adam
 from dlbook.tools.flat import like

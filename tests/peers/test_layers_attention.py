@@ -8,7 +8,8 @@ from torch import nn
 from dlbook.nets.attention import MultiHeadAttention
 from dlbook.nets.containers import Residual, Sequential
 from dlbook.nets.layer import new_step
-from dlbook.nets.layers import Activation, Dense, LayerNorm
+from dlbook.nets.layers import Activation, Dense
+from dlbook.nets.norms import LayerNorm
 from dlbook.nets.tree import built
 from dlbook.tools.flat import like
 
