@@ -1,6 +1,7 @@
-"""Layers of attention: several heads, of a sequence to itself or to another, and positions.
+"""Layers of attention: several heads, of a sequence to itself or to another; Luong's; positions.
 
-Sequences are (n, t, m): n examples of t steps of m numbers. Equations: `attention`.
+Sequences are (n, t, m): n examples of t steps of m numbers; for Luong's attention rows, as recurrent
+layers have them. Equations: `attention`.
 """
 
 from dataclasses import dataclass
@@ -11,12 +12,12 @@ import numpy as np
 
 from dlbook.attention import Kept, attend, attend_back, positions
 from dlbook.matmul import DEPTH
-from dlbook.nets.layer import Layer, rows_of
+from dlbook.nets.layer import Layer, features, rows_of
 from dlbook.rnn import rows_gradient_into, rows_sum_into
 from dlbook.tools import shapes
 from dlbook.training import dense_input_into, dense_into, xavier
 
-__all__ = ["MultiHeadAttention", "PositionalEncoding"]
+__all__ = ["LuongAttention", "MultiHeadAttention", "PositionalEncoding"]
 
 
 def steps_of(layer, s, width=None):
@@ -191,6 +192,99 @@ class MultiHeadAttention(Layer):
             dv += step.dlast[1]
         step.dstart = None if step.start is None else [d[:, :first].copy() for d in (dk, dv)]
         return np.ascontiguousarray(dk[:, first:]), np.ascontiguousarray(dv[:, first:])
+
+
+def placed(rows):
+    """Return where rows stand in an array (n, t) with room for the longest, t, and all lengths."""
+    counts, T = rows.counts, len(rows.counts)
+    step = np.repeat(np.arange(T), counts)
+    n = rows.order[np.arange(step.size) - np.repeat(np.cumsum(counts) - counts, counts)]
+    return n * T + step, T, np.bincount(n, minlength=len(rows.order))
+
+
+@dataclass(frozen=True)
+class LuongAttention(Layer):
+    """Beside each state of a decoder what it finds among those of an encoder: y_r = (d_r, c_r).
+
+    The input is the pair (d, h) of rows of ragged sequences, and `step.rows` the pair of their
+    layouts. A step with the state d weighs those with the states h by the softmax of dᵀ w h / √j,
+    where j is the width of d; c is the mean of the h.
+
+    References
+    ----------
+    Luong, Pham & Manning, EMNLP (2015), the score they call *general*.
+    """
+
+    learns: ClassVar[bool] = True
+
+    def shape(self, s):
+        j, k = (features(self, part, 1)[0] for part in self._pair(s))
+        return (j + k,)
+
+    def _pair(self, s):
+        if len(s) != 2 or isinstance(s[0], int):
+            raise ValueError(
+                f"{self} wants two inputs, ((j,), (k,)), and gets examples of shape {s}"
+            )
+        return s
+
+    def parameters(self, s):
+        (j,), (k,) = self._pair(s)
+        return {"w": (j, k)}
+
+    def draw(self, p, rng):
+        p.w[:] = xavier(p.w.shape, rng)
+
+    def forward(self, p, x, step):
+        d, h = x
+        (J, K), panels = p.w.shape, self._panels(p, step)
+        if not d.dtype == h.dtype == step.all.dtype:
+            raise TypeError(f"x is {d.dtype}, the memory of this step is {step.all.dtype}")
+        if not isinstance(step.rows, tuple) or len(step.rows) != 2:
+            raise ValueError(f"step.rows is not the pair of layouts that {self} wants")
+        (target, u, asks), (source, t, lengths) = (placed(rows) for rows in step.rows)
+        if (len(d), len(h)) != (len(target), len(source)) or len(asks) != len(lengths):
+            raise ValueError(
+                f"{self} gets {len(d)} and {len(h)} rows, step.rows is of {len(target)} and "
+                f"{len(source)}, of {len(asks)} and {len(lengths)} sequences"
+            )
+        keys, n = step.array("key rows", len(h), J), len(asks)
+        dense_into(h, p.w, step.memory.array("no bias", J), panels, keys)
+        q, k, v, o = (
+            step.array(name, n, 1, *s)
+            for name, s in (("q", (u, J)), ("k", (t, J)), ("v", (t, K)), ("o", (u, K)))
+        )
+        for a, rows, at in ((q, d, target), (k, keys, source), (v, h, source)):
+            rows_of(a)[at] = rows
+        L, y = step.array("L", n, u), step.array("y", len(d), J + K)
+        attend(q, k, v, o, L, lengths, (0, 0), step.all.memory, asks=asks)
+        y[:, :J], y[:, J:] = d, rows_of(o)[target]
+        return y, (h, (q, k, v, o, L), (target, source), lengths, asks)
+
+    def backward(self, p, dy, kept, grads, step):
+        (h, found, (target, source), lengths, asks), J = kept, p.w.shape[0]
+        memory, panels = step.all.memory, self._panels(p, step)
+        do, dq, dk, dv = (
+            memory.array(name, *a.shape)
+            for name, a in zip(("do", "dq", "dk", "dv"), (found[3], *found[:3]), strict=True)
+        )
+        rows_of(do)[target] = dy[:, J:]
+        attend_back(do, *found, dq, dk, dv, lengths, (0, 0), memory, asks=asks)
+        dkeys = rows_of(dk)[source]
+        if grads is not None:
+            grads.w[:] = 0
+            rows_gradient_into(dkeys, h, panels, grads.w)
+        if not step.wants:
+            return None
+        dh = step.array("dh", *h.shape)
+        dense_input_into(dkeys, p.w, panels, dh)
+        dh += rows_of(dv)[source]
+        return np.add(dy[:, :J], rows_of(dq)[target], out=step.array("dd", len(dy), J)), dh
+
+    def _panels(self, p, step):
+        """Return memory for a packed factor."""
+        J, K = p.w.shape
+        return step.panels((K, J), (J, K), (DEPTH, K))
 
 
 @lru_cache(maxsize=32)

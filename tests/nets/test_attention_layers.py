@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dlbook import attention as att
-from dlbook.nets.attention import MultiHeadAttention, PositionalEncoding
+from dlbook.nets.attention import LuongAttention, MultiHeadAttention, PositionalEncoding
 from dlbook.nets.check import check_model
 from dlbook.nets.containers import Container, Residual, Sequential
 from dlbook.nets.costs import Gaussian
@@ -16,7 +16,7 @@ from dlbook.nets.network import Network
 from dlbook.nets.norms import LayerNorm
 from dlbook.nets.padded import PaddedNetwork
 from dlbook.nets.tree import built
-from dlbook.rnn import Work
+from dlbook.rnn import Work, arrange
 from dlbook.tools.flat import like
 
 M, H = 8, 2
@@ -102,6 +102,14 @@ def test_the_layer_computes_the_equations(rng, pair, causal, heads):
             w += part
     for found, expected in zip(grads.net, total, strict=True):
         close(found, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_first_weights_are_those_of_the_chapter(dtype):
+    params = built(MultiHeadAttention(M, H).parameters((5, M)), dtype)
+    MultiHeadAttention(M, H).draw(params.net, np.random.default_rng(3))
+    theirs = att.MultiHead(M, H, dtype).init(np.random.default_rng(3))
+    assert np.array_equal(params.flat, theirs.flat)
 
 
 def test_without_biases_they_are_zero(rng):
@@ -373,6 +381,87 @@ def test_the_gradient_of_an_encoder_and_a_decoder(rng):
     model = Network((75, 3), net, Gaussian(), dtype="float64")
     data = rng.normal(size=(4, 75, 3)), rng.normal(size=(4, 5, M))
     assert check_model(model, data, count=6).error < 1e-7
+
+
+# Luong's attention, of rows
+
+LENGTHS, ENDS = np.array([4, 70, 1, 0, 65]), np.array([3, 2, 80, 4, 0])
+
+
+def some_rows(rng, J=6, K=5):
+    """Return states of a decoder and of an encoder by sequence, and as rows with their layouts."""
+    pair = [rng.normal(size=(5, t, j)) for t, j in ((90, J), (75, K))]
+    layouts = tuple(arrange(n, x.shape[1]) for n, x in zip((ENDS, LENGTHS), pair, strict=True))
+    rows = tuple(x.reshape(-1, x.shape[2])[r.places] for x, r in zip(pair, layouts, strict=True))
+    return pair, rows, layouts
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_luongs_attention_computes_the_equations(rng, training):
+    """By sequence: one without anything to look at, and one that asks nothing."""
+    layer, (pair, x, layouts) = LuongAttention(), some_rows(rng)
+    params, grads = with_parameters(layer, ((6,), (5,)), rng)
+    step, dy, w = new_step("float64", wants=True), rng.normal(size=(len(x[0]), 11)), params.net.w
+    step.all.training, step.rows = training, layouts
+    y, kept = layer.forward(params.net, x, step)
+    wide = np.full((2, 5, 90, 11), np.nan)
+    for found, rows in zip(wide, (y, dy), strict=True):
+        found.reshape(-1, 11)[layouts[0].places] = rows
+    dd, dh = layer.backward(params.net, dy.copy(), kept, grads.net, step)
+    back = [np.full(a.shape, np.nan) for a in pair]
+    for found, rows, layout in zip(back, (dd, dh), layouts, strict=True):
+        found.reshape(-1, found.shape[2])[layout.places] = rows
+    total = np.zeros_like(w)
+    for n, (end, length) in enumerate(zip(ENDS, LENGTHS, strict=True)):
+        d, h, (y, dy) = pair[0][n, :end], pair[1][n, :length], wide[:, n, :end]
+        o, a = att.look(d, h @ w.T, h, np.ones((end, length), bool))
+        close(y, np.hstack((d, o)))
+        dq, dk, dv = att.carry_back(dy[:, 6:].copy(), d, h @ w.T, h, a)
+        close(back[0][n, :end], dy[:, :6] + dq)
+        close(back[1][n, :length], dv + dk @ w)
+        total += dk.T @ h
+    close(grads.net.w, total)
+
+
+def test_luongs_attention_twice_and_where_nobody_wants(rng):
+    layer, (_, x, layouts) = LuongAttention(), some_rows(rng)
+    params, grads = with_parameters(layer, ((6,), (5,)), rng)
+    dy, step, found = rng.normal(size=(len(x[0]), 11)), new_step("float64"), []
+    before, step.rows = [a.copy() for a in x], layouts
+    for wants in (True, True, False):
+        step.wants = wants
+        y, kept = layer.forward(params.net, x, step)
+        dx = layer.backward(params.net, dy.copy(), kept, grads.net, step)
+        assert (dx is not None) == wants
+        found.append([a.copy() for a in (y, grads.flat, *(dx or ()))])
+    assert all(map(np.array_equal, found[0], found[1]))
+    assert all(map(np.array_equal, found[0], found[2]))
+    step.wants, again = True, layer.forward(params.net, x, step)[1]
+    assert all(map(np.array_equal, layer.backward(params.net, dy, again, None, step), found[0][2:]))
+    assert all(map(np.array_equal, x, before))
+
+
+def test_rows_that_do_not_fit_luongs_attention(rng):
+    layer, (_, x, layouts) = LuongAttention(), some_rows(rng)
+    assert layer.shape(((6,), (5,))) == (11,)
+    for s in ((6,), ((6,),), (6, 5), ((6,), (5,), (4,))):
+        with pytest.raises(
+            ValueError, match=r"LuongAttention\(\) wants two inputs, \(\(j,\), \(k,\)\)"
+        ):
+            layer.shape(s)
+    with pytest.raises(ValueError, match=r"wants rows \(k,\) and gets examples of shape \(3, 6\)"):
+        layer.shape(((3, 6), (5,)))
+    params, _ = with_parameters(layer, ((6,), (5,)), rng)
+    step = new_step("float64")
+    step.rows = layouts[::-1]
+    with pytest.raises(ValueError, match=r"gets 89 and 140 rows, step\.rows is of 140 and 89"):
+        layer.forward(params.net, x, step)
+    for rows in (None, layouts[0]):
+        step.rows = rows
+        with pytest.raises(ValueError, match=r"step\.rows is not the pair of layouts"):
+            layer.forward(params.net, x, step)
+    with pytest.raises(TypeError, match="x is float32, the memory of this step is float64"):
+        layer.forward(params.net, [a.astype("float32") for a in x], step)
 
 
 # Positions
