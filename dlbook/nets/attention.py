@@ -150,9 +150,8 @@ class MultiHeadAttention(Layer):
                 rows_sum_into(d, db)
         if not step.wants:
             return None
-        dx, dy = (
-            step.array(name, len(q), a.shape[0] // len(q), M) for name, a in (("dx", x), ("dy", y))
-        )
+        dx = step.array("dx", *q.shape[:2], M)
+        dy = step.array("dy", len(k), k.shape[1] - how[0], M)
         part = memory.array("part of dy", *y.shape)
         for d, w, into in ((dq, p.wq, rows_of(dx)), (dk, p.wk, rows_of(dy)), (dv, p.wv, part)):
             dense_input_into(d, w, panels, into)

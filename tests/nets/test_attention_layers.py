@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from compiled import compiled_only, same_bits
 
 from dlbook import attention as att
 from dlbook.nets.attention import LuongAttention, MultiHeadAttention, PositionalEncoding
@@ -150,6 +151,22 @@ def test_inference_gives_the_bits_of_training(rng, causal):
     still = new_step("float64", training=False)
     z, _ = layer.forward(params.net, x, still)
     assert np.array_equal(z, layer.forward(params.net, x, new_step("float64"))[0])
+
+
+def test_no_example_at_all(rng):
+    layer = MultiHeadAttention(M, H)
+    params, grads = with_parameters(layer, (5, M), rng)
+    z, dx = there_and_back(layer, params, np.ones((0, 5, M)), np.ones((0, 5, M)), grads)
+    assert z.shape == dx.shape == (0, 5, M)
+    assert (grads.flat == 0).all()
+
+
+@compiled_only
+def test_the_same_bits_for_any_number_of_threads(rng):
+    x, dz, layer = *rng.normal(size=(2, 4, 300, M)), MultiHeadAttention(M, H)
+    params, grads = with_parameters(layer, (300, M), rng)
+    assert 4 * 300 * 300 * 2 * M > 2 * att.PARALLEL_FROM
+    assert same_bits(lambda: (*there_and_back(layer, params, x, dz, grads), grads.flat))
 
 
 # Padding
