@@ -21,6 +21,7 @@ from dlbook.rnn import Work, arrange
 from dlbook.tools.flat import like
 
 M, H = 8, 2
+LONG, WIDE = (pytest.param(n, marks=compiled_only) for n in ((4, 70, 33), (3, 5, 130)))
 HOW = [(False, False), (False, True), (True, False), (True, True)]  # (pair, causal)
 
 
@@ -51,7 +52,7 @@ def close(found, expected, rtol=1e-12):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("pair", "causal"), HOW)
-@pytest.mark.parametrize("sizes", [(4, 70, 33), (1, 1, 1), (3, 5, 130)])
+@pytest.mark.parametrize("sizes", [LONG, (1, 1, 1), WIDE, (2, 5, 3)])
 def test_the_layer_has_the_bits_of_the_class_in_the_chapter(rng, dtype, pair, causal, sizes):
     """The class adds to a gradient, the layer overwrites it."""
     N, T, S = sizes
@@ -144,6 +145,7 @@ def test_what_is_not_wanted_changes_nothing_else(rng):
     assert np.array_equal(again.flat, grads.flat)
 
 
+@compiled_only
 @pytest.mark.parametrize("causal", [False, True])
 def test_inference_gives_the_bits_of_training(rng, causal):
     x, layer = rng.normal(size=(3, 70, M)), MultiHeadAttention(M, H, causal)
@@ -172,6 +174,7 @@ def test_the_same_bits_for_any_number_of_threads(rng):
 # Padding
 
 
+@compiled_only
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("pair", [False, True])
 def test_padding_changes_nothing_and_has_no_gradient(rng, pair, causal):
@@ -240,6 +243,7 @@ def in_pieces(layer, p, x, step, pieces):
     return np.concatenate(found, 1)
 
 
+@compiled_only
 @pytest.mark.parametrize("pieces", [[1] * 70, [7] * 10, [66, 1, 3], [70]])
 @pytest.mark.parametrize("training", [False, True])
 def test_pieces_with_carried_keys_are_the_whole(rng, pieces, training):
@@ -319,6 +323,7 @@ def block(width=M, heads=H, **how):
     )
 
 
+@compiled_only
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("causal", [False, True])
 def test_the_gradient_of_a_block_with_padded_keys(rng, causal, bias):
@@ -392,6 +397,7 @@ class Translator(Container):
         self.layers[0].backward(p[0], dh, a, grads[0], step.parts[0])
 
 
+@compiled_only
 def test_the_gradient_of_an_encoder_and_a_decoder(rng):
     """Two blocks of causal attention to themselves, and of attention to a padded source."""
     net = Translator(70, (70, 3, 65, 1))

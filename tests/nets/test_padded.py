@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from compiled import compiled_only
 from scipy import special
 
 from dlbook.nets.attention import MultiHeadAttention, PositionalEncoding
@@ -134,6 +135,7 @@ def test_lengths_are_seen_in_inference(rng):
     assert np.array_equal(named["net[4]"], short)
 
 
+@compiled_only
 def test_more_sequences_than_go_up_together(rng):
     model, lengths = tagger(), rng.integers(0, T + 1, 300)
     x, params = rng.normal(size=(300, T, K)), model.init(rng)
@@ -143,6 +145,7 @@ def test_more_sequences_than_go_up_together(rng):
         np.testing.assert_allclose(whole[some], part, rtol=0, atol=1e-12)
 
 
+@compiled_only
 @pytest.mark.parametrize("cost", [None, Gaussian(), Bernoulli()])
 @pytest.mark.parametrize("causal", [False, True])
 def test_the_gradient_of_targets_for_each_step(rng, cost, causal):
@@ -151,6 +154,7 @@ def test_the_gradient_of_targets_for_each_step(rng, cost, causal):
     assert check_model(tagger(cost, causal=causal), (x, y, lengths), count=6).error < 1e-7
 
 
+@compiled_only
 def test_the_gradient_of_a_target_for_each_sequence(rng):
     data = rng.integers(0, 5, (5, T)), rng.integers(0, C, 5), LENGTHS
     assert check_model(reader(), data, count=6).error < 1e-7
@@ -171,6 +175,7 @@ def test_a_batch_without_any_step_costs_nothing(rng):
     assert (gradient == 0).all()
 
 
+@compiled_only
 def test_a_network_learns_which_symbol_came_first():
     """The answer at each step stands at the first one; what is in the padding would mislead."""
     rng = np.random.default_rng(5)
