@@ -34,6 +34,13 @@ def pair_of(s):
     return s if isinstance(s, tuple) and len(s) == 2 and isinstance(s[0], tuple) else (s, s)
 
 
+def of_the_step(step, *arrays):
+    """Refuse arrays whose dtype is not that of the step's memory."""
+    for x in arrays:
+        if x.dtype != step.all.dtype:
+            raise TypeError(f"x is {x.dtype}, the memory of this step is {step.all.dtype}")
+
+
 def seen_of(lengths, n, s):
     """Return how many of s keys each of n sequences has: all where no lengths are given."""
     if lengths is None:
@@ -108,8 +115,12 @@ class MultiHeadAttention(Layer):
     def forward(self, p, x, step):
         pair = isinstance(x, tuple)
         x, y = x if pair else (x, x)
-        if not x.dtype == y.dtype == step.all.dtype:
-            raise TypeError(f"x is {x.dtype}, the memory of this step is {step.all.dtype}")
+        of_the_step(step, x, y)
+        if x.shape[::2] != y.shape[::2] or x.shape[2:] != (self.width,):
+            raise ValueError(
+                f"{self} gets arrays of shape {x.shape} and {y.shape}, expected (n, t, {self.width}) "
+                f"and (n, s, {self.width})"
+            )
         (N, T, M), S, H = x.shape, y.shape[1], self.heads
         asks, looked, panels = rows_of(x), rows_of(y), self._panels(step)
         bq, bk, bv, bo = self._biases(p, step, "no bias")
@@ -237,8 +248,7 @@ class LuongAttention(Layer):
     def forward(self, p, x, step):
         d, h = x
         (J, K), panels = p.w.shape, self._panels(p, step)
-        if not d.dtype == h.dtype == step.all.dtype:
-            raise TypeError(f"x is {d.dtype}, the memory of this step is {step.all.dtype}")
+        of_the_step(step, d, h)
         if not isinstance(step.rows, tuple) or len(step.rows) != 2:
             raise ValueError(f"step.rows is not the pair of layouts that {self} wants")
         (target, u, asks), (source, t, lengths) = (placed(rows) for rows in step.rows)

@@ -571,6 +571,19 @@ def test_lengths_that_do_not_fit(rng, lengths, words):
         layer.forward(params.net, rng.normal(size=(2, 5, M)), step)
 
 
+def test_arrays_that_do_not_fit(rng):
+    """They are refused before a kernel sees them."""
+    layer, step = MultiHeadAttention(M, H), new_step("float64")
+    params, _ = with_parameters(layer, (5, M), rng)
+    x = rng.normal(size=(2, 5, M))
+    for wrong in (x[:, 0], x[..., 1:], (x, x[:1]), (x, x[..., 1:]), (x[..., 1:], x[..., 1:])):
+        with pytest.raises(ValueError, match=r"expected \(n, t, 8\) and \(n, s, 8\)"):
+            layer.forward(params.net, wrong, step)
+    for wrong in (x.astype("float32"), (x, x.astype("float32"))):
+        with pytest.raises(TypeError, match="x is float32, the memory of this step is float64"):
+            layer.forward(params.net, wrong, step)
+
+
 def test_what_is_carried_must_fit(rng):
     layer, step = MultiHeadAttention(M, H, causal=True), new_step("float64")
     params, _ = with_parameters(layer, (5, M), rng)
