@@ -18,10 +18,7 @@ Images are (n, c, h, w) where they come in and go out; fast kernels keep the cha
 """
 # ruff: noqa: E741
 
-import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -30,27 +27,14 @@ from numpy.typing import ArrayLike
 
 from dlbook.matmul import PANEL_BYTES, multiply, pack
 from dlbook.tools import shapes
-from dlbook.tools.flat import Layout, belong, fits, laid_out, step_fits
 from dlbook.tools.jit import njit, njit_fast
 from dlbook.tools.simd import aligned, any_layout
 from dlbook.tools.threads import in_threads
-from dlbook.training import (
-    cut_up,
-    dense_backward_into,
-    dense_input_into,
-    dense_into,
-    he,
-    softmax_cross_entropy_into,
-)
 
 __all__ = [
-    "Block",
-    "CNN",
-    "Filters",
     "Gradients",
     "Patches",
     "Winograd",
-    "Work",
     "average_back_into",
     "average_into",
     "avg_pool2d",
@@ -99,8 +83,6 @@ __all__ = [
     "pool_max",
     "pool_max_backward",
     "receptive_field",
-    "rectify_all",
-    "rectify_back",
     "scatter_patches",
     "shared_gradient",
     "size_after",
@@ -1471,41 +1453,7 @@ def im2col(
     return patches(pad(x, P, Q, 0), U, V, stride, dilation)
 
 
-# A network to train
-
-
-class Filters(NamedTuple):
-    """Parameters of a `CNN`, or their gradients; all are views of ``flat``."""
-
-    flat: np.ndarray
-    w: tuple  # w[l], filters of block l = 0, 1, …, of shape (k, c, u, v)
-    b: tuple  # b[l], of shape (k,)
-    top: np.ndarray  # weights of the output layer, (classes, features)
-    bias: np.ndarray  # (classes,)
-
-
-class Block(NamedTuple):
-    """The memory of one block, channels last, for the largest batch."""
-
-    a: np.ndarray  # after the rectifier
-    y: np.ndarray  # after pooling, or the same
-    at: np.ndarray  # which place of each window won
-    da: np.ndarray
-    dy: np.ndarray  # the same as da where there is no pooling
-    step: Patches | Winograd
-
-
-class Work(NamedTuple):
-    """The memory of a step."""
-
-    images: np.ndarray  # what comes in, (n, h, w, 1)
-    blocks: list  # of Block
-    features: np.ndarray  # what the output layer gets
-    at: np.ndarray  # where a feature was largest
-    slope: np.ndarray  # derivative by the features
-    z: np.ndarray  # scores
-    panels: np.ndarray
-    held: list  # for `step_fits`
+# Images moved, and one number for each channel
 
 
 @njit_fast
@@ -1520,22 +1468,6 @@ def place_images(x, move, images):
         for h in range(max(0, -down), min(H, H - down)):
             for w in range(max(0, -right), min(W, W - right)):
                 images[n, h + down, w + right] = x[n, h, w]
-
-
-@njit_fast
-def rectify_all(a):
-    """max(0, a), in place; NaN stays NaN"""
-    row, zero = a.reshape(-1), a.dtype.type(0)
-    for k in range(row.size):
-        row[k] = zero if row[k] < zero else row[k]
-
-
-@njit_fast
-def rectify_back(a, da):
-    """da becomes ∂C/∂z: zero where the rectifier was shut"""
-    row, d, zero = a.reshape(-1), da.reshape(-1), a.dtype.type(0)
-    for k in range(row.size):
-        d[k] = d[k] if row[k] > zero else zero
 
 
 @njit_fast
@@ -1562,254 +1494,3 @@ def largest_back(slope, at, dy):
     for n in range(dy.shape[0]):
         for c in range(dy.shape[3]):
             dy[n, at[n, c] // dy.shape[2], at[n, c] % dy.shape[2], c] = slope[n, c]
-
-
-@dataclass(frozen=True)
-class CNN:
-    """Blocks of 3 × 3 convolution, rectifier and 2 × 2 max pooling, then one dense layer.
-
-    Parameters
-    ----------
-    side : int
-        Rows and columns of the square images, which come in as rows of side² numbers.
-    channels : sequence of int
-        Filters of each block. A frame of zeros keeps the size through the convolution.
-    pools : sequence of bool
-        Whether a block ends with pooling.
-    head : {"flat", "max"}
-        What the dense layer gets: all numbers of the last block, or the largest of each channel.
-    classes : int
-        Outputs.
-    shift : int
-        In training each image is moved by up to so many pixels, drawn anew for each axis.
-    dtype : {"float32", "float64"}
-        Of parameters and data.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If one of them is not what is described here.
-    """
-
-    side: int = 8
-    channels: tuple[int, ...] = (32, 64)
-    pools: tuple[bool, ...] = (True, False)
-    head: str = "flat"
-    classes: int = 10
-    shift: int = 0
-    dtype: str = "float32"
-
-    def __post_init__(self):
-        """Check all of them at once."""
-        shapes.count("side", self.side)
-        shapes.count("classes", self.classes, least=2)
-        shapes.count("shift", self.shift, least=0, most=self.side)
-        shapes.choice("head", self.head, ("flat", "max"))
-        shapes.choice("dtype", self.dtype, ("float32", "float64"))
-        if not isinstance(self.channels, Sequence) or not len(self.channels):
-            raise ValueError(
-                f"channels is {self.channels!r}, expected one number or more: (32, 64)"
-            )
-        found = tuple(shapes.count(f"channels[{i}]", k) for i, k in enumerate(self.channels))
-        object.__setattr__(self, "channels", found)
-        if not isinstance(self.pools, Sequence) or len(self.pools) != len(found):
-            raise ValueError(f"pools is {self.pools!r}, expected one truth value for each block")
-        object.__setattr__(self, "pools", tuple(map(bool, self.pools)))
-        if self.sides[-1] < 1:
-            raise ValueError(
-                f"pools has {sum(self.pools)} true values, too many for {self.side} pixels"
-            )
-
-    @property
-    def sides(self) -> tuple[int, ...]:
-        """Rows and columns of what goes into each block, and of what leaves the last."""
-        found = [self.side]
-        for pooled in self.pools:
-            found.append(found[-1] // 2 if pooled else found[-1])
-        return tuple(found)
-
-    @cached_property
-    def layout(self) -> Layout:
-        """What the parameters of this model are like."""
-        return laid_out(self._filters())
-
-    def _filters(self):
-        """Return parameters that are all zero."""
-        places = self.sides[-1] ** 2 if self.head == "flat" else 1
-        features, blocks = self.channels[-1] * places, itertools.pairwise((1, *self.channels))
-        sizes = [s for c, k in blocks for s in ((k, c, 3, 3), (k,))]
-        sizes += [(self.classes, features), (self.classes,)]
-        flat = np.zeros(sum(map(prod, sizes)), self.dtype)
-        *cut, top, bias = cut_up(flat, sizes)
-        return Filters(flat, tuple(cut[::2]), tuple(cut[1::2]), top, bias)
-
-    def init(self, rng: np.random.Generator) -> Filters:
-        """Draw the first parameters: He's variance, biases zero."""
-        shapes.generator("rng", rng)
-        params = self._filters()
-        for w in (*params.w, params.top):
-            w[:] = he(w.shape, rng)
-        return params
-
-    def start(self) -> None:
-        """Return None: there are no running statistics."""
-
-    def check(self, params: Filters, data: tuple) -> tuple[np.ndarray, np.ndarray]:
-        """Return images (n, side²) and labels (n,), checked and of the dtype of the parameters."""
-        if not isinstance(data, tuple) or len(data) != 2:
-            raise TypeError("data is not a pair of images and labels, (x, y)")
-        fits(params, self.layout)
-        axes = shapes.Axes()
-        return self._images(axes, data[0]), axes.labels("y", data[1], "n", self.classes)
-
-    def _images(self, axes, x):
-        """Return checked images."""
-        axes.sizes["p"] = (self.side**2, "side²")
-        return axes.floats("x", x, "n p").astype(self.dtype)
-
-    def workspace(self, batch: int) -> Work:
-        """Return the memory for steps of at most `batch` images."""
-        N, dtype = shapes.count("batch", batch), np.dtype(self.dtype)
-        blocks, C = [], 1
-        for K, pooled, H, I in zip(
-            self.channels, self.pools, self.sides, self.sides[1:], strict=False
-        ):
-            inner, out = (N, H, H, K), (N, I, I, K)
-            a, da = aligned(inner, dtype), aligned(inner, dtype)
-            y, dy = (aligned(out, dtype), aligned(out, dtype)) if pooled else (a, da)
-            at = aligned(out if pooled else (0, 0, 0, 0), np.int32)
-            step = memory((N, H, H, C), (K, C, 3, 3), inner, SAME, dtype)
-            blocks.append(Block(a, y, at, da, dy, step))
-            C = K
-        features = C * (I * I if self.head == "flat" else 1)
-        width = PANEL_BYTES // dtype.itemsize
-        most = max(features, self.classes)
-        panels = aligned(((most + width) * max(most, N),), dtype)
-        pair = (aligned((N, features), dtype) for _ in range(2))
-        kept, scores = aligned((N, features), np.int64), aligned((N, self.classes), dtype)
-        images = aligned((N, self.side, self.side, 1), dtype)
-        return Work(images, blocks, next(pair), kept, next(pair), scores, panels, [])
-
-    def _up(self, params, x, work, move):
-        """Fill the workspace from below; returns the scores."""
-        N = len(x)
-        y = work.images[:N]
-        place_images(x.reshape(y.shape), move, y)
-        for w, b, block in zip(params.w, params.b, work.blocks, strict=True):
-            a = block.a[:N]
-            forward(y, w, b, SAME, block.step, a)
-            rectify_all(a)
-            y = block.y[:N]
-            if block.at.size:
-                pool_into(a, (2, 2), (2, 2), y, block.at[:N])
-        features, z = work.features[:N], work.z[:N]
-        if self.head == "max":
-            largest_of_all(y, features, work.at[:N])
-        else:
-            features[:] = y.reshape(N, -1)
-        dense_into(features, params.top, params.bias, work.panels, z)
-        return z
-
-    def loss_and_grad(self, params, state, batch, grads, work, rng) -> float:
-        """Return the mean cross-entropy of a batch and fill `grads`.
-
-        Parameters
-        ----------
-        params, grads : Filters
-            The network, and where its gradient goes.
-        state : None
-            There is none.
-        batch : tuple (x, y)
-            As `check` returns them; trusted.
-        work : Work
-            For at least as many images.
-        rng : numpy.random.Generator or None
-            Draws how far each image is moved.
-        """
-        x, y = batch
-        step_fits(self, params, state, grads, work.held)
-        N = len(x)
-        move = np.zeros((N, 2), np.int64)
-        if self.shift:
-            move = rng.integers(-self.shift, self.shift, size=(N, 2), endpoint=True)
-        delta = self._up(params, x, work, move)
-        loss = softmax_cross_entropy_into(delta, y)
-        slope = work.slope[:N]
-        dense_backward_into(delta, work.features[:N], work.panels, grads.top, grads.bias)
-        dense_input_into(delta, params.top, work.panels, slope)
-        d = work.blocks[-1].dy[:N]
-        if self.head == "max":
-            largest_back(slope, work.at[:N], d)
-        else:
-            d[:] = slope.reshape(d.shape)
-        for l in range(len(work.blocks) - 1, -1, -1):
-            block, below = work.blocks[l], work.blocks[l - 1]
-            a, da = block.a[:N], block.da[:N]
-            if block.at.size:
-                pool_back_into(block.dy[:N], block.at[:N], (2, 2), (2, 2), da)
-            rectify_back(a, da)
-            came, dx = (below.y[:N], below.dy[:N]) if l else (work.images[:N], None)
-            w, into = params.w[l], (dx, grads.w[l], grads.b[l])
-            backward(da, came, w, SAME, block.step, *into)
-        return loss
-
-    def maps(self, params: Filters, x: ArrayLike) -> list[np.ndarray]:
-        """Return what each block sees in images: its feature maps before pooling.
-
-        Parameters
-        ----------
-        params : Filters
-            The network.
-        x : array_like, shape (n, side²)
-            Images.
-
-        Returns
-        -------
-        list of ndarray, shape (n, k, h, w)
-        """
-        fits(params, self.layout)
-        x = self._images(shapes.Axes(), x)
-        work = self.workspace(len(x))
-        self._up(params, x, work, np.zeros((len(x), 2), np.int64))
-        return [_first(block.a) for block in work.blocks]
-
-    def scores(self, params: Filters, x: np.ndarray) -> np.ndarray:
-        """Return the scores (n, classes) of checked images."""
-        fits(params, self.layout)
-        some, found = 256, []
-        work, still = self.workspace(min(len(x), some)), np.zeros((some, 2), np.int64)
-        for first in range(0, len(x), some):
-            part = x[first : first + some]
-            found.append(self._up(params, part, work, still[: len(part)]).copy())
-        return np.concatenate(found)
-
-    def layers(self, params, state, batch) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield the name of each layer's weights and what the layer gives, in inference."""
-        belong(self, params, state)
-        for l, a in enumerate(self.maps(params, batch[0])):
-            yield f"w[{l}]", a
-        yield "top", self.scores(params, batch[0])
-
-    def loss(self, params: Filters, state: None, batch: tuple) -> float:
-        """Return the mean cross-entropy of checked data, in inference."""
-        belong(self, params, state)
-        return float(softmax_cross_entropy_into(self.scores(params, batch[0]), batch[1]))
-
-    def predict(self, params: Filters, state: None, x: ArrayLike) -> np.ndarray:
-        """Return the most probable class of each image, in inference.
-
-        Parameters
-        ----------
-        params : Filters
-            The network.
-        state : None
-            There is none.
-        x : array_like, shape (n, side²)
-            Images.
-
-        Returns
-        -------
-        ndarray of int64, shape (n,)
-        """
-        belong(self, params, state)
-        return np.argmax(self.scores(params, self._images(shapes.Axes(), x)), axis=1)

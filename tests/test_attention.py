@@ -8,11 +8,11 @@ from scipy import special
 
 from dlbook import attention as att
 from dlbook.attention import AttentiveDecoder, MultiHead
+from dlbook.nets import fit
 from dlbook.optimization import Adam
 from dlbook.rnn import Work
 from dlbook.sequence_tasks import ISO, WRITTEN, dates
 from dlbook.tools.flat import like
-from dlbook.training import fit
 from dlbook.verification import central_differences, complex_step, relative_error
 
 T, S, K, V = 4, 5, 3, 2

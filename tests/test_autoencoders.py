@@ -10,14 +10,13 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from dlbook import autoencoders as ae
-from dlbook.autoencoders import Autoencoder, ConvAutoencoder
 from dlbook.convolution import conv
 from dlbook.linear_classification import sigmoid
+from dlbook.nets import Autoencoder, ConvAutoencoder, Diverged, fit
 from dlbook.neurons import affine, relu, tanh
 from dlbook.optimization import SGD, Adam, Nesterov
 from dlbook.tools import data
 from dlbook.tools.flat import like
-from dlbook.training import Diverged, fit
 from dlbook.verification import adjoint_gap, central_differences, complex_step, relative_error
 
 

@@ -11,11 +11,11 @@ from scipy import signal
 
 from dlbook import convolution as cv
 from dlbook.linear_classification import softmax_cross_entropy
+from dlbook.nets import CNN, fit
 from dlbook.neurons import relu
 from dlbook.optimization import Adam, WarmupCosine
 from dlbook.tools import data
 from dlbook.tools.flat import like
-from dlbook.training import fit
 from dlbook.verification import central_differences, complex_step, relative_error
 
 
@@ -516,7 +516,7 @@ def test_refuses(call, words):
 
 
 def small(examples=5, **more):
-    net = cv.CNN(**({"side": 6, "channels": (3, 4), "classes": 3, "dtype": "float64"} | more))
+    net = CNN(**({"side": 6, "channels": (3, 4), "classes": 3, "dtype": "float64"} | more))
     params = net.init(np.random.default_rng(1))
     params.flat[:] += 0.1 * np.random.default_rng(2).standard_normal(params.flat.size)
     rng = np.random.default_rng(3)
@@ -563,7 +563,7 @@ def test_network_is_its_literal_kernels(pools, head):
 def test_images_are_moved(rng):
     x, moves = rng.normal(size=(9, 36)), np.indices((3, 3)).reshape(2, -1).T - 1
     images = np.full((9, 6, 6, 1), np.nan)
-    cv.place_images(x, moves, images)
+    cv.place_images(x.reshape(9, 6, 6, 1), moves, images)
     for image, move, found in zip(x.reshape(9, 1, 1, 6, 6), moves, images, strict=True):
         np.testing.assert_array_equal(found[..., 0], cv.translate(image, *move)[0, 0])
 
@@ -641,7 +641,7 @@ def test_data_is_checked(data, words):
 
 def learned(epochs=30):
     """Train on digits with five seeds, as the page does with two; how many test digits are read."""
-    digits, net, found = data.digits(np.float32), cv.CNN(8, (32, 64), shift=1), []
+    digits, net, found = data.digits(np.float32), CNN(8, (32, 64), shift=1), []
     for seed in range(5):
         rng, steps = np.random.default_rng(seed), -(-len(digits.x_train) // 64) * epochs
         adam = Adam(WarmupCosine(0.006, 40, steps))

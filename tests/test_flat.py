@@ -10,7 +10,19 @@ import numpy as np
 import pytest
 
 import dlbook
-from dlbook import attention, autoencoders, convolution, gated, rnn, sequence_tasks, training
+from dlbook import attention, gated, rnn, sequence_tasks
+from dlbook.nets import (
+    CNN,
+    MLP,
+    Activation,
+    Autoencoder,
+    BatchNorm,
+    ConvAutoencoder,
+    Dense,
+    Network,
+    Sequential,
+    fit,
+)
 from dlbook.optimization import SGD
 from dlbook.tools import flat
 from dlbook.tools.flat import belong, fits, laid_out, like, named
@@ -26,23 +38,33 @@ LINES = STEPS, np.where(np.arange(T) == T - 1, 1, 2 + STEPS % 3), np.full(N, T),
 
 MODELS = {
     "MLP": (
-        training.MLP((16, 5, 4, 3)),
+        MLP((16, 5, 4, 3)),
         [{"sizes": s} for s in ((16, 6, 4, 3), (16, 4, 3), (8, 5, 4, 3), (16, 5, 4, 2))]
         + [{"norm": "batch"}, {"norm": "layer"}],
         (FEATURES, LABELS),
     ),
     "MLP, batch norm": (
-        training.MLP((16, 5, 4, 3), norm="batch"),
+        MLP((16, 5, 4, 3), norm="batch"),
         [{"norm": None}, {"sizes": (16, 4, 5, 3)}],
         (FEATURES, LABELS),
     ),
     "MLP, layer norm": (
-        training.MLP((16, 5, 4, 3), norm="layer", dropout=0.5),
+        MLP((16, 5, 4, 3), norm="layer", dropout=0.5),
         [{"norm": None}, {"sizes": (16, 5, 3)}],
         (FEATURES, LABELS),
     ),
+    "Network": (
+        Network(16, Sequential(Dense(5), BatchNorm(), Activation(), Dense(3))),
+        [
+            {"input": 8},
+            {"net": Sequential(Dense(6), BatchNorm(), Activation(), Dense(3))},
+            {"net": Sequential(Dense(5), Activation(), Dense(3))},
+            {"net": Sequential(Dense(5), BatchNorm(), Dense(5), Dense(3))},
+        ],
+        (FEATURES, LABELS),
+    ),
     "CNN": (
-        convolution.CNN(4, (2, 3), (True, False), classes=3),
+        CNN(4, (2, 3), (True, False), classes=3),
         [
             {"channels": (2, 4)},
             {"channels": (2, 3, 3), "pools": (True, False, False)},
@@ -53,12 +75,12 @@ MODELS = {
         (FEATURES, LABELS),
     ),
     "Autoencoder": (
-        autoencoders.Autoencoder((16, 5, 2), noise="mask", level=0.1),
+        Autoencoder((16, 5, 2), noise="mask", level=0.1),
         [{"encoder": s, "decoder": s[::-1]} for s in ((16, 6, 2), (16, 2), (8, 5, 2), (16, 5, 3))],
         (FEATURES,),
     ),
     "ConvAutoencoder": (
-        autoencoders.ConvAutoencoder(4, (2,), code=3),
+        ConvAutoencoder(4, (2,), code=3),
         [{"side": 8}, {"channels": (3,)}, {"channels": (2, 2)}, {"code": 4}],
         (FEATURES,),
     ),
@@ -135,7 +157,7 @@ def surroundings(model, data):
 def by_fit(model, params, data):
     """Train a little."""
     rng = np.random.default_rng(0)
-    return training.fit(model, params, data, SGD(0.1), rng, epochs=1, batch=2)
+    return fit(model, params, data, SGD(0.1), rng, epochs=1, batch=2)
 
 
 def by_reading_on(model, params):
@@ -245,12 +267,17 @@ def wrong_statistics(model):
     """Yield running statistics that are not those of a model, and what is said about them."""
     state = model.start()
     if state is None:
-        yield training.MLP((3, 2, 3), norm="batch").start(), "state is .*, expected None"
+        yield MLP((3, 2, 3), norm="batch").start(), "state is .*, expected None"
         return
-    yield None, "state is None, and the model has some: Running"
+    yield None, "state is None, and the model has some"
     yield list(state), "state is list, expected a NamedTuple"
     yield like(state, state.flat.copy())._replace(flat=state.flat), "is not a view of state.flat"
     yield dataclasses.replace(model, dtype="float64").start(), "state has dtype float64"
+    if isinstance(model, Network):
+        yield drawn(model)[0], r"state (lacks|has) net\[.\]"
+        wider = Sequential(Dense(6), BatchNorm(), Activation(), Dense(3))
+        yield dataclasses.replace(model, net=wider).start(), r"state has net\[1\].mean of shape"
+        return
     yield drawn(model)[0], "state is Layers, those of this model are Running"
     yield dataclasses.replace(model, sizes=(16, 4, 5, 3)).start(), r"state has mean\[2\] of shape"
     yield dataclasses.replace(model, sizes=(16, 5, 3)).start(), r"state lacks mean\[3\]"
@@ -269,16 +296,16 @@ def test_running_statistics_of_another_model_are_named(name):
 
 
 def test_what_differs_is_said():
-    mine = training.MLP((4, 3, 2)).layout
+    mine = MLP((4, 3, 2)).layout
     for sizes, words in (
         ((4, 5, 2), "params has w[2] of shape (5, 4), that of the model has (3, 4)"),
         ((4, 2), "params lacks b[3], w[3], which the model has"),
         ((4, 3, 2, 2), "params has b[4], w[4], the model has not"),
     ):
         with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
-            fits(drawn(training.MLP(sizes))[0], mine)
+            fits(drawn(MLP(sizes))[0], mine)
     with pytest.raises(TypeError, match=r"^grads has dtype float64, that of the model is float32$"):
-        fits(drawn(training.MLP((4, 3, 2), dtype="float64"))[0], mine, "grads")
+        fits(drawn(MLP((4, 3, 2), dtype="float64"))[0], mine, "grads")
 
 
 def test_copies_and_gradients_belong_to_the_model():
@@ -305,7 +332,7 @@ def test_a_loop_pays_once(monkeypatch):
 class Own:
     """A reader's model that says nothing of a layout: scores are one product."""
 
-    init = staticmethod(training.MLP((16, 3)).init)
+    init = staticmethod(MLP((16, 3)).init)
     start = staticmethod(lambda: None)
     workspace = loss = loss_and_grad = None
 
@@ -315,6 +342,6 @@ class Own:
 
 def test_fit_holds_parameters_against_what_init_draws():
     """For a model that has no layout to show."""
-    wrong = drawn(training.MLP((16, 4)))[0]
+    wrong = drawn(MLP((16, 4)))[0]
     with pytest.raises(ValueError, match=r"params has w\[2\] of shape \(4, 16\)"):
         by_fit(Own(), wrong, (FEATURES, LABELS))

@@ -9,9 +9,9 @@ from compiled import compiled_only, same_bits
 from dlbook import gated, rnn
 from dlbook.backprop import Value, adjoints
 from dlbook.gated import Gated
+from dlbook.nets import fit
 from dlbook.optimization import Adam
 from dlbook.tools.flat import like
-from dlbook.training import fit
 from dlbook.verification import central_differences, complex_step, relative_error
 
 T, K, J = 5, 2, 3

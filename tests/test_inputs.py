@@ -14,11 +14,12 @@ from dlbook import backprop as bp
 from dlbook import convolution as cv
 from dlbook import linear_classification as lc
 from dlbook import linear_regression as lr
-from dlbook import matmul, neurons, training
+from dlbook import matmul, neurons
 from dlbook import optimization as opt
 from dlbook import rnn as recurrent
 from dlbook import sequence_tasks as tasks
 from dlbook import verification as ver
+from dlbook.nets import MLP, Autoencoder, fit
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(8, 3)), RNG.normal(size=8)
@@ -56,9 +57,7 @@ def fitting(model, *data):
     """Return a call of `fit` for one epoch, which gives the losses."""
 
     def losses(*data):
-        found = training.fit(
-            model, model.init(fresh()), data, opt.SGD(0.01), fresh(), epochs=1, batch=4
-        )
+        found = fit(model, model.init(fresh()), data, opt.SGD(0.01), fresh(), epochs=1, batch=4)
         return found.history.loss
 
     return losses, *data
@@ -145,9 +144,9 @@ CALLS = {
     "verify": (comparing, X, X),
     "wav": (tasks.wav, Y),
     # Models: what is predicted from and what is fitted to
-    "MLP.fit": fitting(training.MLP((3, 4, 3)), X, CLASSES),
-    "MLP.predict": predicting(training.MLP((3, 4, 3)), X),
-    "Autoencoder.fit": fitting(ae.Autoencoder((3, 2)), X),
+    "MLP.fit": fitting(MLP((3, 4, 3)), X, CLASSES),
+    "MLP.predict": predicting(MLP((3, 4, 3)), X),
+    "Autoencoder.fit": fitting(Autoencoder((3, 2)), X),
     "RNN.fit": fitting(SERIES, RNG.normal(size=(8, 5, 3)), CLASSES, TEXT[:8]),
     "RNN.predict": predicting(SERIES, RNG.normal(size=(2, 5, 3)), TEXT[3:5]),
     "Alphabet.decode": (recurrent.Alphabet("abcd").decode, TEXT),

@@ -7,10 +7,10 @@ from compiled import compiled_only, same_bits
 from dlbook import rnn
 from dlbook.backprop import Value, adjoints
 from dlbook.linear_classification import softmax
+from dlbook.nets import Diverged, fit
 from dlbook.optimization import SGD, Adam
 from dlbook.rnn import RNN, Alphabet
 from dlbook.tools.flat import like
-from dlbook.training import Diverged, fit
 from dlbook.verification import central_differences, complex_step, monte_carlo, relative_error
 
 T, K, J, V = 5, 2, 4, 3

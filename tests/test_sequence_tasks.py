@@ -12,12 +12,12 @@ from scipy import special
 
 from dlbook import sequence_tasks as tasks
 from dlbook.gated import gru_states
+from dlbook.nets import fit
 from dlbook.optimization import Adam
 from dlbook.rnn import arrange
 from dlbook.sequence_tasks import ISO, WRITTEN, EncoderDecoder, Note, Notes, beam_search
 from dlbook.tools import data
 from dlbook.tools.flat import like, named
-from dlbook.training import fit
 from dlbook.verification import central_differences, complex_step, relative_error
 
 T, U, K, L, J, V = 5, 4, 3, 2, 4, 6

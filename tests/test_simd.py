@@ -14,7 +14,6 @@ from pages import ROOT
 
 from dlbook import (
     attention,
-    autoencoders,
     backprop,
     convolution,
     gated,
@@ -24,6 +23,9 @@ from dlbook import (
     training,
 )
 from dlbook.convolution import SAME
+from dlbook.fast import memory
+from dlbook.fast.memory import Memory
+from dlbook.nets import CNN, MLP, Autoencoder, ConvAutoencoder
 from dlbook.tools import simd
 from dlbook.tools.jit import njit
 
@@ -182,11 +184,11 @@ def test_an_unknown_path_is_refused():
 
 USERS = (
     attention,
-    autoencoders,
     backprop,
     convolution,
     gated,
     matmul,
+    memory,
     rnn,
     sequence_tasks,
     training,
@@ -204,11 +206,13 @@ def shape(request, monkeypatch):
 
 def test_every_user_is_known():
     """What packs panels has their width under one name, and is tested with every tile."""
-    names = [p.stem for p in Path(matmul.__file__).parent.glob("*.py")]
+    folder = Path(matmul.__file__).parent
+    names = [p.stem for p in folder.glob("*.py")]
+    names += [f"fast.{p.stem}" for p in (folder / "fast").glob("*.py")]
     modules = [importlib.import_module(f"dlbook.{n}") for n in names if not n.startswith("_")]
     assert {m for m in modules if hasattr(m, "PANEL_BYTES")} == set(USERS)
     tested = re.search(r"^TILED +:= (.*)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
-    assert {m.__name__.split(".")[1] for m in USERS} < set(tested[1].split())
+    assert {m.__name__.split(".")[1] for m in USERS} - {"fast"} < set(tested[1].split())
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -231,32 +235,52 @@ SIZES = [(3, 70, 5), (64, 30, 10), (1, 1, 3), (33, 5, 129)]  # inputs, hidden, o
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_memory_holds_the_panels_of_dense_layers(shape, dtype):
-    """A layer packs its weights on the way up, its inputs for dw, its weights again for dx."""
+def test_memory_has_room_for_packed_factors(shape, dtype):
+    """The widest first or last, and all that share it."""
     width = shape.width(np.dtype(dtype))
-    for sizes, N in itertools.product(SIZES, (1, 40, 700)):
-        up = [*itertools.pairwise(sizes)]
-        both = up + [(J, K) for K, J in up]  # and a decoder
-        net = training.MLP(sizes, dtype=dtype)
-        most = packed(width, *(f for K, J in up for f in ((K, J), (N, K), (J, K))))
-        assert net.workspace(N).panels.size >= most
-        net = autoencoders.Autoencoder(sizes, dtype=dtype)
-        most = packed(width, *(f for K, J in both for f in ((K, J), (N, K), (J, K))))
-        assert net.workspace(N).panels.size >= most
+    factors = [(7, 1), (3, 70), (130, width + 1)]
+    for some in (factors, factors[::-1]):
+        work = Memory(dtype)
+        for factor in some:
+            work.panels(factor)
+        assert work.panels(factors[0]).size >= packed(width, *factors)
+    assert Memory(dtype).packed("w", 130, 70).shape == (-(-70 // width), 130, width)
+
+
+def asked_for(model, N, monkeypatch, rng):
+    """Return the factors that the layers of a model want room for in a step of N examples."""
+    factors, panels = set(), Memory.panels
+    with monkeypatch.context() as patch:
+        patch.setattr(Memory, "panels", lambda m, *f: factors.update(f) or panels(m, *f))
+        params, x = model.init(rng), np.zeros((N, *model.input), model.dtype)
+        batch = (x, np.zeros(N, int)) if isinstance(model, (MLP, CNN)) else (x,)
+        grads, work = model.init(rng), model.workspace(N)
+        model.loss_and_grad(params, None, batch, grads, work, None)
+    return factors
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_memory_holds_the_panels_above_convolutions(shape, dtype):
-    width = shape.width(np.dtype(dtype))
-    for channels, N in itertools.product(((5, 3), (32, 64)), (1, 200)):
-        net = convolution.CNN(channels=channels, dtype=dtype)
-        work = net.workspace(N)
-        K, J = work.features.shape[1], net.classes
-        assert work.panels.size >= packed(width, (K, J), (N, K), (J, K))
-        net = autoencoders.ConvAutoencoder(channels=channels, dtype=dtype)
-        K, J = net.features, net.code
-        most = packed(width, (K, J), (N, K), (J, K), (N, J))  # to the code and from it
-        assert net.workspace(N).panels.size >= most
+def test_layers_ask_for_room_for_all_that_is_packed(dtype, monkeypatch, rng):
+    """A layer packs its weights on the way up, its inputs for dw, its weights again for dx."""
+
+    def needed(pairs, N):
+        return {f for K, J in pairs for f in ((K, J), (min(N, matmul.DEPTH), K), (J, K))}
+
+    def held(factors, wanted):
+        return all(any(r >= a and c == b for r, c in factors) for a, b in wanted)
+
+    for sizes, N in itertools.product(SIZES, (1, 40, 700)):
+        up = [*itertools.pairwise(sizes)]
+        assert held(asked_for(MLP(sizes, dtype=dtype), N, monkeypatch, rng), needed(up, N))
+        found = asked_for(Autoencoder(sizes, dtype=dtype), N, monkeypatch, rng)
+        assert held(found, needed(up + [(J, K) for K, J in up], N))
+    for channels, N in itertools.product(((5, 3), (16, 32)), (1, 40)):
+        net = CNN(channels=channels, dtype=dtype)
+        features = channels[-1] * net.sides[-1] ** 2
+        assert held(asked_for(net, N, monkeypatch, rng), needed([(features, net.classes)], N))
+        net = ConvAutoencoder(channels=channels, dtype=dtype)
+        pairs = [(net.features, net.code), (net.code, net.features)]
+        assert held(asked_for(net, N, monkeypatch, rng), needed(pairs, N))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -637,7 +637,7 @@ import multiprocessing
 import numba
 import numpy as np
 from dlbook.optimization import Adam
-from dlbook.training import MLP, fit
+from dlbook.nets import fit, MLP
 
 def train(seed):
     rng, net = np.random.default_rng(seed), MLP((128, 256, 10))  # enough to use threads

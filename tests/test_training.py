@@ -8,10 +8,10 @@ from compiled import compiled_only, same_bits
 
 from dlbook import training
 from dlbook.linear_classification import sigmoid, softmax_cross_entropy
+from dlbook.nets import MLP, Diverged, fit, mlp
 from dlbook.neurons import affine, leaky_relu, relu, tanh
 from dlbook.optimization import SGD
 from dlbook.tools.flat import like
-from dlbook.training import MLP
 from dlbook.verification import central_differences, complex_step, relative_error
 
 
@@ -319,7 +319,7 @@ def test_initial_weights_refuse(call, words):
 # The network
 
 
-KINDS = list(itertools.product(training.KINDS, (None, "batch", "layer"), (0.0, 0.3)))
+KINDS = list(itertools.product(mlp.KINDS, (None, "batch", "layer"), (0.0, 0.3)))
 
 
 def small(bend, norm, p, sizes=(5, 9, 6, 4), **more):
@@ -472,7 +472,7 @@ def test_a_batch_of_one_has_no_variance():
     with pytest.raises(ValueError, match="needs two"):
         net.loss_and_grad(params, state, (x[:1], y[:1]), like(params), net.workspace(1), None)
     np.testing.assert_array_equal(state.flat, net.start().flat)
-    out = training.fit(
+    out = fit(
         net, params, (x, y), SGD(0.1), np.random.default_rng(1), epochs=2, batch=3, progress=False
     )
     assert out.steps == 4  # of three examples; the seventh waits for another epoch
@@ -509,15 +509,13 @@ def test_a_run_that_diverges_names_the_first_layer_that_overflows():
     params = net.init(np.random.default_rng(1))
     params.w[3][:], params.b[2][:] = 3e38, 5
     rng = np.random.default_rng(2)
-    with pytest.raises(training.Diverged, match=r"what the layer of w\[3\] gives") as caught:
-        training.fit(
-            net, params, (rng.normal(size=(8, 5)), [0, 1] * 4), SGD(0.1), rng, epochs=1, batch=4
-        )
+    with pytest.raises(Diverged, match=r"what the layer of w\[3\] gives") as caught:
+        fit(net, params, (rng.normal(size=(8, 5)), [0, 1] * 4), SGD(0.1), rng, epochs=1, batch=4)
     assert (caught.value.layer, caught.value.step) == ("w[3]", 1)
     np.testing.assert_array_equal(caught.value.params.flat, params.flat)
 
 
-@pytest.mark.parametrize("initial", training.RULES)
+@pytest.mark.parametrize("initial", mlp.RULES)
 def test_initial_rules(initial):
     net = MLP((300, 200, 10), initial=initial)
     params = net.init(np.random.default_rng(1))

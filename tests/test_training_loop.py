@@ -16,11 +16,12 @@ import pytest
 from compiled import compiled_only
 
 from dlbook import backprop, training
+from dlbook.nets import Diverged, checkpoint, fit, loop
 from dlbook.optimization import SGD, Adam, AdamW, Momentum, Nesterov, RMSprop, WarmupCosine
 from dlbook.tools.data import DataError
 from dlbook.tools.flat import like
 from dlbook.tools.store import save_params
-from dlbook.training import Diverged, clip, finite_copy, fit
+from dlbook.training import clip, finite_copy
 
 
 class Weights(NamedTuple):
@@ -671,7 +672,7 @@ def test_interrupted_anywhere_it_resumes_to_the_same_bits(
     who, place, count, pause, path, monkeypatch
 ):
     """With dropout, running statistics and a schedule; from the step before or from the epoch's."""
-    monkeypatch.setattr(training, "PAUSE", pause)
+    monkeypatch.setattr(loop, "PAUSE", pause)
     options = {"validation": HELD, "patience": 9}
     interrupted(who, place, count, checkpoint=path, **options)
     moment = json.loads(_remarks(path)["moment"])
@@ -698,7 +699,10 @@ class Tracer:
 
     def __call__(self, frame, event, _):
         code = frame.f_code
-        if code.co_filename != training.__file__ or code.co_name not in self.NAMES:
+        if (
+            code.co_filename not in (loop.__file__, checkpoint.__file__)
+            or code.co_name not in self.NAMES
+        ):
             return None
         self.begun |= code.co_name == "epoch"
         return self.line
@@ -728,7 +732,7 @@ def test_interrupted_at_any_line_of_the_loop(path, monkeypatch):
     """Line by line through two epochs: the weights are those of a whole step, and the file
     leads to the same bits.
     """
-    monkeypatch.setattr(training, "PAUSE", 0.0)
+    monkeypatch.setattr(loop, "PAUSE", 0.0)
     options = {"epochs": 2, "batch": 12, "validation": HELD, "patience": 5}
     notes = Watched(Adam(0.01))
     whole = run(optimizer=notes, **options)
@@ -762,7 +766,7 @@ import test_training_loop as t
 def ready():
     print("ready", flush=True)
 
-t.training.PAUSE = 0.0
+t.loop.PAUSE = 0.0
 notes = t.Watched(t.Adam(0.01))
 found = t.run(t.Toy(hook=t.Hook("begins", 30, ready)), notes, epochs=10**6, checkpoint=sys.argv[1])
 assert found.why == "interrupted", found.why
@@ -862,7 +866,7 @@ def test_a_finished_run_resumes_to_itself(path):
 def test_checkpoints_every_so_often(path, monkeypatch):
     written = []
     monkeypatch.setattr(
-        training.store, "save", lambda p, a, m: written.append(json.loads(m["moment"])["step"])
+        checkpoint.store, "save", lambda p, a, m: written.append(json.loads(m["moment"])["step"])
     )
     run(epochs=7, checkpoint=path, every=3)
     assert written == [15, 30, 35]
@@ -1025,7 +1029,7 @@ def half_way(tmp_path_factory):
 
     path = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "PAUSE", 0.0)
+        patch.setattr(loop, "PAUSE", 0.0)
         interrupted("model", "begins", 14, checkpoint=path, validation=HELD, patience=9)
     with safetensors.safe_open(path, framework="np") as file:
         remarks = {key: file.metadata()[key] for key in ("kind", "settings", "moment")}
@@ -1042,7 +1046,7 @@ def rewritten(path, half_way, fact, value):
         remarks = remarks | {"moment": json.dumps({k: v for k, v in facts.items() if k != fact})}
     else:
         remarks = remarks | {"moment": json.dumps(facts | {fact: value})}
-    training.store.save(path, arrays, remarks)
+    checkpoint.store.save(path, arrays, remarks)
 
 
 def resumed(path, rng, model=TOY, **options):
@@ -1088,7 +1092,7 @@ def test_refuses_a_generator_that_would_read_beyond_its_memory(name, path):
     """Each number of its state in turn below zero, too large, or no number."""
     generator = getattr(np.random, name)
     state = json.loads(json.dumps(generator(1).state, default=np.ndarray.tolist))
-    assert training._can_be(generator(2), state)
+    assert checkpoint.can_be(generator(2), state)
 
     def variants(value):
         if isinstance(value, dict):
@@ -1103,14 +1107,14 @@ def test_refuses_a_generator_that_would_read_beyond_its_memory(name, path):
             yield from ("PCG32", 3)
 
     for other in variants(state):
-        assert not training._can_be(generator(2), other), other
+        assert not checkpoint.can_be(generator(2), other), other
     for place, most in (("pos", 624), ("buffer_pos", 4), ("has_uint32", 1)):
         for part in (state, state["state"]):
             if isinstance(part, dict) and place in part:
                 part[place] = most + 1
-                assert not training._can_be(generator(2), state)
+                assert not checkpoint.can_be(generator(2), state)
                 part[place] = most
-                assert training._can_be(generator(2), state)
+                assert checkpoint.can_be(generator(2), state)
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["two", "one"])
@@ -1121,7 +1125,7 @@ def test_ctrl_c_while_the_last_checkpoint_is_written(first, every, path, monkeyp
     def pressed(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.files.os, "fsync", pressed)
+    monkeypatch.setattr(loop.files.os, "fsync", pressed)
     notes = Watched(Adam(0.01))
     model = Toy(hook=Hook("begins", 14, stop)) if first else TOY
     with pytest.warns(UserWarning, match="was not written: interrupted"):
@@ -1135,7 +1139,7 @@ def test_a_full_disk_does_not_cost_what_was_learned(path, monkeypatch):
     def full(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(training.store, "save", full)
+    monkeypatch.setattr(checkpoint.store, "save", full)
     with pytest.warns(UserWarning, match="could not be written: No space left on device"):
         found = run(checkpoint=path)
     same(found, run())

@@ -44,7 +44,8 @@ from dlbook.linear_regression import gradient, least_squares, rss
 from dlbook.matmul import panels
 from dlbook.optimization import Adam
 from dlbook.tools import data, plotting
-from dlbook.training import MLP, fit, he, xavier
+from dlbook.nets import fit, MLP
+from dlbook.training import he, xavier
 from dlbook.verification import check_gradient, claim, refute, verify
 
 

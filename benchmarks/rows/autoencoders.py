@@ -26,7 +26,7 @@ def start():
 
 def dlbook(adam):
     """Our model as the loop calls it."""
-    from dlbook.autoencoders import Autoencoder
+    from dlbook.nets import Autoencoder
 
     x, layers = start()
     net = Autoencoder(SIZES[:3])

@@ -93,7 +93,7 @@ def torch_pool(N, C, H, last=False):
 
 def network():
     """The same first weights and batch for both sides."""
-    from dlbook.convolution import CNN
+    from dlbook.nets import CNN
 
     net, rng = CNN(8, (32, 64)), np.random.default_rng(1)
     params = net.init(rng)

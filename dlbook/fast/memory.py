@@ -66,5 +66,5 @@ class Memory:
 
     @property
     def panel_bytes(self) -> int:
-        """Return how much of it is for packed factors: what the width of vectors changes."""
+        """Return how much of it is for packed factors, which the width of vectors changes."""
         return sum(room.nbytes for name, room in self._rooms.items() if name[0] == "panels")

@@ -1,1 +1,82 @@
-"""Layers, models that are made of them, and what checks a model."""
+"""Layers, models that are made of them, the loop that trains them, and what checks a model.
+
+Names are imported from here: ``from dlbook.nets import MLP, fit``.
+"""
+
+from dlbook.nets.autoencoders import Autoencoder, ConvAutoencoder
+from dlbook.nets.check import Report, check_model
+from dlbook.nets.checkpoint import Checkpoint
+from dlbook.nets.cnn import CNN
+from dlbook.nets.containers import Container, Parallel, Residual, Sequential
+from dlbook.nets.conv import Conv2d, ConvTranspose2d
+from dlbook.nets.costs import Bernoulli, Cost, Gaussian, SoftmaxCrossEntropy, Together
+from dlbook.nets.images import AvgPool2d, GlobalPool, MaxPool2d, Shift, Upsample
+from dlbook.nets.layer import Layer, Step, new_step
+from dlbook.nets.layers import Activation, Dense, Dropout, Embedding, Noise, Reshape
+from dlbook.nets.loop import fit
+from dlbook.nets.mlp import MLP, Layers, Running
+from dlbook.nets.model import Diverged, Fitted, History, Model
+from dlbook.nets.network import Composition, Network, Signal
+from dlbook.nets.norms import BatchNorm, LayerNorm
+from dlbook.nets.penalties import Contractive, Sparse
+from dlbook.nets.recurrent import GRU, LSTM, RNN
+from dlbook.nets.reuse import Frozen, Repeat
+from dlbook.nets.rows import Bidirectional, Last
+from dlbook.nets.sequences import SequenceNetwork
+
+__all__ = [
+    "Activation",
+    "Autoencoder",
+    "AvgPool2d",
+    "BatchNorm",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Bernoulli",
+    "Bidirectional",
+    "CNN",
+    "Checkpoint",
+    "Composition",
+    "Container",
+    "Contractive",
+    "Conv2d",
+    "ConvAutoencoder",
+    "ConvTranspose2d",
+    "Cost",
+    "Dense",
+    "Diverged",
+    "Dropout",
+    "Embedding",
+    "Fitted",
+    "Frozen",
+    "Gaussian",
+    "GlobalPool",
+    "History",
+    "Last",
+    "Layer",
+    "LayerNorm",
+    "Layers",
+    "MLP",
+    "MaxPool2d",
+    "Model",
+    "Network",
+    "Noise",
+    "Parallel",
+    "Repeat",
+    "Report",
+    "Reshape",
+    "Residual",
+    "Running",
+    "SequenceNetwork",
+    "Sequential",
+    "Signal",
+    "Shift",
+    "SoftmaxCrossEntropy",
+    "Sparse",
+    "Step",
+    "Together",
+    "Upsample",
+    "check_model",
+    "fit",
+    "new_step",
+]

@@ -1,7 +1,7 @@
 """Layers of attention: several heads, of a sequence to itself or to another; Luong's; positions.
 
-Sequences are (n, t, m): n examples of t steps of m numbers; for Luong's attention rows, as recurrent
-layers have them. Equations: `attention`.
+Sequences are (n, t, m): n examples of t steps of m numbers; for Luong's attention they are rows, as
+for recurrent layers. Equations: `attention`.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ def seen_of(lengths, n, s):
         raise ValueError(f"lengths is {shapes.shown(lengths)}, expected {n} whole numbers")
     if found.min(initial=0) < 0 or found.max(initial=0) > s:
         raise ValueError(
-            f"lengths reach from {found.min()} to {found.max()}, expected 0 … {s}, the keys there are"
+            f"lengths reach from {found.min()} to {found.max()}, expected 0 … {s}, the keys given"
         )
     return found.astype(np.int64, copy=False)
 
@@ -118,8 +118,8 @@ class MultiHeadAttention(Layer):
         of_the_step(step, x, y)
         if x.shape[::2] != y.shape[::2] or x.shape[2:] != (self.width,):
             raise ValueError(
-                f"{self} gets arrays of shape {x.shape} and {y.shape}, expected (n, t, {self.width}) "
-                f"and (n, s, {self.width})"
+                f"{self} gets arrays of shape {x.shape} and {y.shape}, "
+                f"expected (n, t, {self.width}) and (n, s, {self.width})"
             )
         (N, T, M), S, H = x.shape, y.shape[1], self.heads
         asks, looked, panels = rows_of(x), rows_of(y), self._panels(step)

@@ -11,6 +11,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 
 from dlbook.nets.layer import Layer, features
+from dlbook.nets.stack import Stack, in_stacks
 from dlbook.tools import shapes
 
 __all__ = ["Container", "Parallel", "Residual", "Sequential"]
@@ -112,27 +113,31 @@ class Sequential(Container):
         return self.layers[-1].shape(self.inputs(s)[-1])
 
     def _nodes(self, step):
-        """Decide once who may write over what, and from where on a gradient is wanted."""
-        wants, free = step.wants, step.free
-        for i, layer in enumerate(self.layers):
-            step.part(i, free, wants)
+        """Decide once who may write over what, from where on a gradient is wanted, what is run as one.
+
+        What is run as one has a node under the place of its first layer.
+        """
+        wants, free, flags = step.wants, step.free, []
+        for layer in self.layers:
+            flags.append((free, wants))
             wants = wants or layer.learns
             free = not layer.keeps_output and (free or not layer.passes)
-        step.slot = list(zip(self.layers, step.parts.values(), strict=True))
+        step.slot = [(unit, i, step.part(i, *flags[i])) for unit, i in in_stacks(self.layers)]
         return step.slot
 
     def forward(self, p, x, step):
         kept, training = [], step.all.training
-        for (layer, node), part in zip(step.slot or self._nodes(step), p, strict=True):
-            x, k = layer.forward(part, x, node)
+        for unit, i, node in step.slot or self._nodes(step):
+            x, k = unit.forward(p if type(unit) is Stack else p[i], x, node)
             kept.append(k if training else None)
         return x, kept
 
     def backward(self, p, dy, kept, grads, step):
-        nodes = step.slot
-        for i in range(len(nodes) - 1, -1, -1):
-            layer, node = nodes[i]
-            dy = layer.backward(p[i], dy, kept[i], None if grads is None else grads[i], node)
+        for (unit, i, node), k in zip(reversed(step.slot), reversed(kept), strict=True):
+            if type(unit) is Stack:
+                dy = unit.backward(p, dy, k, grads, node)
+            else:
+                dy = unit.backward(p[i], dy, k, None if grads is None else grads[i], node)
             if dy is None:  # nothing below wants it
                 return None
         return dy if step.wants else None

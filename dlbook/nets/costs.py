@@ -11,6 +11,7 @@ import numpy as np
 
 from dlbook.autoencoders import bernoulli_into, gaussian_into
 from dlbook.nets.layer import Shape, features, rows_of
+from dlbook.rnn import cross_entropy_rows, square_rows
 from dlbook.tools import elementary, shapes
 from dlbook.training import softmax_cross_entropy_into
 
@@ -31,8 +32,16 @@ class Cost:
         """Turn z into ∂C/∂z; return C."""
         raise NotImplementedError
 
+    def rows_into(self, z: np.ndarray, y: np.ndarray, share: float) -> float:
+        """Do the same for some of all rows, each of which counts `share`; there may be none."""
+        if not len(z):
+            return 0.0
+        loss = self.into(z, y)
+        z *= share * len(z)
+        return loss * share * len(z)
+
     def says(self, z: Any) -> np.ndarray:
-        """Return what the network's answer z means."""
+        """Return what the network's answer z means; z may be lost."""
         return z
 
 
@@ -49,6 +58,9 @@ class SoftmaxCrossEntropy(Cost):
     def into(self, z, y):
         return softmax_cross_entropy_into(rows_of(z), y.reshape(-1))
 
+    def rows_into(self, z, y, share):
+        return cross_entropy_rows(z, y, share)
+
     def says(self, z):
         return np.argmax(z, axis=-1)
 
@@ -61,7 +73,7 @@ class _OfNumbers(Cost):
         return targets(axes, y, features(self, s), dtype)
 
     def _rows(self, z, y):
-        return z.reshape(len(z), -1), y.reshape(len(y), -1)
+        return (z, y) if z.ndim == 2 else (z.reshape(len(z), -1), y.reshape(len(y), -1))
 
 
 def targets(axes, y, s, dtype):
@@ -80,6 +92,9 @@ class Gaussian(_OfNumbers):
     def into(self, z, y):
         return gaussian_into(*self._rows(z, y))
 
+    def rows_into(self, z, y, share):
+        return square_rows(z, y, share / 2)
+
 
 @dataclass(frozen=True)
 class Bernoulli(_OfNumbers):
@@ -95,7 +110,8 @@ class Bernoulli(_OfNumbers):
         return bernoulli_into(*self._rows(z, y))
 
     def says(self, z):
-        return elementary.sigmoid(z, np.empty_like(z))
+        elementary.sigmoid(z, z)
+        return z
 
 
 @dataclass(frozen=True, init=False)

@@ -231,7 +231,7 @@ class Shift(Layer):
     def forward(self, p, x, step):
         if not step.all.training or not self.most:
             return x, None
-        move = step.all.rng.integers(-self.most, self.most, size=(len(x), 2), endpoint=True)
+        move = step.rng.integers(-self.most, self.most, size=(len(x), 2), endpoint=True)
         y = step.array("y", *x.shape)
         place_images(x, move, y)
         return y, move

@@ -13,6 +13,7 @@ node, which the next call overwrites; what must outlive a step is copied.
 """
 
 from dataclasses import dataclass
+from itertools import accumulate
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -101,7 +102,7 @@ class Step:
 
     Attributes
     ----------
-    all : SimpleNamespace
+    all : object
         What all nodes share: ``training``, ``rng``, ``dtype``, ``cost`` (penalties that layers add
         to the loss), ``memory``.
     state : NamedTuple or tuple
@@ -110,7 +111,7 @@ class Step:
         Whether the layer may write over its input.
     wants : bool
         Whether somebody asks for the gradient by the input.
-    start, last, dlast, dstart : list of ndarray or None
+    start, last, dlast, dstart : list or None
         States that are carried from outside, in the order of the batch: where a recurrent layer
         begins and what it leaves, and on the way back the gradients by what it left and by where
         it began.
@@ -171,11 +172,20 @@ class Step:
 
     def like(self, p) -> Any:
         """Return scratch of the form of parameters, for gradients that nobody else wants."""
-        return mapped(p, lambda path, x: self.memory.array(("grads", path), *x.shape))
+        sizes = []
+        mapped(p, lambda path, x: sizes.append(x.size))
+        ends = accumulate(sizes)
+        flat = self.memory.array("grads", sum(sizes))
+        return mapped(p, lambda path, x: flat[next(ends) - x.size :][: x.size].reshape(x.shape))
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """What draws in this step, which refuses to be missing."""
+        return shapes.generator("rng", self.all.rng)
 
     @property
     def rows(self):
-        """Layout of ragged sequences: this node's own, or that of the nearest one above."""
+        """Layout of ragged sequences, this node's own or that of the nearest one above."""
         node = self
         while node is not None and node._rows is None:
             node = node.up
@@ -216,6 +226,6 @@ def new_step(dtype, *, training: bool = True, state: Any = (), rng=None, wants=F
     """
     dtype = shapes.floating("dtype", dtype)
     shared = SimpleNamespace(
-        dtype=dtype, memory=Memory(dtype), training=training, rng=rng, cost=0.0
+        dtype=dtype, memory=Memory(dtype), training=training, rng=rng, cost=0.0, given=None
     )
     return Step(shared, None, state, free=False, wants=wants)

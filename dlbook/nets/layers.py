@@ -9,14 +9,15 @@ from typing import ClassVar
 
 import numpy as np
 
+from dlbook.autoencoders import check_noise, corrupt_into
 from dlbook.fast.activations import ACTIVATIONS
+from dlbook.fast.stack import MANY, gradients_into
 from dlbook.matmul import DEPTH
 from dlbook.nets.layer import Layer, features, rows_of
-from dlbook.rnn import orthogonal, rows_gradient_into, rows_sum_into
+from dlbook.rnn import orthogonal
 from dlbook.tools import shapes
 from dlbook.tools.jit import njit_fast
 from dlbook.training import (
-    dense_backward_into,
     dense_input_into,
     dense_into,
     dropout_into,
@@ -24,9 +25,8 @@ from dlbook.training import (
     xavier,
 )
 
-__all__ = ["Activation", "Dense", "Dropout", "Embedding", "Reshape"]
+__all__ = ["Activation", "Dense", "Dropout", "Embedding", "Noise", "Reshape"]
 
-MANY = 512  # rows from which on a gradient is summed in blocks that stay in cache
 INITIAL = ("he", "xavier", "orthogonal", "small", "zero")
 
 
@@ -118,12 +118,7 @@ class Dense(Layer):
             dz = rows_of(dz)
         if grads is not None:
             db = grads.b if self.bias else step.memory.array("db", none.size)
-            if len(rows) <= MANY:
-                dense_backward_into(dz, rows, panels, grads.w, db)
-            else:
-                grads.w[:], db[:] = 0, 0
-                rows_gradient_into(dz, rows, panels, grads.w)
-                rows_sum_into(dz, db)
+            gradients_into(dz, rows, panels, grads.w, db)
         if dx is not None:
             dense_input_into(dz, p.w, panels, into)
         return dx
@@ -192,7 +187,7 @@ class Dropout(Layer):
         if not step.all.training or self.p == 0:
             return x, None
         uniform = step.array("uniform", *x.shape, dtype=np.float32)
-        step.all.rng.random(out=uniform, dtype=np.float32)
+        step.rng.random(out=uniform, dtype=np.float32)
         y, uniform = step.array("y", *x.shape), rows_of(uniform)
         dropout_into(rows_of(x), uniform, self.p, rows_of(y))
         return y, uniform
@@ -201,6 +196,41 @@ class Dropout(Layer):
         if uniform is not None:
             d = rows_of(dy)
             dropout_into(d, uniform, self.p, d)
+        return dy
+
+
+@dataclass(frozen=True)
+class Noise(Layer):
+    """In training the input is spoilt, anew for each batch: for denoising.
+
+    Parameters
+    ----------
+    kind : {"gaussian", "mask"}
+        Normal numbers are added, or numbers are set to zero.
+    level : float
+        Standard deviation, or the probability of being set to zero.
+    """
+
+    passes: ClassVar[bool] = True
+    kind: str
+    level: float
+
+    def __post_init__(self):
+        check_noise("kind", self.kind, self.level)
+
+    def shape(self, s):
+        return features(self, s)
+
+    def forward(self, p, x, step):
+        if not step.all.training:
+            return x, None
+        y, draws = step.array("y", *x.shape), step.array("draws", *x.shape)
+        corrupt_into(x, self.kind, self.level, step.rng, draws, y)
+        return y, draws
+
+    def backward(self, p, dy, draws, grads, step):
+        if draws is not None and self.kind == "mask":
+            dy *= draws >= self.level
         return dy
 
 

@@ -128,12 +128,12 @@ class PaddedNetwork(Network):
             What stands in the padding means nothing.
         """
         belong(self, params, state)
-        found = []
+        p, held, found = self._tree(params), self._held(state), []
         lengths = np.full(len(x), self.input[0]) if lengths is None else lengths
         for part, ends in zip(pieces(x), pieces(lengths), strict=True):
-            step = self._still(state)
+            step = self._still(held)
             step.lengths = ends
-            found.append(self.net.forward(params.net, part, step)[0])
+            found.append(self.net.forward(p, part, step)[0])
         return joined(found)
 
     def loss(self, params: Any, state: Any, batch: tuple) -> float:

@@ -11,14 +11,27 @@ from dlbook.fast.activations import ACTIVATIONS
 from dlbook.nets.layer import Layer, features, rows_of
 from dlbook.nets.layers import Dense
 from dlbook.tools import elementary, shapes
+from dlbook.tools.jit import njit_fast
 
 __all__ = ["Contractive", "Sparse"]
 
 
+@njit_fast
+def add_scaled(factors, w, dw):
+    """dw_jk = dw_jk + f_j w_jk
+    (j), (j k) -> (j k)
+    """
+    for j in range(dw.shape[0]):
+        for k in range(dw.shape[1]):
+            dw[j, k] += factors[j] * w[j, k]
+
+
 @dataclass(frozen=True)
 class Sparse(Layer):
-    """Gives what it gets and adds a penalty: l1 Σ |h| / N, and kl times the divergence of ρ from
-    each unit's mean activation.
+    """Gives what it gets, and adds penalties of it to the cost.
+
+    They are l1 times the mean of ``Σ |h|`` over the examples, and kl times the divergence of ρ from
+    the mean activation of each unit, which then lies between 0 and 1.
 
     Parameters
     ----------
@@ -28,6 +41,7 @@ class Sparse(Layer):
         ρ, the mean activation that is wanted.
     """
 
+    keeps_output: ClassVar[bool] = True
     passes: ClassVar[bool] = True
     l1: float = 0.0
     kl: float = 0.0
@@ -42,16 +56,11 @@ class Sparse(Layer):
         return features(self, s)
 
     def forward(self, p, x, step):
-        rows = rows_of(x)
-        if not step.all.training:
-            return x, None
-        d, means = step.array("d", *rows.shape), step.array("means", rows.shape[1])
-        d[:] = 0
-        step.all.cost += penalize_into(rows, d, self.l1, self.kl, self.rho, means)
-        return x, d
+        return x, rows_of(x)
 
-    def backward(self, p, dy, d, grads, step):
-        rows_of(dy)[:] += d
+    def backward(self, p, dy, h, grads, step):
+        means = step.memory.array("means", h.shape[1])
+        step.all.cost += penalize_into(h, rows_of(dy), self.l1, self.kl, self.rho, means)
         return dy
 
 
@@ -93,5 +102,5 @@ class Contractive(Dense):
         step.all.cost += contract_into(p.w, h, self.scale, dy, means)
         dx = super().backward(p, dy, rows, grads, step)
         if grads is not None:
-            grads.w[:] += means[:, None] * p.w
+            add_scaled(means, p.w, grads.w)
         return dx

@@ -38,6 +38,10 @@ class Repeat(Layer):
     def keeps_output(self):
         return self.layer.keeps_output
 
+    @property
+    def passes(self):
+        return self.layer.passes
+
     def shape(self, s):
         if self.layer.shape(s) != s:
             raise ValueError(f"{self.layer} is repeated and turns {s} into {self.layer.shape(s)}")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Views", "added", "built", "copied", "mapped", "sizes"]
+__all__ = ["Views", "added", "built", "copied", "mapped", "sizes", "viewed"]
 
 
 class Views(NamedTuple):
@@ -50,6 +50,14 @@ def _views(shapes, arrays):
     return tuple(_views(part, arrays) for part in shapes)
 
 
+def viewed(shapes: dict | list, flat: np.ndarray) -> Any:
+    """Return a vector as a tree of views, one after the other, in these shapes."""
+    wanted = list(sizes(shapes))
+    ends = accumulate(map(prod, wanted))
+    cut = (flat[end - prod(s) : end].reshape(s) for s, end in zip(wanted, ends, strict=True))
+    return _views(shapes, cut)
+
+
 def built(shapes: dict | list, dtype) -> Views:
     """Return zeros of these shapes, as one vector and as a tree of views.
 
@@ -60,11 +68,8 @@ def built(shapes: dict | list, dtype) -> Views:
     dtype : numpy dtype
         Of the vector.
     """
-    wanted = list(sizes(shapes))
-    ends = list(accumulate(map(prod, wanted)))
-    flat = np.zeros(ends[-1] if ends else 0, dtype)
-    cut = (flat[end - prod(s) : end].reshape(s) for s, end in zip(wanted, ends, strict=True))
-    return Views(flat, _views(shapes, cut))
+    flat = np.zeros(sum(map(prod, sizes(shapes))), dtype)
+    return Views(flat, viewed(shapes, flat))
 
 
 def mapped(tree: Any, function: Callable, path: tuple = ()) -> Any:

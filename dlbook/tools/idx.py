@@ -192,7 +192,7 @@ def read_labelled(
     Returns
     -------
     Examples
-        Pixels from 0 to 1, each image a row, and labels, as `dlbook.training.fit` takes them.
+        Pixels from 0 to 1, each image a row, and labels, as `dlbook.nets.fit` takes them.
 
     Raises
     ------

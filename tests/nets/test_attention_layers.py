@@ -1,4 +1,4 @@
-"""Layers of attention: against the class and the literal kernels of the chapter, and differences."""
+"""Layers of attention: against the class and the kernels of the chapter, and differences."""
 
 from dataclasses import dataclass
 

@@ -13,12 +13,12 @@ from dlbook.nets.costs import Bernoulli, Gaussian, SoftmaxCrossEntropy, Together
 from dlbook.nets.images import AvgPool2d, GlobalPool, MaxPool2d, Shift, Upsample
 from dlbook.nets.layer import Layer, new_step
 from dlbook.nets.layers import Activation, Dense, Dropout, Embedding, Reshape
+from dlbook.nets.loop import fit
 from dlbook.nets.network import Network
 from dlbook.nets.norms import BatchNorm, LayerNorm
 from dlbook.nets.penalties import Contractive, Sparse
 from dlbook.nets.reuse import Frozen, Repeat
 from dlbook.optimization import Adam
-from dlbook.training import fit
 
 RELU = Activation("relu")
 
@@ -372,3 +372,21 @@ def test_networks_learn(name, rng):
     model = Network((2, 6, 7), net)
     done = fit(model, model.init(rng), (x, y), Adam(0.01), rng, epochs=20, batch=10)
     assert np.mean(model.predict(done.params, done.state, x) == y) > 0.95
+
+
+def test_signals_are_what_layers_give_and_their_gradients(rng):
+    """A change of what a layer gives changes the loss as its gradient says."""
+    net = Sequential(Dense(5), Activation("tanh"), Dense(4))
+    model = Network(7, net, dtype="float64")
+    params = model.init(rng)
+    batch = rng.normal(size=(6, 7)), rng.integers(0, 4, 6)
+    seen = model.signals(params, None, batch, None)
+    assert [s.name for s in seen] == ["net[0]", "net[1]", "net[2]"]
+    np.testing.assert_allclose(seen[1].y, np.tanh(seen[0].y), rtol=1e-14)
+    top, move = Network(5, Sequential(Dense(4)), dtype="float64"), 1e-6 * rng.normal(size=(6, 5))
+    above = top.init(rng)
+    above.flat[:] = params.flat[-above.flat.size :]
+    losses = [top.loss(above, None, (seen[1].y + s * move, batch[1])) for s in (1, -1)]
+    assert losses[0] - losses[1] == pytest.approx(2 * np.sum(move * seen[1].dy), rel=1e-6)
+    slope = seen[1].dy * (1 - seen[1].y ** 2)
+    np.testing.assert_allclose(seen[0].dy, slope, rtol=1e-12)

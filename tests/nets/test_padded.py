@@ -13,12 +13,12 @@ from dlbook.nets.containers import Parallel, Residual, Sequential
 from dlbook.nets.costs import Bernoulli, Gaussian
 from dlbook.nets.layer import Layer
 from dlbook.nets.layers import Activation, Dense, Dropout, Embedding
+from dlbook.nets.loop import fit
 from dlbook.nets.network import Network
 from dlbook.nets.norms import LayerNorm
 from dlbook.nets.padded import PaddedNetwork
 from dlbook.optimization import Adam
 from dlbook.tools.flat import like
-from dlbook.training import fit
 
 T, K, M, C = 9, 3, 8, 4
 LENGTHS = np.array([9, 4, 1, 0, 7])

@@ -7,7 +7,7 @@ from shown import shown
 from torch import nn
 
 from dlbook import autoencoders as ae
-from dlbook.autoencoders import Autoencoder, ConvAutoencoder
+from dlbook.nets import Autoencoder, ConvAutoencoder
 from dlbook.optimization import Adam
 from dlbook.tools.flat import like
 from dlbook.verification import relative_error

@@ -8,6 +8,7 @@ from drawn import how, pool_how
 from shown import shown
 
 from dlbook import convolution as cv
+from dlbook.nets import CNN
 from dlbook.tools.flat import like
 
 DTYPES = [(np.float64, 1e-10), (np.float32, 2e-5)]
@@ -77,7 +78,7 @@ def test_the_code_on_the_page(rng):
     close(cv.max_pool2d(z, 2), names["y"], 1e-12)
     expected = names["p"].transpose(1, 2).reshape(-1, names["p"].shape[1])
     close(cv.im2col(x, (3, 2)), expected, 1e-15)
-    net, model = cv.CNN(8, (32, 64), dtype="float64"), names["model"]
+    net, model = CNN(8, (32, 64), dtype="float64"), names["model"]
     params = net.init(rng)
     params.flat[:] += 0.1 * rng.normal(size=params.flat.size)
     top = params.top.reshape(10, 4, 4, 64).transpose(0, 3, 1, 2).reshape(10, -1)

@@ -7,9 +7,9 @@ from shown import shown
 from torch import nn
 
 from dlbook import training
+from dlbook.nets import MLP
 from dlbook.optimization import Adam
 from dlbook.tools.flat import like
-from dlbook.training import MLP
 
 SHAPES = [(2, 1), (2, 7), (5, 3), (32, 64), (9, 130)]
 

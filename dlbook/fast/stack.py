@@ -1,0 +1,90 @@
+"""Dense layers one after the other, with their activations, in one compiled call each way.
+
+A table says what the layers are, so that one compiled form serves every depth and width. Between
+small layers the way from Python into a kernel costs as much as the kernel.
+"""
+# ruff: noqa: E741
+
+from dlbook.fast.activations import (
+    rectify,
+    rectify_backward,
+    sigmoid_backward,
+    tanh_backward,
+)
+from dlbook.rnn import rows_gradient_into, rows_sum_into
+from dlbook.tools import elementary
+from dlbook.tools.jit import njit_fast
+from dlbook.training import dense_backward_into, dense_input_into, dense_into
+
+__all__ = ["KINDS", "MANY", "gradients_into", "stack_backward", "stack_forward"]
+
+KINDS = ("linear", "relu", "leaky-relu", "sigmoid", "tanh")  # in a table by their place here
+MANY = 512  # rows from which on a gradient is summed in blocks that stay in cache
+
+
+@njit_fast
+def gradients_into(delta, a, panels, dw, db):
+    """dw = δᵀ a,   db_j = Σ_n δ_nj,   the same for a few rows or many
+    (n j), (n k), (numbers) -> (j k), (j)
+    """
+    if len(a) <= MANY:
+        dense_backward_into(delta, a, panels, dw, db)
+    else:
+        dw[:], db[:] = 0, 0
+        rows_gradient_into(delta, a, panels, dw)
+        rows_sum_into(delta, db)
+
+
+@njit_fast
+def stack_forward(flat, table, slopes, x, a, panels):
+    """Fill `a` with what each layer gives, one after the other
+    (numbers), (l 4), (l), (n k), (numbers) -> (numbers)
+
+    A row of the table has the outputs and inputs of a layer, the place of its weights, which its
+    biases follow, in `flat`, and its activation.
+    """
+    N, place = x.shape[0], 0
+    below = x
+    for l in range(table.shape[0]):
+        J, K, at, kind = table[l]
+        w = flat[at : at + J * K].reshape(J, K)
+        z = a[place : place + N * J].reshape(N, J)
+        dense_into(below, w, flat[at + J * K : at + J * K + J], panels, z)
+        if kind == 1:
+            rectify(z, 0.0)
+        elif kind == 2:
+            rectify(z, slopes[l])
+        elif kind == 3:
+            elementary.sigmoid(z, z)
+        elif kind == 4:
+            elementary.tanh(z, z)
+        below, place = z, place + N * J
+
+
+@njit_fast
+def stack_backward(flat, table, slopes, x, a, dy, da, panels, grads, wanted, dx):
+    """Overwrite the gradients and, where dx is not empty, ∂C/∂x; dy is lost
+    (numbers), (l 4), (l), (n k), (numbers), (n j), (numbers), (numbers), (), -> (numbers), (n k)
+    """
+    N, place = x.shape[0], a.size
+    delta = dy
+    for l in range(table.shape[0] - 1, -1, -1):
+        J, K, at, kind = table[l]
+        place -= N * J
+        out = a[place : place + N * J].reshape(N, J)
+        if kind == 1:
+            rectify_backward(delta, out, 0.0)
+        elif kind == 2:
+            rectify_backward(delta, out, slopes[l])
+        elif kind == 3:
+            sigmoid_backward(delta, out)
+        elif kind == 4:
+            tanh_backward(delta, out)
+        below = a[place - N * K : place].reshape(N, K) if l else x
+        if wanted:
+            end = at + J * K
+            gradients_into(delta, below, panels, grads[at:end].reshape(J, K), grads[end : end + J])
+        into = da[place - N * K : place].reshape(N, K) if l else dx
+        if l or dx.size:
+            dense_input_into(delta, flat[at : at + J * K].reshape(J, K), panels, into)
+        delta = into

@@ -1,0 +1,128 @@
+"""How a `Sequential` runs dense layers that follow each other: as one."""
+
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dlbook.fast.stack import KINDS, MANY, stack_backward, stack_forward
+from dlbook.matmul import DEPTH
+from dlbook.nets.layer import Layer, rows_of
+from dlbook.nets.layers import Activation, Dense
+
+__all__ = ["Stack", "in_stacks"]
+
+
+class Slot(NamedTuple):
+    """What a stack finds again at its next call."""
+
+    p: Any  # whose views these are
+    shape: tuple
+    dtype: np.dtype
+    flat: np.ndarray  # parameters
+    a: np.ndarray  # what each layer gives, one after the other
+    y: np.ndarray  # the last of them
+    panels: np.ndarray
+    da: np.ndarray | None
+    dx: np.ndarray | None
+    into: np.ndarray  # the same in rows, empty where nobody asks for it
+
+
+class Stack:
+    """Dense layers, each with or without an activation, that a `Sequential` has from `first` on.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        All layers of the container.
+    first, stop : int
+        Which of them.
+    """
+
+    learns = True
+
+    def __init__(self, layers, first, stop):
+        self.first, found = first, []
+        for i in range(first, stop):
+            layer = layers[i]
+            if isinstance(layer, Dense):
+                found.append([i, layer.out, 0, 0.0])
+            else:
+                found[-1][2:] = KINDS.index(layer.kind), layer.slope
+        self.places, outs, kinds, slopes = (list(part) for part in zip(*found, strict=True))
+        self.outs, self.kinds, self.slopes = outs, kinds, np.array(slopes)
+        self.table = None
+
+    def _table(self, inputs):
+        """Return outputs, inputs, place and activation of each layer."""
+        rows, at = [], 0
+        for (K, J), kind in zip(pairwise([inputs, *self.outs]), self.kinds, strict=True):
+            rows.append((J, K, at, kind))
+            at += J * (K + 1)
+        return np.array(rows)
+
+    def vector(self, p):
+        """Return the numbers of all layers as one vector, of which they are views."""
+        arrays = [x for i in self.places for x in p[i]]
+        size, start = sum(x.size for x in arrays), arrays[0].ctypes.data
+        at = start
+        for x in arrays:
+            if x.ctypes.data != at or not x.flags.c_contiguous:
+                raise ValueError("the parameters of layers do not lie one after the other")
+            at += x.nbytes
+        return np.lib.stride_tricks.as_strided(arrays[0].reshape(-1), (size,), (x.itemsize,))
+
+    def _slot(self, p, x, step):
+        """Make what the stack needs for these parameters and this shape of batch."""
+        if x.dtype != step.all.dtype:
+            raise TypeError(f"x is {x.dtype}, the memory of this step is {step.all.dtype}")
+        K, N, training = x.shape[-1], x.size // x.shape[-1] if x.size else 0, step.all.training
+        if self.table is None:
+            self.table = self._table(K)
+        factors = [f for j, k, *_ in self.table.tolist() for f in ((k, j), (j, k))]
+        factors += [(min(N, max(MANY, DEPTH)), k) for _, k, *_ in self.table.tolist()]
+        size = N * sum(self.outs)
+        a, dx = step.array("a", size), None
+        y = a[size - N * self.outs[-1] :].reshape(*x.shape[:-1], self.outs[-1])
+        if step.wants and training:
+            dx = step.array("dx", *x.shape)
+        into = np.empty((0, K), x.dtype) if dx is None else rows_of(dx)
+        da = step.array("da", size) if training else None
+        slot = Slot(p, x.shape, x.dtype, self.vector(p), a, y, step.panels(*factors), da, dx, into)
+        step.slot = slot if training else None
+        return slot
+
+    def forward(self, p, x, step):
+        """Apply the layers."""
+        slot = step.slot
+        if slot is None or slot.p is not p or slot.shape != x.shape or slot.dtype is not x.dtype:
+            slot = self._slot(p, x, step)
+        rows = x if x.ndim == 2 else rows_of(x)
+        stack_forward(slot.flat, self.table, self.slopes, rows, slot.a, slot.panels)
+        return slot.y, rows
+
+    def backward(self, p, dy, rows, grads, step):
+        """Carry a gradient back through the layers."""
+        slot, wanted = step.slot, grads is not None
+        held = step.start  # the vector of these gradients, from the call before
+        if wanted and (held is None or held[0] is not grads):
+            held = step.start = grads, self.vector(grads)
+        into = held[1] if wanted else slot.flat
+        dy = dy if dy.ndim == 2 else rows_of(dy)
+        of = slot.flat, self.table, self.slopes, rows, slot.a, dy, slot.da, slot.panels
+        stack_backward(*of, into, wanted, slot.into)
+        return slot.dx
+
+
+def in_stacks(layers: tuple[Layer, ...]) -> list[tuple[Any, int]]:
+    """Return layers, and stacks for those that can run as one, each with its first place."""
+    units, i = [], 0
+    while i < len(layers):
+        stop = i
+        while stop < len(layers) and type(layers[stop]) is Dense and layers[stop].bias:
+            stop += 1
+            if stop < len(layers) and type(layers[stop]) is Activation:
+                stop += layers[stop].kind in KINDS
+        units.append((Stack(layers, i, stop) if stop > i else layers[i], i))
+        i = max(stop, i + 1)
+    return units
