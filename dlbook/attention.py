@@ -679,7 +679,7 @@ def attend(q, k, v, o, L, lengths, how, work, *, side=False, asks=None):
         How many keys each sequence has, from 0 to S.
     how : (int, int)
         (first, 1) where query t sees the keys up to first + t only, (0, 0) where it sees all.
-    work : dlbook.rnn.Work
+    work : dlbook.rnn.Work or dlbook.fast.memory.Memory
         Memory, of which each thread has a part of its own.
     side : bool
         See above.
@@ -688,8 +688,8 @@ def attend(q, k, v, o, L, lengths, how, work, *, side=False, asks=None):
     """
     (N, H, T, S, K, V), parts, scale, W = _arranged(q, k, v, how, side)
     asks = np.full(N, T) if asks is None else asks
-    kt = work.panels("kt", parts, KEYS // W, K, W)
-    vp = work.panels("vp", parts, -(-V // W), KEYS, W)
+    kt = work.array(("panels", "kt"), parts, KEYS // W, K, W)
+    vp = work.array(("panels", "vp"), parts, -(-V // W), KEYS, W)
     z, sums = work.array("z", parts, STRIP * KEYS), work.array("dots", parts, T)
     rows = q.reshape(-1, K), k.reshape(-1, K), v.reshape(-1, V), o.reshape(-1, V)
 
@@ -705,10 +705,11 @@ def attend_back(do, q, k, v, o, L, dq, dk, dv, lengths, how, work, *, side=False
     """Write ∂C/∂q, ∂C/∂k and ∂C/∂v from ∂C/∂o and what `attend` has written; as there."""
     (N, H, T, S, K, V), parts, scale, W = _arranged(q, k, v, how, side)
     asks = np.full(N, T) if asks is None else asks
-    kt, vt = (work.panels(name, parts, KEYS // W, I, W) for name, I in (("kt", K), ("vt", V)))
-    kp = work.panels("kp", parts, -(-K // W), KEYS, W)
-    qp = work.panels("qp", parts, -(-K // W), BLOCK, W)
-    dop = work.panels("dop", parts, -(-V // W), BLOCK, W)
+    kt = work.array(("panels", "kt"), parts, KEYS // W, K, W)
+    vt = work.array(("panels", "vt"), parts, KEYS // W, V, W)
+    kp = work.array(("panels", "kp"), parts, -(-K // W), KEYS, W)
+    qp = work.array(("panels", "qp"), parts, -(-K // W), BLOCK, W)
+    dop = work.array(("panels", "dop"), parts, -(-V // W), BLOCK, W)
     z, dz = (work.array(name, parts, BLOCK, KEYS) for name in ("products", "dz"))
     dots = work.array("dots", parts, T)
     rows = (x.reshape(-1, I) for x, I in ((do, V), (q, K), (k, K), (v, V), (o, V)))

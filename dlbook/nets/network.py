@@ -188,7 +188,7 @@ class Composition:
         """Return the mean cost of a batch and fill `grads`, in a step that is set up for it."""
         x, y = self._entered(work, batch)
         z, kept = self._forward(given.p, x, work)
-        loss = self.cost.into(z, y)  # z is ∂C/∂z from here on
+        loss = self._cost(z, y)  # z is ∂C/∂z from here on
         self.net.backward(given.p, z, kept, given.g, work)
         return loss
 
@@ -213,6 +213,10 @@ class Composition:
     def _entered(self, step, batch):
         """Return input and targets of a checked batch; set what layers look up in the step."""
         return batch[0], batch[1] if len(batch) == 2 else batch[1:]
+
+    def _cost(self, z, y):
+        """Turn what the network gives into ∂C/∂z; return C."""
+        return self.cost.into(z, y)
 
     def outputs(self, params: Any, state: Any, x: np.ndarray) -> Any:
         """Return what the network gives for checked examples, in inference.
@@ -276,7 +280,7 @@ class Composition:
             x, kept = layer.forward(p[i], x, step.part(i))
             found.append((kept, mapped(x, copy)))
         x = mapped(x, copy)
-        self.cost.into(x, y)
+        self._cost(x, y)
         for i, layer in reversed(parts):
             kept, gave = found[i]
             name = self.net.names[i] if self.net.names else f"net[{i}]"
