@@ -651,7 +651,10 @@ OWN = Exercise(
     used="With it `Swish` is a layer, and `check_model` finds what it promises.",
     right=(swish_step, swish_loops, swish_compiled),
     others=(
-        (lambda *args: swish_backward(*args)[::-1], "the results are returned in the reverse order"),
+        (
+            lambda *args: swish_backward(*args)[::-1],
+            "the results are returned in the reverse order",
+        ),
         (lambda *args: swish_backward(*args)[0], "wrong type or shape"),
         (lambda *args: tuple(part + 0.1 for part in swish_backward(*args)), "wrong"),
     ),

@@ -3,6 +3,7 @@
 Names are imported from here: ``from dlbook.nets import MLP, fit``.
 """
 
+from dlbook.nets.attention import LuongAttention, MultiHeadAttention, PositionalEncoding
 from dlbook.nets.autoencoders import Autoencoder, ConvAutoencoder
 from dlbook.nets.check import Report, check_model
 from dlbook.nets.checkpoint import Checkpoint
@@ -18,6 +19,7 @@ from dlbook.nets.mlp import MLP, Layers, Running
 from dlbook.nets.model import Diverged, Fitted, History, Model
 from dlbook.nets.network import Composition, Network, Signal
 from dlbook.nets.norms import BatchNorm, LayerNorm
+from dlbook.nets.padded import PaddedNetwork
 from dlbook.nets.penalties import Contractive, Sparse
 from dlbook.nets.recurrent import GRU, LSTM, RNN
 from dlbook.nets.reuse import Frozen, Repeat
@@ -57,11 +59,15 @@ __all__ = [
     "LayerNorm",
     "Layers",
     "MLP",
+    "LuongAttention",
     "MaxPool2d",
+    "MultiHeadAttention",
     "Model",
     "Network",
     "Noise",
+    "PaddedNetwork",
     "Parallel",
+    "PositionalEncoding",
     "Repeat",
     "Report",
     "Reshape",
