@@ -648,7 +648,8 @@ OWN = Exercise(
         "∂y/∂x = s + βx s(1 − s) and ∂y/∂β = x² s(1 − s), with s = σ(βx).",
         "One β_j serves all examples: dβ_j is the sum over n of dy_nj x_nj² s_nj (1 − s_nj).",
     ),
-    used="With it `Swish` is a layer, and `check_model` finds what it promises.",
+    used="Two derivatives make a layer, which `check_model` judges. At β = 1.7 it is all but the GELU of "
+    "{eq}`neurons-gelu`.",
     right=(swish_step, swish_loops, swish_compiled),
     others=(
         (
