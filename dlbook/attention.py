@@ -27,8 +27,9 @@ import numpy as np
 from numba import get_num_threads
 from numpy.typing import ArrayLike
 
+from dlbook.fast.dense import dense_input_into, dense_into, rows_gradient_into, rows_sum_into
 from dlbook.matmul import DEPTH, PANEL_BYTES, multiply, pack
-from dlbook.rnn import Work, rows_gradient_into, rows_sum_into
+from dlbook.rnn import Work
 from dlbook.sequence_tasks import EncoderDecoder, Pair
 from dlbook.tools import shapes
 from dlbook.tools.elementary import decay
@@ -36,7 +37,7 @@ from dlbook.tools.flat import Layout, fits, laid_out
 from dlbook.tools.jit import check_indices, njit, njit_fast
 from dlbook.tools.simd import any_layout, largest
 from dlbook.tools.threads import in_threads
-from dlbook.training import cut_up, dense_input_into, dense_into, xavier
+from dlbook.training import cut_up, xavier
 
 __all__ = [
     "Attended",

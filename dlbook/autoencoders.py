@@ -26,24 +26,20 @@ from dlbook.linear_classification import sigmoid, softmax
 from dlbook.matmul import squared_distances
 from dlbook.neurons import affine
 from dlbook.tools import shapes, units
-from dlbook.tools.elementary import decay
-from dlbook.tools.jit import check_indices, njit, njit_fast
+from dlbook.tools.jit import check_indices, njit
 
 __all__ = [
     "Principal",
-    "bernoulli_into",
     "bernoulli_nll",
     "bernoulli_nll_gradient",
     "categorical_nll",
     "categorical_nll_gradient",
-    "contract_into",
     "contractive",
     "contractive_gradient",
     "corrupt",
     "denoising",
     "denoising_linear",
     "eckart_young",
-    "gaussian_into",
     "gaussian_nll",
     "gaussian_nll_gradient",
     "kl_gradient",
@@ -54,16 +50,13 @@ __all__ = [
     "mask",
     "mean_activation",
     "neighbours",
-    "penalize_into",
     "precision",
     "principal_angles",
     "principal_components",
     "principal_sines",
     "reconstruction",
     "upsample",
-    "upsample_back_into",
     "upsample_backward",
-    "upsample_into",
 ]
 
 # What is asked of a reconstruction
@@ -400,127 +393,6 @@ def precision(found, y):
 
 
 # The same, fast: one call for a whole step, into memory that is there
-
-
-@njit_fast
-def gaussian_into(a, x):
-    """a_nk becomes δ_nk = (a_nk − x_nk) / N; returns the cost 1/2N Σ (a − x)²
-    (n k), (n k) -> ()
-    """
-    N, share, loss = a.shape[0], a.dtype.type(1 / a.shape[0]), 0.0
-    for n in range(N):
-        total = a.dtype.type(0)
-        for k in range(a.shape[1]):
-            apart = a[n, k] - x[n, k]
-            total += apart * apart
-            a[n, k] = apart * share
-        loss += total
-    return loss / (2 * N)
-
-
-@njit_fast
-def bernoulli_into(a, x):
-    """a_nk becomes δ_nk = (σ(a_nk) − x_nk) / N; returns the cost
-    (n k), (n k) -> ()
-
-    log(1 + e^a) = max(a, 0) + log(1 + e^−|a|). The factors 1 + e^−|a| lie between 1 and 2, so
-    that 512 of them are multiplied before one logarithm is taken.
-    """
-    (N, K), one, zero = a.shape, a.dtype.type(1), a.dtype.type(0)
-    share, loss = a.dtype.type(1 / N), 0.0
-    for n in range(N):
-        for first in range(0, K, 512):
-            row, want = a[n, first : first + 512], x[n, first : first + 512]
-            total, product = zero, 1.0
-            for k in range(row.size):
-                e = decay(-abs(row[k]))
-                up = row[k] > zero
-                total += (row[k] if up else zero) - want[k] * row[k]
-                product *= np.float64(one + e)
-                p = (one if up else e) / (one + e)
-                row[k] = (p - want[k]) * share
-            loss += total + np.log(product)
-    return loss / N
-
-
-@njit_fast
-def penalize_into(h, dh, l1, kl, rho, means):
-    """Add the gradients of l1 Ω_1 and kl Ω_KL to dh; returns what they add to the cost
-    (n j), (), (), () -> (n j), (j)
-    """
-    (N, J), loss = h.shape, 0.0
-    share, zero = h.dtype.type(l1 / N), h.dtype.type(0)
-    if l1 > 0:
-        for n in range(N):
-            total = zero
-            for j in range(J):
-                total += abs(h[n, j])
-                dh[n, j] += share if h[n, j] > zero else (-share if h[n, j] < zero else zero)
-            loss += l1 * total / N
-    if kl > 0:
-        means[:] = 0
-        for n in range(N):
-            for j in range(J):
-                means[j] += h[n, j]
-        for j in range(J):
-            q = np.float64(means[j]) / N
-            loss += kl * (rho * np.log(rho / q) + (1 - rho) * np.log((1 - rho) / (1 - q)))
-            means[j] = kl / N * ((1 - rho) / (1 - q) - rho / q)
-        for n in range(N):
-            for j in range(J):
-                dh[n, j] += means[j]
-    return loss
-
-
-@njit_fast
-def contract_into(w, h, scale, delta, means):
-    """Add the gradient of scale · Ω by z to δ; `means` gets the factor of w in that by w
-    (j k), (n j), () -> (n j), (j)
-    """
-    (N, J), loss = h.shape, 0.0
-    one, two = h.dtype.type(1), h.dtype.type(2)
-    share = h.dtype.type(2 * scale / N)
-    for j in range(J):
-        square = h.dtype.type(0)
-        for k in range(w.shape[1]):
-            square += w[j, k] * w[j, k]
-        total = h.dtype.type(0)
-        for n in range(N):
-            s = h[n, j] - h[n, j] * h[n, j]
-            total += s * s
-            delta[n, j] += share * s * s * (one - two * h[n, j]) * square
-        means[j] = share * total
-        loss += scale * total * square / N
-    return loss
-
-
-@njit_fast
-def upsample_into(x, y):
-    """`upsample` with channels last, s times as large as the shapes say
-    (n h w c) -> (n sh sw c)
-    """
-    s = y.shape[1] // x.shape[1]
-    for n in range(x.shape[0]):
-        for h in range(y.shape[1]):
-            for w in range(y.shape[2]):
-                there, here = y[n, h, w], x[n, h // s, w // s]
-                for c in range(here.size):
-                    there[c] = here[c]
-
-
-@njit_fast
-def upsample_back_into(dy, dx):
-    """`upsample_backward` with channels last
-    (n sh sw c) -> (n h w c)
-    """
-    s = dy.shape[1] // dx.shape[1]
-    dx[:] = 0
-    for n in range(dx.shape[0]):
-        for h in range(dy.shape[1]):
-            for w in range(dy.shape[2]):
-                there, here = dx[n, h // s, w // s], dy[n, h, w]
-                for c in range(here.size):
-                    there[c] += here[c]
 
 
 # Public functions

@@ -25,14 +25,14 @@ from dataclasses import dataclass
 import numpy as np
 from numba import get_num_threads
 
+from dlbook.fast.dense import dense_input_into, rows_gradient_into, rows_sum_into
 from dlbook.linear_classification import sigmoid
 from dlbook.matmul import PANEL_BYTES, TILED, multiply, pack_parallel
-from dlbook.rnn import BENDS, RNN, Params, earlier_into, rows_gradient_into, rows_sum_into, state
+from dlbook.rnn import BENDS, RNN, Params, earlier_into, state
 from dlbook.tools import shapes
 from dlbook.tools.elementary import hyperbolic_tangent, logistic
 from dlbook.tools.jit import njit, njit_fast
 from dlbook.tools.threads import in_threads
-from dlbook.training import dense_input_into
 
 __all__ = [
     "Gated",

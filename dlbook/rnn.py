@@ -27,14 +27,16 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlbook.matmul import DEPTH, PANEL_BYTES, multiply, multiply_parallel, pack, pack_parallel
+from dlbook.fast.dense import dense_input_into, dense_into, rows_gradient_into, rows_sum_into
+from dlbook.fast.losses import cross_entropy_rows, square_rows
+from dlbook.matmul import DEPTH, PANEL_BYTES, multiply, pack
 from dlbook.optimization import Optimizer
 from dlbook.tools import shapes
-from dlbook.tools.elementary import decay, hyperbolic_tangent
+from dlbook.tools.elementary import hyperbolic_tangent
 from dlbook.tools.flat import Layout, belong, fits, laid_out, like, step_fits
 from dlbook.tools.jit import check_indices, njit, njit_fast
-from dlbook.tools.simd import aligned, largest
-from dlbook.training import clip, cut_up, dense_input_into, dense_into, xavier
+from dlbook.tools.simd import aligned
+from dlbook.training import clip, cut_up, xavier
 
 __all__ = [
     "RNN",
@@ -50,7 +52,6 @@ __all__ = [
     "bend_into",
     "bptt",
     "clipped_step",
-    "cross_entropy_rows",
     "deltas",
     "earlier_into",
     "gradient",
@@ -64,11 +65,8 @@ __all__ = [
     "read_on",
     "recur_backward_into",
     "recur_into",
-    "rows_gradient_into",
-    "rows_sum_into",
     "sample_symbol",
     "spectral_bound",
-    "square_rows",
     "state",
     "states",
     "stored_states",
@@ -439,31 +437,6 @@ def earlier_into(h, counts, before):
 
 
 @njit_fast
-def rows_gradient_into(delta, a, panels, dw):
-    """dw_jk = dw_jk + Σ_r δ_rj a_rk, a few rows at a time, which stay in cache
-    (r j), (r k), (numbers) -> (j k)
-    """
-    (R, K), W = a.shape, PANEL_BYTES // a.itemsize
-    depth = DEPTH if delta.shape[1] > 512 else DEPTH // 4  # deep enough to be copied if far apart
-    for first in range(0, R, depth):
-        last = min(R, first + depth)
-        right = panels[: -(-K // W) * W * (last - first)].reshape(-(-K // W), last - first, W)
-        pack_parallel(a[first:last], right)
-        multiply_parallel(delta[first:last].T, right, dw, True)
-
-
-@njit_fast
-def rows_sum_into(delta, db):
-    """db_j = db_j + Σ_r δ_rj
-    (r j) -> (j)
-    """
-    for r in range(delta.shape[0]):
-        row = delta[r]
-        for j in range(row.size):
-            db[j] += row[j]
-
-
-@njit_fast
 def look_up_into(x, wx, b, turned, z):
     """z_rj = wx_j,x_r + b_j: the product with a one-hot row is a column
     (r), (j k), (j), (k j) -> (r j)
@@ -490,44 +463,6 @@ def look_up_backward_into(delta, x, turned, dwx):
     for j in range(dwx.shape[0]):
         for k in range(dwx.shape[1]):
             dwx[j, k] += turned[k, j]
-
-
-@njit_fast
-def cross_entropy_rows(o, y, share):
-    """o_rv becomes share · (softmax(o_r)_v − [y_r = v]); returns share · Σ_r C_r
-    (r v), (r), () -> ()
-    """
-    part, loss, zero = o.dtype.type(share), 0.0, o.dtype.type(0)
-    for r in range(o.shape[0]):
-        row = o[r]
-        most, total = row[0], zero
-        for v in range(row.size):
-            most = largest(most, row[v])
-        loss += most - row[y[r]]
-        for v in range(row.size):
-            e = decay(row[v] - most)
-            row[v] = e
-            total += e
-        loss += np.log(total)
-        scale = part / total
-        for v in range(row.size):
-            row[v] *= scale
-        row[y[r]] -= part
-    return loss * share
-
-
-@njit_fast
-def square_rows(o, y, share):
-    """o_rv becomes 2 share · (o_rv − y_rv); returns share · Σ_rv (o_rv − y_rv)²
-    (r v), (r v), () -> ()
-    """
-    loss, twice = 0.0, o.dtype.type(2 * share)
-    for r in range(o.shape[0]):
-        for v in range(o.shape[1]):
-            apart = o[r, v] - y[r, v]
-            loss += apart * apart
-            o[r, v] = twice * apart
-    return loss * share
 
 
 # Rows and memory

@@ -31,24 +31,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dlbook.fast.dense import dense_input_into, dense_into, rows_gradient_into, rows_sum_into
+from dlbook.fast.losses import cross_entropy_rows
 from dlbook.gated import Gated, bidirectional, gru_deltas, gru_states
 from dlbook.matmul import DEPTH, PANEL_BYTES
-from dlbook.rnn import (
-    Alphabet,
-    Rows,
-    Work,
-    arrange,
-    cross_entropy_rows,
-    outputs,
-    rows_gradient_into,
-    rows_sum_into,
-    total_loss,
-)
+from dlbook.rnn import Alphabet, Rows, Work, arrange, outputs, total_loss
 from dlbook.rnn import Params as Cells
 from dlbook.tools import shapes
 from dlbook.tools.flat import Layout, belong, fits, laid_out, step_fits
 from dlbook.tools.jit import njit
-from dlbook.training import cut_up, dense_input_into, dense_into, xavier
+from dlbook.training import cut_up, xavier
 
 __all__ = [
     "ISO",

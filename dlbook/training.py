@@ -23,29 +23,17 @@ from math import prod
 import numpy as np
 from numpy.typing import DTypeLike
 
-from dlbook.matmul import PANEL_BYTES, multiply_parallel, pack_parallel
 from dlbook.tools import shapes
-from dlbook.tools.elementary import decay
 from dlbook.tools.jit import njit, njit_fast
 
 __all__ = [
-    "affine_rows",
     "batchnorm",
     "batchnorm_backward",
     "clip",
     "cut_up",
-    "dense_backward_into",
-    "dense_input_into",
-    "dense_into",
     "dropout",
     "dropout_backward",
-    "dropout_into",
     "finite_copy",
-    "follow",
-    "fused_batchnorm",
-    "fused_batchnorm_backward",
-    "fused_layernorm",
-    "fused_layernorm_backward",
     "he",
     "he_variance",
     "layernorm",
@@ -53,13 +41,10 @@ __all__ = [
     "leaky_relu_gradient",
     "moments",
     "normalize",
-    "rectify",
     "running_statistics",
     "scaled_norm",
     "shorten",
     "scale_shift",
-    "softmax_cross_entropy_into",
-    "through",
     "vanishing_bound",
     "weighted_input_variance",
     "xavier",
@@ -339,212 +324,6 @@ def finite_copy(theta, out):
 
 
 # The same, fast: results go where the caller says, and nothing is computed twice
-
-
-@njit_fast
-def fused_batchnorm(x, gamma, beta, eps, mean, root, y):
-    """`batchnorm`; mean and root = √(v + ε) are kept for the way back
-    (n j), (j), (j), () -> (j), (j), (n j)
-    """
-    N, J = x.shape
-    share = x.dtype.type(1 / N)
-    small = x.dtype.type(eps)
-    mean[:], root[:] = 0, 0
-    for n in range(N):
-        for j in range(J):
-            mean[j] += x[n, j]
-    for j in range(J):
-        mean[j] *= share
-    for n in range(N):
-        for j in range(J):
-            apart = x[n, j] - mean[j]
-            root[j] += apart * apart
-    for j in range(J):
-        root[j] = np.sqrt(root[j] * share + small)
-    affine_rows(x, mean, root, gamma, beta, y)
-
-
-@njit_fast
-def affine_rows(x, mean, root, gamma, beta, y):
-    """y_nj = γ_j (x_nj − μ_j) / root_j + β_j
-    (n j), (j), (j), (j), (j) -> (n j)
-    """
-    scale = gamma / root
-    for n in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            y[n, j] = scale[j] * (x[n, j] - mean[j]) + beta[j]
-
-
-@njit_fast
-def fused_batchnorm_backward(dy, x, gamma, mean, root, dx, dgamma, dbeta):
-    """`batchnorm_backward`, from what `fused_batchnorm` kept; dx may be dy
-    (n j), (n j), (j), (j), (j) -> (n j), (j), (j)
-    """
-    N, J = x.shape
-    share = x.dtype.type(1 / N)
-    dgamma[:], dbeta[:] = 0, 0
-    for n in range(N):
-        for j in range(J):
-            dbeta[j] += dy[n, j]
-            dgamma[j] += dy[n, j] * (x[n, j] - mean[j])
-    scale, common, along = gamma / root, dbeta * share, dgamma / (root * root) * share
-    for n in range(N):
-        for j in range(J):
-            dx[n, j] = scale[j] * (dy[n, j] - common[j] - (x[n, j] - mean[j]) * along[j])
-    for j in range(J):
-        dgamma[j] /= root[j]
-
-
-@njit_fast
-def fused_layernorm(x, gamma, beta, eps, mean, root, y):
-    """`layernorm`; mean and root = √(v + ε) of each example are kept for the way back
-    (n j), (j), (j), () -> (n), (n), (n j)
-    """
-    share, small = x.dtype.type(1 / x.shape[1]), x.dtype.type(eps)
-    for n in range(x.shape[0]):
-        total = square = x.dtype.type(0)
-        for j in range(x.shape[1]):
-            total += x[n, j]
-        middle = total * share
-        for j in range(x.shape[1]):
-            apart = x[n, j] - middle
-            square += apart * apart
-        mean[n], root[n] = middle, np.sqrt(square * share + small)
-        scale = x.dtype.type(1) / root[n]
-        for j in range(x.shape[1]):
-            y[n, j] = (x[n, j] - middle) * scale * gamma[j] + beta[j]
-
-
-@njit_fast
-def fused_layernorm_backward(dy, x, gamma, mean, root, dx, dgamma, dbeta):
-    """`layernorm_backward`, from what `fused_layernorm` kept; dx may be dy
-    (n j), (n j), (j), (n), (n) -> (n j), (j), (j)
-    """
-    share = x.dtype.type(1 / x.shape[1])
-    dgamma[:], dbeta[:] = 0, 0
-    for n in range(x.shape[0]):
-        middle, scale = mean[n], x.dtype.type(1) / root[n]
-        whole = along = x.dtype.type(0)
-        for j in range(x.shape[1]):
-            normed = (x[n, j] - middle) * scale
-            g = dy[n, j] * gamma[j]
-            whole += g
-            along += g * normed
-            dbeta[j] += dy[n, j]
-            dgamma[j] += dy[n, j] * normed
-        whole, along = whole * share, along * share
-        for j in range(x.shape[1]):
-            normed = (x[n, j] - middle) * scale
-            dx[n, j] = (dy[n, j] * gamma[j] - whole - normed * along) * scale
-
-
-@njit_fast
-def dense_into(a, w, b, panels, z):
-    """z = a wᵀ + 1 bᵀ; `panels` is memory for the packed factor
-    (n k), (j k), (j), (numbers) -> (n j)
-    """
-    J, K = w.shape
-    W = PANEL_BYTES // a.itemsize
-    right = panels[: -(-J // W) * W * K].reshape(-(-J // W), K, W)
-    pack_parallel(w.T, right)
-    multiply_parallel(a, right, z, False)
-    for n in range(z.shape[0]):
-        for j in range(J):
-            z[n, j] += b[j]
-
-
-@njit_fast
-def dense_backward_into(delta, a, panels, dw, db):
-    """dw = δᵀ a,   db_j = Σ_n δ_nj
-    (n j), (n k), (numbers) -> (j k), (j)
-    """
-    N, K = a.shape
-    W = PANEL_BYTES // a.itemsize
-    right = panels[: -(-K // W) * W * N].reshape(-(-K // W), N, W)
-    pack_parallel(a, right)
-    multiply_parallel(delta.T, right, dw, False)
-    db[:] = 0
-    for n in range(N):
-        for j in range(db.shape[0]):
-            db[j] += delta[n, j]
-
-
-@njit_fast
-def dense_input_into(delta, w, panels, da):
-    """da = δ w
-    (n j), (j k), (numbers) -> (n k)
-    """
-    J, K = w.shape
-    W = PANEL_BYTES // w.itemsize
-    right = panels[: -(-K // W) * W * J].reshape(-(-K // W), J, W)
-    pack_parallel(w, right)
-    multiply_parallel(delta, right, da, False)
-
-
-@njit_fast
-def softmax_cross_entropy_into(z, y):
-    """z_nj becomes δ_nj = (softmax(z_n)_j − [y_n = j]) / N; returns the mean cost
-    (n j), (n) -> ()
-    """
-    N, J = z.shape
-    share, loss = z.dtype.type(1) / z.dtype.type(N), 0.0
-    for n in range(N):
-        most, total = z[n, 0], z.dtype.type(0)
-        for j in range(1, J):
-            most = z[n, j] if z[n, j] > most else most
-        loss += most - z[n, y[n]]
-        for j in range(J):
-            z[n, j] = decay(z[n, j] - most)
-            total += z[n, j]
-        loss += np.log(total)
-        for j in range(J):
-            z[n, j] *= share / total
-        z[n, y[n]] -= share
-    return loss / N
-
-
-@njit_fast
-def follow(running, variance, mean, root, eps, N, rate):
-    """`running_statistics` in place, from what `fused_batchnorm` kept
-    (j), (j), (j), (j), (), (), () -> (j), (j)
-    """
-    for j in range(mean.shape[0]):
-        running[j] += rate * (mean[j] - running[j])
-        unbiased = (root[j] * root[j] - eps) * N / (N - 1)
-        variance[j] += rate * (unbiased - variance[j])
-
-
-@njit_fast
-def rectify(z, slope):
-    """z where z > 0, else α z, in place; α = 0 keeps −∞ from becoming NaN"""
-    less, zero = z.dtype.type(slope), z.dtype.type(0)
-    for n in range(z.shape[0]):
-        for j in range(z.shape[1]):
-            below = less * z[n, j] if slope > 0 else zero
-            z[n, j] = below if z[n, j] < zero else z[n, j]
-
-
-@njit_fast
-def through(da, a, kind, slope):
-    """da becomes ∂C/∂z, from a = g(z): rectifier (0), sigmoid (1), tanh (2)"""
-    less, one = a.dtype.type(slope), a.dtype.type(1)
-    for n in range(a.shape[0]):
-        for j in range(a.shape[1]):
-            if kind == 0:
-                da[n, j] *= one if a[n, j] > 0 else less
-            elif kind == 1:
-                da[n, j] *= a[n, j] - a[n, j] * a[n, j]
-            else:
-                da[n, j] *= one - a[n, j] * a[n, j]
-
-
-@njit_fast
-def dropout_into(a, uniform, p, y):
-    """`dropout` of a, or of a gradient; y may be a"""
-    keep, zero = a.dtype.type(1 / (1 - p)), a.dtype.type(0)
-    for n in range(a.shape[0]):
-        for j in range(a.shape[1]):
-            y[n, j] = keep * a[n, j] if uniform[n, j] >= p else zero
 
 
 # Initial weights

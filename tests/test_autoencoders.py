@@ -11,6 +11,8 @@ from sklearn.neighbors import NearestNeighbors
 
 from dlbook import autoencoders as ae
 from dlbook.convolution import conv
+from dlbook.fast import losses
+from dlbook.fast.images import upsample_back_into, upsample_into
 from dlbook.linear_classification import sigmoid
 from dlbook.nets import Autoencoder, ConvAutoencoder, Diverged, fit
 from dlbook.neurons import affine, relu, tanh
@@ -229,7 +231,7 @@ def test_bernoulli_far_out():
     np.testing.assert_array_equal(ae.bernoulli_nll_gradient(a, x), [[0, 0, 1, -1]])
     for dtype in (np.float32, np.float64):
         found = a.astype(dtype)
-        assert ae.bernoulli_into(found, x.astype(dtype)) == 1600
+        assert losses.bernoulli_into(found, x.astype(dtype)) == 1600
         np.testing.assert_array_equal(found, [[0, 0, 1, -1]])
 
 
@@ -256,8 +258,8 @@ def test_fused_costs_equal_literal(shape, dtype, rtol, rng):
     a *= 4
     double = a.astype(float), x.astype(float)
     for into, cost, slope, more in (
-        (ae.gaussian_into, ae.reconstruction, ae.gaussian_nll_gradient, (1.0,)),
-        (ae.bernoulli_into, ae.bernoulli_nll, ae.bernoulli_nll_gradient, ()),
+        (losses.gaussian_into, ae.reconstruction, ae.gaussian_nll_gradient, (1.0,)),
+        (losses.bernoulli_into, ae.bernoulli_nll, ae.bernoulli_nll_gradient, ()),
     ):
         found = a.copy()
         assert into(found, x) == pytest.approx(cost(*double), rel=rtol)
@@ -265,7 +267,7 @@ def test_fused_costs_equal_literal(shape, dtype, rtol, rng):
         assert relative_error(found, slope(*double, *more)) < rtol
 
 
-@pytest.mark.parametrize("into", [ae.gaussian_into, ae.bernoulli_into])
+@pytest.mark.parametrize("into", [losses.gaussian_into, losses.bernoulli_into])
 def test_fused_costs_let_nan_through(into):
     a, x = np.zeros((2, 3)), np.full((2, 3), 0.5)
     a[1, 2] = np.nan
@@ -591,10 +593,10 @@ def test_upsampling(rng):
     assert adjoint_gap(ae.upsample, ae.upsample_backward, x, y) < 1e-14
     large = np.full((2, 8, 10, 3), 7.0)
     last = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
-    ae.upsample_into(last, large)
+    upsample_into(last, large)
     np.testing.assert_array_equal(large.transpose(0, 3, 1, 2), expected)
     back = np.empty_like(last)
-    ae.upsample_back_into(np.ascontiguousarray(y.transpose(0, 2, 3, 1)), back)
+    upsample_back_into(np.ascontiguousarray(y.transpose(0, 2, 3, 1)), back)
     assert relative_error(back.transpose(0, 3, 1, 2), ae.upsample_backward(y)) < 1e-14
 
 

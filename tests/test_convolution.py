@@ -10,6 +10,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy import signal
 
 from dlbook import convolution as cv
+from dlbook.fast import conv, winograd
+from dlbook.fast.images import place_images
+from dlbook.fast.patches import gather_patches, scatter_patches
 from dlbook.linear_classification import softmax_cross_entropy
 from dlbook.nets import CNN, fit
 from dlbook.neurons import relu
@@ -155,8 +158,8 @@ def test_winograd_equals_literal(seed):
     for mine, wanted in zip(found, expected, strict=True):
         assert np.abs(mine - wanted).max() < 1e-5 * np.abs(wanted).max()
     how, sizes = ((1, 1), (int(P), int(Q)), (1, 1), 1), (N + 1, *z.shape[2:], K)
-    mem = cv.memory((N + 1, H, W, C), (K, C, 3, 3), sizes, how, np.float32)
-    assert isinstance(mem, cv.Winograd)
+    mem = conv.memory((N + 1, H, W, C), (K, C, 3, 3), sizes, how, np.float32)
+    assert isinstance(mem, conv.Winograd)
 
 
 @compiled_only
@@ -179,9 +182,9 @@ def test_winograd_rounds_by_what_is_added_up(C, balanced, rng):
 def matrices():
     """Bᵀ, G and Aᵀ of F(4, 3), by applying the kernels to unit vectors."""
     found = []
-    for kernel, rows, size in ((cv.input_values, 6, 6), (cv.filter_values, 6, 3), (cv.output_values, 4, 6)):  # fmt: skip
+    for kernel, rows, size in ((winograd.input_values, 6, 6), (winograd.filter_values, 6, 3), (winograd.output_values, 4, 6)):  # fmt: skip
         x, y = np.eye(size, dtype="f4").ravel(), np.zeros(rows * size, "f4")
-        more = (np.zeros(size, "f4"),) * (kernel is cv.output_values)
+        more = (np.zeros(size, "f4"),) * (kernel is winograd.output_values)
         kernel(x, 0, size, y, 0, size, size, *more)
         found.append(y.reshape(rows, size).astype(float))
     return found
@@ -192,7 +195,7 @@ def test_winograd_transforms():
     B, G, A = matrices()
     x, w = np.random.default_rng(1).normal(size=6), np.random.default_rng(2).normal(size=3)
     assert relative_error(A @ ((G @ w) * (B @ x)), cv.correlate(x, w)) < 1e-6
-    for kernel, matrix in ((cv.error_values, A), (cv.filter_values_back, G)):
+    for kernel, matrix in ((winograd.error_values, A), (winograd.filter_values_back, G)):
         rows, size = matrix.T.shape[0], matrix.shape[0]
         y = np.zeros(rows * size, "f4")
         kernel(np.eye(size, dtype="f4").ravel(), 0, size, y, 0, size, size)
@@ -331,11 +334,11 @@ def test_fast_patches_equal_literal(seed):
     columns = cv.output_size(shape[3], V, step[0][1], Q, step[1][1])
     flat = (U, V, *step[0], P, Q, *step[1])
     p = np.full((len(expected), U * V * C), np.nan)
-    cv.gather_patches(last, 0, 0, flat, columns, p)
+    gather_patches(last, 0, 0, flat, columns, p)
     swapped = p.reshape(-1, U, V, C).transpose(0, 3, 1, 2).reshape(expected.shape)
     np.testing.assert_array_equal(swapped, expected)
     dp, dx = rng.normal(size=p.shape), np.zeros_like(last)
-    cv.scatter_patches(dp, 0, 0, flat, columns, dx)
+    scatter_patches(dp, 0, 0, flat, columns, dx)
     assert np.sum(dp * p) == pytest.approx(np.sum(dx * last), rel=1e-10)
 
 
@@ -563,7 +566,7 @@ def test_network_is_its_literal_kernels(pools, head):
 def test_images_are_moved(rng):
     x, moves = rng.normal(size=(9, 36)), np.indices((3, 3)).reshape(2, -1).T - 1
     images = np.full((9, 6, 6, 1), np.nan)
-    cv.place_images(x.reshape(9, 6, 6, 1), moves, images)
+    place_images(x.reshape(9, 6, 6, 1), moves, images)
     for image, move, found in zip(x.reshape(9, 1, 1, 6, 6), moves, images, strict=True):
         np.testing.assert_array_equal(found[..., 0], cv.translate(image, *move)[0, 0])
 

@@ -13,13 +13,19 @@ import dlbook
 from dlbook import attention, gated, rnn, sequence_tasks
 from dlbook.nets import (
     CNN,
+    GRU,
+    LSTM,
     MLP,
     Activation,
     Autoencoder,
     BatchNorm,
     ConvAutoencoder,
     Dense,
+    Embedding,
+    MultiHeadAttention,
     Network,
+    PaddedNetwork,
+    SequenceNetwork,
     Sequential,
     fit,
 )
@@ -62,6 +68,24 @@ MODELS = {
             {"net": Sequential(Dense(5), BatchNorm(), Dense(5), Dense(3))},
         ],
         (FEATURES, LABELS),
+    ),
+    "SequenceNetwork": (
+        SequenceNetwork((), Sequential(LSTM(4, symbols=5), Dense(5)), symbols=5),
+        [
+            {"net": Sequential(LSTM(3, symbols=5), Dense(5))},
+            {"net": Sequential(GRU(4, symbols=5), Dense(5))},
+            {"net": Sequential(LSTM(4, symbols=5), LSTM(4), Dense(5))},
+        ],
+        (STEPS, STEPS),
+    ),
+    "PaddedNetwork": (
+        PaddedNetwork(T, Sequential(Embedding(5, 4), MultiHeadAttention(4, 2)), symbols=5),
+        [
+            {"net": Sequential(Embedding(5, 6), MultiHeadAttention(6, 2))},
+            {"net": Sequential(Embedding(6, 4), MultiHeadAttention(4, 2))},
+            {"net": Sequential(Embedding(5, 4), Dense(4))},
+        ],
+        (STEPS, STEPS % 4, np.full(N, T)),
     ),
     "CNN": (
         CNN(4, (2, 3), (True, False), classes=3),

@@ -8,7 +8,7 @@ import textwrap
 import numpy as np
 import pytest
 from compiled import compiled_only
-from pages import chapters
+from pages import ROOT, chapters
 
 from dlbook.tools import jit
 from dlbook.tools.jit import njit
@@ -108,10 +108,11 @@ def test_an_edit_in_another_file_is_seen(package, tmp_path, what):
 
 def test_digests_are_the_same_in_every_process():
     """A part without a fixed form (an address, the order of a set) would compile all anew."""
+    fast = [f"fast.{p.stem}" for p in (ROOT / "dlbook" / "fast").glob("[a-z]*.py")]
     code = f"""
         from importlib import import_module
         from dlbook.tools.jit import digest
-        for stem in {(*chapters(), "tools.elementary")}:
+        for stem in {(*chapters(), *fast, "tools.elementary")}:
             for name, kernel in vars(import_module("dlbook." + stem)).items():
                 if hasattr(kernel, "py_func"):
                     print(stem, name, digest(kernel))
@@ -220,7 +221,7 @@ def test_a_folder_lost_on_the_way_is_no_error(package, tmp_path):
 def test_import_is_cheap():
     """The package alone loads nothing; a chapter loads NumPy and Numba and compiles nothing.
 
-    Only who trains can save: safetensors comes with `training`.
+    Only who trains can save: safetensors comes with `nets`.
     (Numba itself looks whether SciPy is there, which loads the bare package ``scipy``.)
     """
     code = f"""
@@ -228,7 +229,7 @@ def test_import_is_cheap():
         import dlbook
         print([m for m in {HEAVY} + ("numpy", "scipy", "numba") if m in sys.modules])
         from importlib import import_module
-        for stem in {chapters()}:
+        for stem in {[*chapters(), "nets"]}:
             before = set(sys.modules)
             module = import_module("dlbook." + stem)
             heavy = [m for m in {HEAVY} if m in sys.modules and m not in before]
@@ -236,7 +237,7 @@ def test_import_is_cheap():
             if heavy or compiled:
                 print(stem, heavy, compiled)
     """
-    assert run(code).splitlines() == ["[]", "training ['safetensors'] []"]
+    assert run(code).splitlines() == ["[]", "nets ['safetensors'] []"]
 
 
 def test_jit_can_be_switched_off(package):

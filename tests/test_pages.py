@@ -23,15 +23,79 @@ def test_one_stem(stem):
     assert stem in CHAPTERS, f"book/index.md does not list {stem}"
 
 
-@pytest.mark.parametrize("stem", CHAPTERS)
-def test_imports_point_back(stem):
-    """A chapter imports earlier chapters and tools only."""
-    code = (ROOT / "dlbook" / f"{stem}.py").read_text(encoding="utf-8")
-    used = {name.split(".")[1] for name in imported_names(code) if len(name.split(".")) > 1}
-    allowed = {*CHAPTERS[: CHAPTERS.index(stem)], "tools"}
-    assert not used - allowed, (
-        f"dlbook/{stem}.py imports {', '.join(sorted(used - allowed))}, which the book has later"
-    )
+# What each floor of the house may import, beside its own files; chapters only earlier ones
+FLOORS = {
+    "tools": (),
+    "fast": ("tools", "matmul", "optimization"),
+    "chapters": ("tools", "fast"),
+    "nets": ("tools", "fast", "chapters"),
+    "exercises": ("tools", "fast", "chapters", "nets"),
+}
+SIZES = {"fast": 350, "nets": 400, "chapters": 850}  # lines of a file
+LARGER = {  # with the reason why
+    "attention": "until its fast kernels stand in fast",
+    "backprop": "until its fast networks stand in nets",
+    "gated": "until its model stands in nets",
+    "linear_classification": "what others stand on",
+    "linear_regression": "what others stand on",
+    "optimization": "what others stand on, with the kernels of every update",
+    "rnn": "until its model stands in nets",
+    "sequence_tasks": "until its models stand in nets",
+}
+
+
+def floor_of(path):
+    """Return the floor of a file of the package, or None for what stands outside."""
+    folder = path.parent.name
+    if folder in FLOORS:
+        return folder
+    return "chapters" if path.stem in CHAPTERS else None
+
+
+HOUSE = sorted(p for p in (ROOT / "dlbook").rglob("*.py") if floor_of(p))
+
+
+@pytest.mark.parametrize("path", HOUSE, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_imports_point_down(path):
+    """A file imports its own floor and those below; a chapter earlier chapters only."""
+    floor = floor_of(path)
+    package = ".".join(path.relative_to(ROOT).parent.parts)
+    code = path.read_text(encoding="utf-8")
+    used = {
+        name.split(".")[1]
+        for name in imported_names(code, package)
+        if name.startswith("dlbook.") and len(name.split(".")) > 1
+    }
+    allowed = {floor, "__version__", *FLOORS[floor]}
+    if "chapters" in allowed:
+        allowed |= {*CHAPTERS} if floor != "chapters" else {*CHAPTERS[: CHAPTERS.index(path.stem)]}
+    assert not used - allowed, f"{path.name} imports {', '.join(sorted(used - allowed))}"
+
+
+@pytest.mark.parametrize("path", HOUSE, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_a_room_has_one_purpose(path):
+    """No file is larger than its floor allows, unless there is a reason."""
+    most = SIZES.get(floor_of(path))
+    size = len(path.read_text(encoding="utf-8").splitlines())
+    if most is None or (floor_of(path) == "chapters" and path.stem in LARGER):
+        return
+    assert size <= most, f"{path.name} has {size} lines, more than {most}"
+
+
+def test_larger_rooms_are_larger():
+    """No reason stands where none is needed."""
+    for stem in LARGER:
+        text = (ROOT / "dlbook" / f"{stem}.py").read_text(encoding="utf-8")
+        assert len(text.splitlines()) > SIZES["chapters"], stem
+
+
+@pytest.mark.parametrize("path", HOUSE, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_private_names_stay_in_their_file(path):
+    """No name that begins with an underscore is imported."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dlbook"):
+            private = [n.name for n in node.names if n.name.startswith("_") and n.name[1] != "_"]
+            assert not private, f"{path.name} imports {', '.join(private)}"
 
 
 @pytest.mark.parametrize("stem", MODULES)
@@ -40,16 +104,6 @@ def test_all_is_complete(stem):
     module = importlib.import_module(f"dlbook.{stem}")
     assert all(hasattr(module, name) for name in module.__all__)
     assert len(set(module.__all__)) == len(module.__all__)
-
-
-def test_tools_import_no_chapter():
-    for path in (ROOT / "dlbook" / "tools").glob("*.py"):
-        used = {
-            name.split(".")[1]
-            for name in imported_names(path.read_text(encoding="utf-8"), "dlbook.tools")
-            if len(name.split(".")) > 1
-        }
-        assert not used - {"tools", "__version__"}, f"{path.name} imports {sorted(used)}"
 
 
 @pytest.mark.parametrize("stem", CHAPTERS)

@@ -15,15 +15,13 @@ from pages import ROOT
 from dlbook import (
     attention,
     backprop,
-    convolution,
     gated,
     matmul,
     rnn,
     sequence_tasks,
-    training,
 )
-from dlbook.convolution import SAME
-from dlbook.fast import memory
+from dlbook.fast import conv, dense, memory
+from dlbook.fast.conv import SAME
 from dlbook.fast.memory import Memory
 from dlbook.nets import CNN, MLP, Autoencoder, ConvAutoencoder
 from dlbook.tools import simd
@@ -185,13 +183,13 @@ def test_an_unknown_path_is_refused():
 USERS = (
     attention,
     backprop,
-    convolution,
+    conv,
+    dense,
     gated,
     matmul,
     memory,
     rnn,
     sequence_tasks,
-    training,
 )
 
 
@@ -222,8 +220,8 @@ def test_panels_of_every_width(shape, dtype):
         assert matmul.panels(K, J, dtype).shape == (-(-J // width), K, width)
     assert shape.rows % 3 == 0  # whole tiles, two thirds, one third
     assert attention.KEYS % width == 0  # all of a block's keys are in panels
-    conv = convolution.memory((2, 5, 6, 3), (40, 3, 3, 3), (2, 5, 6, 40), SAME, np.dtype(dtype))
-    assert conv.forth.shape[-1] == conv.back.shape[-1] == width
+    layer = conv.memory((2, 5, 6, 3), (40, 3, 3, 3), (2, 5, 6, 40), SAME, np.dtype(dtype))
+    assert layer.forth.shape[-1] == layer.back.shape[-1] == width
 
 
 def packed(width, *factors):

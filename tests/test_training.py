@@ -7,9 +7,13 @@ import pytest
 from compiled import compiled_only, same_bits
 
 from dlbook import training
+from dlbook.fast import norms
+from dlbook.fast.activations import ACTIVATIONS, rectify
+from dlbook.fast.dropout import dropout_into
+from dlbook.fast.losses import softmax_cross_entropy_into
 from dlbook.linear_classification import sigmoid, softmax_cross_entropy
 from dlbook.nets import MLP, Diverged, fit, mlp
-from dlbook.neurons import affine, leaky_relu, relu, tanh
+from dlbook.neurons import affine, gelu_tanh, leaky_relu, relu, tanh
 from dlbook.optimization import SGD
 from dlbook.tools.flat import like
 from dlbook.verification import central_differences, complex_step, relative_error
@@ -116,8 +120,8 @@ def fused(norm, dy, x, gamma, beta, eps):
     """Return what the fast forms of a norm give, forward and backward, in place."""
     J = x.shape[1] if norm == "batch" else len(x)
     mean, root, y = np.empty(J, x.dtype), np.empty(J, x.dtype), np.empty_like(x)
-    back = training.fused_batchnorm_backward, training.fused_layernorm_backward
-    forth = training.fused_batchnorm, training.fused_layernorm
+    back = norms.fused_batchnorm_backward, norms.fused_layernorm_backward
+    forth = norms.fused_batchnorm, norms.fused_layernorm
     dx, dgamma, dbeta = dy.copy(), np.empty_like(gamma), np.empty_like(gamma)
     which = norm == "layer"
     forth[which](x, gamma, beta, eps, mean, root, y)
@@ -194,8 +198,8 @@ def test_following_equals_the_equation(rng):
     mean, variance = rng.normal(size=4), rng.uniform(1, 2, size=4)
     expected = training.running_statistics(mean, variance, *training.moments(x), 9, 0.3)
     batch_mean, root, y = np.empty(4), np.empty(4), np.empty_like(x)
-    training.fused_batchnorm(x, np.ones(4), np.zeros(4), 0.5, batch_mean, root, y)
-    training.follow(mean, variance, batch_mean, root, 0.5, 9, 0.3)
+    norms.fused_batchnorm(x, np.ones(4), np.zeros(4), 0.5, batch_mean, root, y)
+    norms.follow(mean, variance, batch_mean, root, 0.5, 9, 0.3)
     assert relative_error(mean, expected[0]) < 1e-14
     assert relative_error(variance, expected[1]) < 1e-13
 
@@ -214,9 +218,9 @@ def test_dropout_keeps_at_the_threshold():
 def test_fused_dropout_equals_literal(p, rng):
     a, u = rng.normal(size=(7, 5)), rng.random((7, 5), dtype=np.float32)
     y = np.empty_like(a)
-    training.dropout_into(a, u, p, y)
+    dropout_into(a, u, p, y)
     assert relative_error(y, training.dropout(a, u, p)) < 1e-15
-    training.dropout_into(a, u, p, a)
+    dropout_into(a, u, p, a)
     np.testing.assert_array_equal(a, y)
 
 
@@ -224,19 +228,30 @@ def test_fused_dropout_equals_literal(p, rng):
 def test_rectify_equals_the_activations(slope, rng):
     z = np.concatenate((rng.normal(size=30), [0.0, np.inf, np.nan])).reshape(3, 11)
     y = z.copy()
-    training.rectify(y, slope)
+    rectify(y, slope)
     np.testing.assert_array_equal(y, leaky_relu(z, slope) if slope else relu(z))
     least = np.array([[-np.inf]])
-    training.rectify(least, slope)
+    rectify(least, slope)
     assert least[0, 0] == (-np.inf if slope else 0)
 
 
-@pytest.mark.parametrize(("kind", "g"), [(0, relu), (1, sigmoid), (2, tanh)])
-def test_through_is_the_slope_times_the_gradient(kind, g, rng):
-    z, da = rng.normal(size=(2, 4, 5))
-    found = da.copy()
-    training.through(found, g(z), kind, 0.0)
-    expected = central_differences(lambda v: np.sum(da * g(v)), z)
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+@pytest.mark.parametrize("slope", [0.01, 0.3])
+def test_an_activation_and_its_way_back(kind, slope, rng):
+    """The function is that of the chapter on neurons, the way back the slope times the gradient."""
+    literal = {
+        "relu": relu,
+        "leaky-relu": lambda z: leaky_relu(z, slope),
+        "sigmoid": sigmoid,
+        "tanh": tanh,
+        "gelu": gelu_tanh,
+    }[kind]
+    pair, (z, da) = ACTIVATIONS[kind], rng.normal(size=(2, 4, 5))
+    a, found = z.copy(), da.copy()
+    pair.forward(a, slope)
+    assert relative_error(a, literal(z)) < 1e-12
+    pair.backward(found, a if pair.keeps == "output" else z, slope)
+    expected = central_differences(lambda v: np.sum(da * literal(v)), z)
     assert relative_error(found, expected) < 1e-8
 
 
@@ -246,7 +261,7 @@ def test_through_is_the_slope_times_the_gradient(kind, g, rng):
 def test_softmax_cross_entropy_equals_literal(rng):
     z, y = 3 * rng.normal(size=(6, 4)), rng.integers(4, size=6)
     found, delta = 0.0, z.copy()
-    found = training.softmax_cross_entropy_into(delta, y)
+    found = softmax_cross_entropy_into(delta, y)
     assert found == pytest.approx(softmax_cross_entropy(z, y), rel=1e-13)
     expected = complex_step(lambda v: softmax_cross_entropy(v, y), z)
     assert relative_error(delta, expected) < 1e-13
@@ -255,7 +270,7 @@ def test_softmax_cross_entropy_equals_literal(rng):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_huge_scores(dtype):
     z = np.array([[1e4, 0.0], [0.0, -1e4], [1e30, -1e30]], dtype)
-    loss = training.softmax_cross_entropy_into(z, np.array([0, 0, 1]))
+    loss = softmax_cross_entropy_into(z, np.array([0, 0, 1]))
     assert loss == pytest.approx(2e30 / 3, rel=1e-6)
     np.testing.assert_allclose(z, [[0, 0], [0, 0], [1 / 3, -1 / 3]], rtol=1e-6, atol=0)
 
@@ -264,7 +279,7 @@ def test_huge_scores(dtype):
 def test_a_score_that_is_nan(where):
     z = np.zeros((2, 3))
     z[1, where] = np.nan
-    assert np.isnan(training.softmax_cross_entropy_into(z, np.array([0, 1])))
+    assert np.isnan(softmax_cross_entropy_into(z, np.array([0, 1])))
     assert np.isnan(z[1]).all() and not np.isnan(z[0]).any()
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from benchmarks import steps
 from benchmarks.row import OURS, Row
+from dlbook.fast.pool import pool_back_into, pool_into
 
 RATE = 0.01
 
@@ -21,17 +22,17 @@ def arrays(N, C, K, H, F):
 
 def our_layer(N, C, K, H, F):
     """The fast kernels with their memory at hand."""
-    from dlbook import convolution as cv
+    from dlbook.fast import conv
 
     x, w, b, dz = arrays(N, C, K, H, F)
     how = ((1, 1), (F // 2, F // 2), (1, 1), 1)
     images, errors = (np.ascontiguousarray(a.transpose(0, 2, 3, 1)) for a in (x, dz))
     z, dx, dw, db = map(np.empty_like, (errors, images, w, b))
-    mem = cv.memory(images.shape, w.shape, z.shape, how, np.float32)
+    mem = conv.memory(images.shape, w.shape, z.shape, how, np.float32)
 
     def call():
-        cv.forward(images, w, b, how, mem, z)
-        cv.backward(errors, images, w, how, mem, dx, dw, db)
+        conv.forward(images, w, b, how, mem, z)
+        conv.backward(errors, images, w, how, mem, dx, dw, db)
 
     return call, lambda: [z.transpose(0, 3, 1, 2), dx.transpose(0, 3, 1, 2), dw, db]
 
@@ -56,15 +57,14 @@ def torch_layer(N, C, K, H, F, last=False):
 
 
 def our_pool(N, C, H):
-    from dlbook import convolution as cv
 
     x, _, _, dy = pool_arrays(N, C, H)
     x, dy = (np.ascontiguousarray(a.transpose(0, 2, 3, 1)) for a in (x, dy))
     y, at, dx, two = np.empty_like(dy), np.empty(dy.shape, np.int32), np.empty_like(x), (2, 2)
 
     def call():
-        cv.pool_into(x, two, two, y, at)
-        cv.pool_back_into(dy, at, two, two, dx)
+        pool_into(x, two, two, y, at)
+        pool_back_into(dy, at, two, two, dx)
 
     return call, lambda: [a.transpose(0, 3, 1, 2) for a in (y, dx)]
 

@@ -13,8 +13,8 @@ from dlbook.tools.jit import njit_fast
 
 __all__ = [
     "ACTIVATIONS",
-    "Pair",
     "gelu_backward",
+    "Pair",
     "rectify",
     "rectify_backward",
     "sigmoid_backward",

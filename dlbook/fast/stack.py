@@ -11,28 +11,17 @@ from dlbook.fast.activations import (
     sigmoid_backward,
     tanh_backward,
 )
-from dlbook.rnn import rows_gradient_into, rows_sum_into
+from dlbook.fast.dense import (
+    dense_input_into,
+    dense_into,
+    gradients_into,
+)
 from dlbook.tools import elementary
 from dlbook.tools.jit import njit_fast
-from dlbook.training import dense_backward_into, dense_input_into, dense_into
 
-__all__ = ["KINDS", "MANY", "gradients_into", "stack_backward", "stack_forward"]
+__all__ = ["KINDS", "stack_backward", "stack_forward"]
 
 KINDS = ("linear", "relu", "leaky-relu", "sigmoid", "tanh")  # in a table by their place here
-MANY = 512  # rows from which on a gradient is summed in blocks that stay in cache
-
-
-@njit_fast
-def gradients_into(delta, a, panels, dw, db):
-    """dw = δᵀ a,   db_j = Σ_n δ_nj,   the same for a few rows or many
-    (n j), (n k), (numbers) -> (j k), (j)
-    """
-    if len(a) <= MANY:
-        dense_backward_into(delta, a, panels, dw, db)
-    else:
-        dw[:], db[:] = 0, 0
-        rows_gradient_into(delta, a, panels, dw)
-        rows_sum_into(delta, db)
 
 
 @njit_fast

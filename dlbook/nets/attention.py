@@ -11,11 +11,11 @@ from typing import ClassVar
 import numpy as np
 
 from dlbook.attention import Kept, attend, attend_back, positions
+from dlbook.fast.dense import dense_input_into, dense_into, rows_gradient_into, rows_sum_into
 from dlbook.matmul import DEPTH
 from dlbook.nets.layer import Layer, features, rows_of
-from dlbook.rnn import rows_gradient_into, rows_sum_into
 from dlbook.tools import shapes
-from dlbook.training import dense_input_into, dense_into, xavier
+from dlbook.training import xavier
 
 __all__ = ["LuongAttention", "MultiHeadAttention", "PositionalEncoding"]
 

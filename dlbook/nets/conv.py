@@ -9,7 +9,9 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from dlbook import convolution
-from dlbook.convolution import adjoint, db_into, output_size
+from dlbook.convolution import output_size
+from dlbook.fast.conv import adjoint
+from dlbook.fast.patches import db_into
 from dlbook.nets.layer import Layer, features
 from dlbook.nets.layers import INITIAL, drawn
 from dlbook.tools import shapes

@@ -9,11 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from dlbook.autoencoders import bernoulli_into, gaussian_into
+from dlbook.fast.losses import (
+    bernoulli_into,
+    cross_entropy_rows,
+    gaussian_into,
+    softmax_cross_entropy_into,
+    square_rows,
+)
 from dlbook.nets.layer import Shape, features, rows_of
-from dlbook.rnn import cross_entropy_rows, square_rows
 from dlbook.tools import elementary, shapes
-from dlbook.training import softmax_cross_entropy_into
 
 __all__ = ["Bernoulli", "Cost", "Gaussian", "SoftmaxCrossEntropy", "Together"]
 

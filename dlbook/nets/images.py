@@ -8,14 +8,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from dlbook.autoencoders import upsample_back_into, upsample_into
-from dlbook.convolution import (
+from dlbook.convolution import output_size
+from dlbook.fast.images import place_images, upsample_back_into, upsample_into
+from dlbook.fast.pool import (
     average_back_into,
     average_into,
     largest_back,
     largest_of_all,
-    output_size,
-    place_images,
     pool_back_into,
     pool_into,
 )

@@ -11,19 +11,14 @@ import numpy as np
 
 from dlbook.autoencoders import check_noise, corrupt_into
 from dlbook.fast.activations import ACTIVATIONS
-from dlbook.fast.stack import MANY, gradients_into
+from dlbook.fast.dense import MANY, dense_input_into, dense_into, gradients_into
+from dlbook.fast.dropout import dropout_into
 from dlbook.matmul import DEPTH
 from dlbook.nets.layer import Layer, features, rows_of
 from dlbook.rnn import orthogonal
 from dlbook.tools import shapes
 from dlbook.tools.jit import njit_fast
-from dlbook.training import (
-    dense_input_into,
-    dense_into,
-    dropout_into,
-    he,
-    xavier,
-)
+from dlbook.training import he, xavier
 
 __all__ = ["Activation", "Dense", "Dropout", "Embedding", "Noise", "Reshape"]
 

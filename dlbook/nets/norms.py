@@ -8,9 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from dlbook.nets.layer import Layer, features, rows_of
-from dlbook.tools import shapes
-from dlbook.training import (
+from dlbook.fast.norms import (
     affine_rows,
     follow,
     fused_batchnorm,
@@ -18,6 +16,8 @@ from dlbook.training import (
     fused_layernorm,
     fused_layernorm_backward,
 )
+from dlbook.nets.layer import Layer, features, rows_of
+from dlbook.tools import shapes
 
 __all__ = ["BatchNorm", "LayerNorm"]
 

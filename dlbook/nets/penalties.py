@@ -6,24 +6,13 @@ Equations: `autoencoders`.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dlbook.autoencoders import contract_into, penalize_into
 from dlbook.fast.activations import ACTIVATIONS
+from dlbook.fast.penalties import add_scaled, contract_into, penalize_into
 from dlbook.nets.layer import Layer, features, rows_of
 from dlbook.nets.layers import Dense
 from dlbook.tools import elementary, shapes
-from dlbook.tools.jit import njit_fast
 
 __all__ = ["Contractive", "Sparse"]
-
-
-@njit_fast
-def add_scaled(factors, w, dw):
-    """dw_jk = dw_jk + f_j w_jk
-    (j), (j k) -> (j k)
-    """
-    for j in range(dw.shape[0]):
-        for k in range(dw.shape[1]):
-            dw[j, k] += factors[j] * w[j, k]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from dlbook.fast.dense import dense_input_into, dense_into, rows_gradient_into, rows_sum_into
 from dlbook.gated import (
     gru_back_into,
     gru_into,
@@ -30,11 +31,9 @@ from dlbook.rnn import (
     orthogonal,
     recur_backward_into,
     recur_into,
-    rows_gradient_into,
-    rows_sum_into,
 )
 from dlbook.tools import shapes
-from dlbook.training import dense_input_into, dense_into, xavier
+from dlbook.training import xavier
 
 __all__ = ["GRU", "LSTM", "RNN", "Recurrent"]
 

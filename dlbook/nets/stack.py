@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlbook.fast.stack import KINDS, MANY, stack_backward, stack_forward
+from dlbook.fast.dense import MANY
+from dlbook.fast.stack import KINDS, stack_backward, stack_forward
 from dlbook.matmul import DEPTH
 from dlbook.nets.layer import Layer, rows_of
 from dlbook.nets.layers import Activation, Dense

@@ -1,0 +1,187 @@
+"""A convolutional layer forward and back, images with channels last, by patches or by Winograd's way."""
+# ruff: noqa: E741
+
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from dlbook.fast.patches import (
+    conv_lines,
+    conv_lines_backward,
+    conv_lines_input,
+    db_into,
+    pack_filters,
+)
+from dlbook.fast.winograd import pack_values, unpack_values, winograd_lines, winograd_lines_dw
+from dlbook.matmul import PANEL_BYTES
+from dlbook.tools.simd import aligned
+from dlbook.tools.threads import in_threads
+
+__all__ = [
+    "WORTH",
+    "ONE",
+    "SAME",
+    "PARTS",
+    "FEW",
+    "adjoint",
+    "backward",
+    "forward",
+    "memory",
+    "Patches",
+    "Winograd",
+]
+
+WORTH = 16_000_000  # multiply-adds for which it is worth to start another thread
+ONE = (1, 1)
+SAME = (ONE, ONE, ONE, 1)  # stride, padding and dilation of one, in one group
+PARTS = 4  # of a large batch, for the sum over images
+ROWS_AT_ONCE, TILES = 128, 1800  # patches, and tiles of Winograd's times channels, for the cache
+FEW = 8  # channels below which Winograd's form does not pay
+
+
+class Patches(NamedTuple):
+    """Memory of the fast kernels for one layer, the batch in m parts."""
+
+    forth: np.ndarray  # filters in panels, (g, q, uvc, w)
+    back: np.ndarray  # turned, (g, q, k/g, w)
+    p: np.ndarray  # patches, (m, r, uvc)
+    errors: np.ndarray  # in panels, (m, qrw)
+    sums: np.ndarray  # of each part, (m, g, uvc, k/g)
+
+
+class Winograd(NamedTuple):
+    """Memory of the fast kernels for one layer of 3 × 3 filters, the batch in m parts."""
+
+    most: int  # lines of tiles at a time
+    forth: np.ndarray  # filters at 36 points in panels, (36, q, c, w)
+    back: np.ndarray  # turned round, (36, q, k, w)
+    room: np.ndarray  # for filters on their way
+    none: np.ndarray  # zeros
+    strip: np.ndarray  # rows of an image, framed, (m, …)
+    lines: np.ndarray  # the same at six points
+    values: np.ndarray  # images at 36 points
+    sums: np.ndarray  # outputs at 36 points
+    errors: np.ndarray  # errors at 36 points in panels
+    parts: np.ndarray  # gradients of each part, (m, 36, c, k)
+
+
+def memory(images: tuple, filters: tuple, out: tuple, how: tuple, dtype) -> Patches | Winograd:
+    """Return the memory for a layer.
+
+    Parameters
+    ----------
+    images, filters, out : tuple of int
+        Shapes (n, h, w, c), (k, c / groups, u, v) and (n, i, j, k), for the largest batch.
+    how : tuple
+        (stride, padding, dilation, groups), the first three pairs.
+    dtype : numpy dtype
+        Of all of it.
+
+    Returns
+    -------
+    Patches or Winograd
+        The latter where 3 × 3 filters have 8 channels or more on both sides and float32 numbers.
+    """
+    (N, H, W, C), (K, M, U, V), (_, I, J, _) = images, filters, out
+    (stride, padding, dilation, G), dtype = how, np.dtype(dtype)
+    width, share = PANEL_BYTES // dtype.itemsize, K // G
+    m = max(1, min(N, PARTS, prod(out) * M * U * V // WORTH))
+    once = stride == dilation == ONE and G == 1 and (U, V) == (3, 3) and max(padding) <= 2
+    if once and min(C, K) >= FEW and dtype == np.float32:
+        TW, most = -(-max(J, W) // 4), max(C, K)
+        lines = max(1, min(TILES // (TW * most), -(-N // m) * -(-max(I, H) // 4)))
+        strip, points = (m, 6 * (4 * TW + 2) * most), (m, 36 * lines * TW * most)
+        sizes = {
+            "forth": (36, -(-K // width), C, width),
+            "back": (36, -(-C // width), K, width),
+            "room": (27 * max(-(-K // width) * C, -(-C // width) * K) * width,),
+            "none": (4 * TW * most,),
+            "strip": strip,
+            "lines": strip,
+            "values": points,
+            "sums": points,
+            "errors": (m, 36 * lines * TW * -(-K // width) * width),
+            "parts": (m, 36, C, K),
+        }
+        return Winograd(lines, **{name: aligned(s, dtype) for name, s in sizes.items()})
+    R, rows = U * V * M, J * max(1, min(ROWS_AT_ONCE // J, I * N))
+    sizes = {
+        "forth": (G, -(-share // width), R, width),
+        "back": (G, -(-R // width), share, width),
+        "p": (m, rows, R),
+        "errors": (m, -(-share // width) * rows * width),
+        "sums": (m, G, R, share),
+    }
+    return Patches(**{name: aligned(s, dtype) for name, s in sizes.items()})
+
+
+def forward(x, w, b, how, mem, z):
+    """Apply a layer to images, channels last; `how` is (stride, padding, dilation, groups)."""
+    if isinstance(mem, Patches):
+        flat, M = (*w.shape[2:], *how[0], *how[1], *how[2]), len(mem.p)
+        pack_filters(w, mem.forth, mem.back)
+        in_threads(lambda m: conv_lines(x, mem.forth, b, flat, m, M, mem.p[m], z), M)
+    else:
+        pack_values(w, False, mem.room, mem.forth)
+        _winograd(x, mem.forth, b, how[1], mem, z)
+
+
+def _winograd(x, filters, b, padding, mem, z):
+    """`winograd_lines` for all parts."""
+    M, (strip, lines, values, sums) = len(mem.strip), mem[5:9]
+
+    def part(m):
+        room = mem.most, strip[m], lines[m], values[m], sums[m]
+        winograd_lines(x, filters, b, mem.none, *padding, m, M, *room, z)
+
+    in_threads(part, M)
+
+
+def backward(dz, x, w, how, mem, dx, dw, db):
+    """Carry a gradient back through `forward`; where dx is None it is not computed."""
+    K, C, U, V = w.shape
+    db_into(dz.reshape(-1, K), db)
+    if isinstance(mem, Patches):
+        into = np.empty((0, 0, 0, 0), dz.dtype) if dx is None else dx
+        flat, M = (U, V, *how[0], *how[1], *how[2]), len(mem.p)
+        pack_filters(w, mem.forth, mem.back)
+
+        def part(m):
+            room = mem.p[m], mem.errors[m]
+            conv_lines_backward(dz, x, mem.back, flat, m, M, *room, into, mem.sums[m])
+
+        total = _added(mem.sums, part).reshape(how[3], U, V, C, -1)
+        dw[:] = total.transpose(0, 4, 3, 1, 2).reshape(dw.shape)
+        return
+
+    width, M, (P, Q) = mem.forth.shape[3], len(mem.strip), how[1]
+
+    def winograd_part(m):
+        room = mem.strip[m], mem.lines[m], mem.values[m], mem.errors[m]
+        winograd_lines_dw(dz, x, P, Q, m, M, mem.most, width, *room, mem.parts[m])
+
+    unpack_values(_added(mem.parts, winograd_part), mem.room, dw)
+    if dx is not None:  # the filters turned round, over the errors
+        pack_values(w, True, mem.room, mem.back)
+        _winograd(dz, mem.back, mem.none[:C], (2 - P, 2 - Q), mem, dx)
+
+
+def adjoint(dz, w, how, mem, dx):
+    """Compute the dx of `backward` alone: a transposed convolution of dz."""
+    _, C, U, V = w.shape
+    if isinstance(mem, Patches):
+        flat, M = (U, V, *how[0], *how[1], *how[2]), len(mem.p)
+        pack_filters(w, mem.forth, mem.back)
+        in_threads(lambda m: conv_lines_input(dz, mem.back, flat, m, M, mem.p[m], dx), M)
+    else:
+        (P, Q), _ = how[1], pack_values(w, True, mem.room, mem.back)
+        _winograd(dz, mem.back, mem.none[:C], (2 - P, 2 - Q), mem, dx)
+
+
+def _added(parts, part):
+    """Let every part be computed and return their sum, added in order."""
+    in_threads(part, len(parts))
+    for more in parts[1:]:
+        parts[0] += more
+    return parts[0]

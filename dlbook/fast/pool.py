@@ -1,0 +1,126 @@
+"""Pooling of images with channels last."""
+# ruff: noqa: E741
+
+from dlbook.tools.jit import njit_fast
+
+__all__ = [
+    "average_back_into",
+    "average_into",
+    "largest_back",
+    "largest_of_all",
+    "pool_back_into",
+    "pool_into",
+]
+
+
+@njit_fast
+def pool_into(x, size, stride, y, at):
+    """`pool_max` with channels last; `at` keeps which place of the window won
+    (n h w c), (U V), (S T) -> (n i j c), (n i j c)
+    """
+    N, I, J, C = y.shape
+    for n in range(N):
+        for i in range(I):
+            for j in range(J):
+                best, won = y[n, i, j], at[n, i, j]
+                first = x[n, i * stride[0], j * stride[1]]
+                for c in range(C):
+                    best[c], won[c] = first[c], 0
+                for place in range(1, size[0] * size[1]):
+                    u, v = place // size[1], place % size[1]
+                    row = x[n, i * stride[0] + u, j * stride[1] + v]
+                    for c in range(C):
+                        more = (row[c] > best[c]) | (row[c] != row[c])
+                        best[c] = row[c] if more else best[c]
+                        won[c] = place if more else won[c]
+
+
+@njit_fast
+def pool_back_into(dy, at, size, stride, dx):
+    """`pool_max_backward` from what `pool_into` kept
+    (n i j c), (n i j c), (U V), (S T) -> (n h w c)
+    """
+    N, I, J, C = dy.shape
+    apart = stride[0] >= size[0] and stride[1] >= size[1]
+    zero = dx.dtype.type(0)
+    if not apart or stride != size or I * size[0] < dx.shape[1] or J * size[1] < dx.shape[2]:
+        dx[:] = 0
+    for n in range(N):
+        for i in range(I):
+            for j in range(J):
+                d, won = dy[n, i, j], at[n, i, j]
+                for place in range(size[0] * size[1]):
+                    u, v = place // size[1], place % size[1]
+                    row = dx[n, i * stride[0] + u, j * stride[1] + v]
+                    if apart:
+                        for c in range(C):
+                            row[c] = d[c] if won[c] == place else zero
+                    else:
+                        for c in range(C):
+                            row[c] += d[c] if won[c] == place else zero
+
+
+@njit_fast
+def average_into(x, size, stride, y):
+    """`pool_average` with channels last
+    (n h w c), (U V), (S T) -> (n i j c)
+    """
+    N, I, J, C = y.shape
+    share = y.dtype.type(1 / (size[0] * size[1]))
+    for n in range(N):
+        for i in range(I):
+            for j in range(J):
+                mean = y[n, i, j]
+                mean[:] = 0
+                for u in range(size[0]):
+                    for v in range(size[1]):
+                        row = x[n, i * stride[0] + u, j * stride[1] + v]
+                        for c in range(C):
+                            mean[c] += row[c]
+                for c in range(C):
+                    mean[c] *= share
+
+
+@njit_fast
+def average_back_into(dy, size, stride, dx):
+    """`pool_average_backward` with channels last
+    (n i j c), (U V), (S T) -> (n h w c)
+    """
+    N, I, J, C = dy.shape
+    share = dx.dtype.type(1 / (size[0] * size[1]))
+    dx[:] = 0
+    for n in range(N):
+        for i in range(I):
+            for j in range(J):
+                d = dy[n, i, j]
+                for u in range(size[0]):
+                    for v in range(size[1]):
+                        row = dx[n, i * stride[0] + u, j * stride[1] + v]
+                        for c in range(C):
+                            row[c] += share * d[c]
+
+
+@njit_fast
+def largest_of_all(y, features, at):
+    """Global max pooling: each channel's largest number, and where it stood
+    (n h w c) -> (n c), (n c)
+    """
+    for n in range(y.shape[0]):
+        best, won = features[n], at[n]
+        for place in range(y.shape[1] * y.shape[2]):
+            row = y[n, place // y.shape[2], place % y.shape[2]]
+            for c in range(row.size):
+                more = (place == 0) | (row[c] > best[c]) | (row[c] != row[c])
+                best[c] = row[c] if more else best[c]
+                won[c] = place if more else won[c]
+
+
+@njit_fast
+def largest_back(slope, at, dy):
+    """The way back of `largest_of_all`
+    (n c), (n c) -> (n h w c)
+    """
+    dy[:] = 0
+    for n in range(dy.shape[0]):
+        for c in range(dy.shape[3]):
+            dy[n, at[n, c] // dy.shape[2], at[n, c] % dy.shape[2], c] = slope[n, c]
