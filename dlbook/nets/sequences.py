@@ -101,7 +101,7 @@ class SequenceNetwork(Network):
 
     @cached_property
     def reads(self) -> str:
-        """What has a target: "each" step or the "last" of a sequence."""
+        """Whether "each" step has a target, or the "last" of a sequence alone."""
         return "last" if any(isinstance(layer, Last) for layer in within(self.net)) else "each"
 
     def check(self, params: Any, data: tuple) -> tuple[np.ndarray, ...]:
