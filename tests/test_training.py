@@ -199,7 +199,7 @@ def test_following_equals_the_equation(rng):
     expected = training.running_statistics(mean, variance, *training.moments(x), 9, 0.3)
     batch_mean, root, y = np.empty(4), np.empty(4), np.empty_like(x)
     norms.fused_batchnorm(x, np.ones(4), np.zeros(4), 0.5, batch_mean, root, y)
-    norms.follow(mean, variance, batch_mean, root, 0.5, 9, 0.3)
+    norms.update_running(mean, variance, batch_mean, root, 0.5, 9, 0.3)
     assert relative_error(mean, expected[0]) < 1e-14
     assert relative_error(variance, expected[1]) < 1e-13
 

@@ -9,7 +9,7 @@ from dlbook.tools.jit import njit_fast
 
 __all__ = [
     "affine_rows",
-    "follow",
+    "update_running",
     "fused_batchnorm",
     "fused_batchnorm_backward",
     "fused_layernorm",
@@ -115,7 +115,7 @@ def fused_layernorm_backward(dy, x, gamma, mean, root, dx, dgamma, dbeta):
 
 
 @njit_fast
-def follow(running, variance, mean, root, eps, N, rate):
+def update_running(running, variance, mean, root, eps, N, rate):
     """`running_statistics` in place, from what `fused_batchnorm` kept
     (j), (j), (j), (j), (), (), () -> (j), (j)
     """

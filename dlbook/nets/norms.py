@@ -10,7 +10,7 @@ import numpy as np
 
 from dlbook.fast.norms import (
     affine_rows,
-    follow,
+    update_running,
     fused_batchnorm,
     fused_batchnorm_backward,
     fused_layernorm,
@@ -71,7 +71,7 @@ class BatchNorm(Layer):
             raise ValueError("batch has one example, batch norm needs two to have a variance")
         mean, root = step.array("mean", x.shape[-1]), step.array("root", x.shape[-1])
         fused_batchnorm(rows, p.gamma, p.beta, self.eps, mean, root, rows_of(y))
-        follow(h.mean, h.variance, mean, root, self.eps, len(rows), self.rate)
+        update_running(h.mean, h.variance, mean, root, self.eps, len(rows), self.rate)
         return y, (rows, mean, root)
 
     def backward(self, p, dy, kept, grads, step):
