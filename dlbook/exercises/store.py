@@ -25,7 +25,7 @@ except ImportError:  # Windows
 __all__ = ["Store", "data_directory"]
 
 NAME, VERSION, LARGEST = "progress.json", 1, 10**7
-PATIENCE = 5  # seconds to wait for another process
+PATIENCE = 30  # seconds to wait for another process, which on a busy machine has its turn late
 
 
 def data_directory():
@@ -95,7 +95,7 @@ class Store:
                     lock = stack.enter_context(_lock_in(folder))
                     end = time.monotonic() + PATIENCE
                     while not _taken(lock) and time.monotonic() < end:
-                        time.sleep(0.01)
+                        time.sleep(0.002)
             yield
 
     def _place(self):
