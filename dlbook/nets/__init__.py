@@ -9,7 +9,7 @@ from dlbook.nets.checkpoint import Checkpoint
 from dlbook.nets.cnn import CNN
 from dlbook.nets.containers import Container, Parallel, Residual, Sequential
 from dlbook.nets.conv import Conv2d, ConvTranspose2d
-from dlbook.nets.costs import Bernoulli, Cost, Gaussian, SoftmaxCrossEntropy, Together
+from dlbook.nets.costs import Bernoulli, Cost, Gaussian, MeanSquare, SoftmaxCrossEntropy, Together
 from dlbook.nets.images import AvgPool2d, GlobalPool, MaxPool2d, Shift, Upsample
 from dlbook.nets.layer import Layer, Step, new_step
 from dlbook.nets.layers import Activation, Dense, Dropout, Embedding, Noise, Reshape
@@ -20,6 +20,7 @@ from dlbook.nets.network import Composition, Network, Signal
 from dlbook.nets.norms import BatchNorm, LayerNorm
 from dlbook.nets.penalties import Contractive, Sparse
 from dlbook.nets.recurrent import GRU, LSTM, RNN
+from dlbook.nets.recurrent_network import RecurrentNetwork
 from dlbook.nets.reuse import Frozen, Repeat
 from dlbook.nets.rows import Bidirectional, Last
 from dlbook.nets.sequences import SequenceNetwork
@@ -58,10 +59,12 @@ __all__ = [
     "Layers",
     "MLP",
     "MaxPool2d",
+    "MeanSquare",
     "Model",
     "Network",
     "Noise",
     "Parallel",
+    "RecurrentNetwork",
     "Repeat",
     "Report",
     "Reshape",

@@ -15,7 +15,7 @@ from dlbook.rnn import cross_entropy_rows, square_rows
 from dlbook.tools import elementary, shapes
 from dlbook.training import softmax_cross_entropy_into
 
-__all__ = ["Bernoulli", "Cost", "Gaussian", "SoftmaxCrossEntropy", "Together"]
+__all__ = ["Bernoulli", "Cost", "Gaussian", "MeanSquare", "SoftmaxCrossEntropy", "Together"]
 
 AXES = "nabcdefg"  # of examples and what they consist of
 
@@ -94,6 +94,18 @@ class Gaussian(_OfNumbers):
 
     def rows_into(self, z, y, share):
         return square_rows(z, y, share / 2)
+
+
+@dataclass(frozen=True)
+class MeanSquare(_OfNumbers):
+    """(z − y)², of which the mean over all numbers is taken, and not only over the examples."""
+
+    def into(self, z, y):
+        z, y = self._rows(z, y)
+        return self.rows_into(z, y, 1 / len(z))
+
+    def rows_into(self, z, y, share):
+        return square_rows(z, y, share / z.shape[1])
 
 
 @dataclass(frozen=True)

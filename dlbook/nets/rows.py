@@ -108,9 +108,11 @@ class Bidirectional(Container):
 
 @dataclass(frozen=True)
 class Last(Layer):
-    """Many to one: of each sequence what stands at its last step; zeros for an empty sequence.
+    """Many to one: of each sequence what stands at its last step.
 
-    Rows are the sequences then, from long to short as in `step.rows.order`.
+    Rows are the sequences then, from long to short as in `step.rows.order`. For an empty sequence
+    they are zeros, or what a caller has set as `step.start`, a list of one array (n, j) in the
+    order of the batch; its gradient is found as `step.dstart`.
 
     Parameters
     ----------
@@ -141,14 +143,17 @@ class Last(Layer):
     def forward(self, p, x, step):
         rows = rows_for(self, x, step)
         y = step.array("y", len(rows.order), x.shape[1])
-        y[:] = 0
+        y[:] = 0 if step.start is None else step.start[0].take(rows.order, 0)
         for some, at, columns in self._places(rows, x.shape[1]):
             y[some, columns] = x[at, columns]
         return y, x.shape
 
     def backward(self, p, dy, shape, grads, step):
         dx = step.array("dx", *shape)
-        dx[:] = 0
-        for some, at, columns in self._places(step.rows, shape[1]):
+        dx[:], rows = 0, step.rows
+        for some, at, columns in self._places(rows, shape[1]):
             dx[at, columns] = dy[some, columns]
+        if step.start is not None:
+            step.dstart, empty = [np.zeros_like(dy)], rows.last < len(rows.order)
+            step.dstart[0][rows.order[empty]] = dy[empty]
         return dx
