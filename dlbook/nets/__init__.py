@@ -24,6 +24,7 @@ from dlbook.nets.recurrent_network import RecurrentNetwork
 from dlbook.nets.reuse import Frozen, Repeat
 from dlbook.nets.rows import Bidirectional, Last
 from dlbook.nets.sequences import SequenceNetwork
+from dlbook.nets.symbols import read_on
 
 __all__ = [
     "Activation",
@@ -82,4 +83,5 @@ __all__ = [
     "check_model",
     "fit",
     "new_step",
+    "read_on",
 ]

@@ -17,7 +17,7 @@ from dlbook.nets.costs import MeanSquare, SoftmaxCrossEntropy
 from dlbook.nets.layers import Dense
 from dlbook.nets.recurrent import GRU, LSTM, RNN, Recurrent
 from dlbook.nets.rows import Bidirectional, Last
-from dlbook.nets.sequences import Sequences
+from dlbook.nets.sequences import Sequences, by_row
 from dlbook.nets.symbols import Continues
 from dlbook.rnn import BENDS, INITIAL, Outcome, Params, arrange
 from dlbook.tools import shapes
@@ -162,6 +162,11 @@ class RecurrentNetwork(Continues, Sequences):
         return COSTS[self.cost]()
 
     @cached_property
+    def gates(self) -> int:
+        """How many weighted inputs a unit has."""
+        return self._cells().gates
+
+    @cached_property
     def kept(self) -> int:
         """How many arrays cells carry from step to step: h, or h and c."""
         return self._cells().carried
@@ -188,10 +193,12 @@ class RecurrentNetwork(Continues, Sequences):
 
     # States from outside
 
-    def _starts(self, start, n):
-        """Return states before the first step, checked; zeros where none are given."""
-        if start is None:
-            return [np.zeros((n, self.hidden), self.dtype)] * self.carried
+    def _zeros(self, n):
+        """Return states that are zero."""
+        return [np.zeros((n, self.hidden), self.dtype)] * self.carried
+
+    def _checked(self, start, n):
+        """Return states before the first step, if they are that."""
         if len(start) != self.carried:
             raise ValueError(f"start has {len(start)} arrays, expected {self.carried}")
         axes = shapes.Axes(n=n, j=self.hidden)
@@ -227,7 +234,7 @@ class RecurrentNetwork(Continues, Sequences):
         batch : tuple (x, y, lengths)
             As `check` returns them; trusted.
         start : list of ndarray, shape (n, j), or None
-            For each layer the states before the first step; zero where not given.
+            For each layer the states before the first step, trusted; zero where not given.
         work : Step
             Memory.
 
@@ -238,7 +245,7 @@ class RecurrentNetwork(Continues, Sequences):
             For each layer, the sequences in the order of the batch; dstart is None where errors
             were stopped on their way.
         """
-        start = self._starts(start, len(batch[2]))
+        start = self._zeros(len(batch[2])) if start is None else start
         nodes, read = self._begin(params, start, work), work.parts[self.depth]
         if self.reads == "last":
             read.start = [self._seen(start)]  # what an empty sequence is read from
@@ -300,14 +307,15 @@ class RecurrentNetwork(Continues, Sequences):
         """
         fits(params, self.layout)
         x, lengths, _ = self._sequences(shapes.Axes(), x, lengths)
-        return self._run(params, x, lengths, self._starts(start, len(x)))
+        start = self._zeros(len(x)) if start is None else self._checked(start, len(x))
+        return self._run(params, x, lengths, start)
 
     def _run(self, params, x, lengths, start):
         """Return states and scores of checked sequences."""
         (N, T), step = x.shape[:2], self._still()
         nodes = self._begin(params, start, step)
         rows = step.rows = arrange(lengths, T)
-        *_, seen = self._climb(params, self._rows(step, x, rows), step)
+        *_, seen = self._climb(params, by_row(x, rows), step)
         states, scores = (np.zeros((N * T, n), self.dtype) for n in (self.width, self.outputs))
         states[rows.places], scores[rows.places] = seen, self._scores(params, seen)
         last = tuple(part for node in nodes for part in node.last)

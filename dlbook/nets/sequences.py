@@ -126,13 +126,8 @@ class Sequences(Composition):
         x, y, lengths = batch
         rows = step.rows = arrange(lengths, x.shape[1])
         if self.reads == "each":
-            return self._rows(step, x, rows), y.reshape(-1, *y.shape[2:]).take(rows.places, 0)
-        return self._rows(step, x, rows), y.take(rows.order, 0)
-
-    def _rows(self, step, x, rows):
-        """Return the steps of sequences as rows."""
-        into = step.memory.array(("rows", "x"), len(rows.places), *x.shape[2:], dtype=x.dtype)
-        return x.reshape(-1, *x.shape[2:]).take(rows.places, 0, out=into, mode="clip")
+            return by_row(x, rows), by_row(y, rows)
+        return by_row(x, rows), y.take(rows.order, 0)
 
     def _there_and_back(self, given, batch, work):
         """Return the mean cost of a batch and fill `grads`, in pieces where they are asked for."""
@@ -224,7 +219,7 @@ class Sequences(Composition):
         for part in parts(x):
             step = self._still(held)
             rows = step.rows = arrange(lengths[part], T)
-            z = self.net.forward(p, self._rows(step, x[part], rows), step)[0]
+            z = self.net.forward(p, by_row(x[part], rows), step)[0]
             found[part].reshape(-1, V)[rows.places if self.reads == "each" else rows.order] = z
         return found
 
@@ -346,6 +341,11 @@ def cleared(x: np.ndarray, beyond: np.ndarray) -> np.ndarray:
     x = x.copy()
     x[beyond] = 0
     return x
+
+
+def by_row(x: np.ndarray, rows: Rows) -> np.ndarray:
+    """Return the steps of sequences as rows."""
+    return x.reshape(-1, *x.shape[2:]).take(rows.places, 0, mode="clip")
 
 
 def parts(x: np.ndarray) -> Iterator[slice]:

@@ -87,7 +87,7 @@ class Stack:
         if step.wants and training:
             dx = step.array("dx", *x.shape)
         into = np.empty((0, K), x.dtype) if dx is None else rows_of(dx)
-        da = step.array("da", size) if training else None
+        da = step.array("da", size - y.size) if training else None
         slot = Slot(p, x.shape, x.dtype, self.vector(p), a, y, step.panels(*factors), da, dx, into)
         step.slot = slot if training else None
         return slot

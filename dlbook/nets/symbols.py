@@ -1,14 +1,19 @@
 """Networks that predict the next symbol: one long sequence to learn from, and its continuation."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from dlbook.nets.rows import carry
-from dlbook.rnn import Params, arrange, outputs, sample_symbol
+from dlbook.optimization import Optimizer
+from dlbook.rnn import Params, arrange, outputs, sample_symbol, tracks
 from dlbook.tools import shapes
-from dlbook.tools.flat import fits
+from dlbook.tools.flat import fits, like
+from dlbook.training import clip
 
-__all__ = ["Continues"]
+__all__ = ["Continues", "read_on"]
 
 
 class Continues:
@@ -68,3 +73,73 @@ class Continues:
             )
             x = drawn[t : t + 1]
         return drawn
+
+
+def read_on(
+    model: "Continues",
+    params: Params,
+    symbols: ArrayLike,
+    optimizer: Optimizer,
+    *,
+    batch: int,
+    steps: int,
+    passes: int = 1,
+    limit: float = np.inf,
+    watch: Callable[[Params], Any] | None = None,
+) -> tuple[Params, np.ndarray]:
+    """Train on one long sequence, read from beginning to end in pieces whose states are carried on.
+
+    Parameters
+    ----------
+    model : RecurrentNetwork
+        Reads symbols and predicts the next at each step.
+    params : Params
+        Where to start; left as it is.
+    symbols : array_like of int, shape (r,)
+        The sequence.
+    optimizer : Optimizer
+        With its rate or schedule.
+    batch : int
+        Tracks read side by side; see `tracks`.
+    steps : int
+        Length of a piece. Errors do not travel back beyond its beginning, states do.
+    passes : int
+        How often the whole sequence is read.
+    limit : float
+        Largest norm of the gradient.
+    watch : callable, optional
+        Called with the parameters after each pass.
+
+    Returns
+    -------
+    params : Params
+        Those after the last step.
+    losses : ndarray
+        Mean loss of each piece, before its step.
+
+    Raises
+    ------
+    FloatingPointError
+        If a loss is no longer finite.
+    """
+    if not model.symbols or model.reads != "each":
+        raise ValueError("reading on needs a network that reads symbols and is read at each step")
+    shapes.count("passes", passes)
+    x, y = tracks(symbols, batch)
+    x, y, _ = model.check(params, (x, y))
+    steps = min(shapes.count("steps", steps), x.shape[1])
+    params, grads, work = like(params, params.flat.copy()), like(params), model.workspace(batch)
+    slots, losses = optimizer.start(params.flat), []
+    for _ in range(passes):
+        states = None
+        for t in range(0, x.shape[1] - steps + 1, steps):
+            piece = x[:, t : t + steps], y[:, t : t + steps], np.full(batch, steps)
+            loss, states, _ = model.through_time(params, piece, states, grads, work)
+            if not np.isfinite(loss):
+                raise FloatingPointError(f"the loss of piece {len(losses) + 1} is {loss:g}")
+            losses.append(loss)
+            clip(grads.flat, limit)
+            optimizer.update(params.flat, grads.flat, slots, len(losses))
+        if watch is not None:
+            watch(params)
+    return params, np.array(losses)
