@@ -16,8 +16,8 @@ from dlbook.nets.containers import Residual, Sequential
 from dlbook.nets.costs import MeanSquare, SoftmaxCrossEntropy
 from dlbook.nets.layers import Dense
 from dlbook.nets.recurrent import GRU, LSTM, RNN, Recurrent
-from dlbook.nets.rows import Bidirectional, Last
-from dlbook.nets.sequences import Sequences, by_row
+from dlbook.nets.rows import Bidirectional, Last, by_row
+from dlbook.nets.sequences import Sequences
 from dlbook.nets.symbols import Continues
 from dlbook.rnn import BENDS, INITIAL, Outcome, Params, arrange
 from dlbook.tools import shapes

@@ -16,7 +16,7 @@ from dlbook.nets.layer import Layer, Step, features
 from dlbook.rnn import Rows
 from dlbook.tools import shapes
 
-__all__ = ["Bidirectional", "Last", "carry", "nodes", "piece_of", "rows_for", "steps_of"]
+__all__ = ["Bidirectional", "Last", "by_row", "carry", "nodes", "piece_of", "rows_for", "steps_of"]
 
 
 def rows_for(layer: Layer, x: np.ndarray, step: Step) -> Rows:
@@ -30,6 +30,11 @@ def rows_for(layer: Layer, x: np.ndarray, step: Step) -> Rows:
     if len(x) != len(rows.places):
         raise ValueError(f"{layer} gets {len(x)} rows, step.rows is of {len(rows.places)}")
     return rows
+
+
+def by_row(x: np.ndarray, rows: Rows) -> np.ndarray:
+    """Return the steps of sequences as rows."""
+    return x.reshape(-1, *x.shape[2:]).take(rows.places, 0, mode="clip")
 
 
 def steps_of(rows: Rows) -> np.ndarray:

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlbook.nets.layer import Layer
+from dlbook.nets.containers import within
 from dlbook.nets.network import Composition, Network
 from dlbook.nets.norms import BatchNorm
-from dlbook.nets.rows import Bidirectional, Last, carry, nodes, piece_of, steps_of
+from dlbook.nets.rows import Bidirectional, Last, by_row, carry, nodes, piece_of, steps_of
 from dlbook.rnn import Rows, arrange
 from dlbook.tools import shapes
 from dlbook.tools.flat import belong, fits
@@ -326,14 +326,6 @@ class SequenceNetwork(Sequences, Network):
         return self._answers(params, state, x, lengths)
 
 
-def within(layer: Layer) -> Iterator[Layer]:
-    """Yield a layer and all layers that it is made of."""
-    yield layer
-    held = getattr(layer, "layer", None)
-    for part in (*getattr(layer, "layers", ()), *([] if held is None else [held])):
-        yield from within(part)
-
-
 def cleared(x: np.ndarray, beyond: np.ndarray) -> np.ndarray:
     """Return an array whose numbers behind the ends are 0; what has another shape is refused later."""
     if x.shape[:2] != beyond.shape or not beyond.any():
@@ -341,11 +333,6 @@ def cleared(x: np.ndarray, beyond: np.ndarray) -> np.ndarray:
     x = x.copy()
     x[beyond] = 0
     return x
-
-
-def by_row(x: np.ndarray, rows: Rows) -> np.ndarray:
-    """Return the steps of sequences as rows."""
-    return x.reshape(-1, *x.shape[2:]).take(rows.places, 0, mode="clip")
 
 
 def parts(x: np.ndarray) -> Iterator[slice]:

@@ -152,3 +152,26 @@ def test_the_model_keeps_its_promises(cell, reads, pieces, rng):
     new, *_, batch, _ = pair(rng, **settings, **pieces)
     if "truncate" not in pieces:  # whose gradient is not that of the loss
         check_model(new, batch)
+
+
+def test_the_mean_square_is_over_all_numbers(rng):
+    """Of three numbers at each step; a last bit may differ from the sum divided at once."""
+    net = RecurrentNetwork(K, J, 3, cost="squares", dtype="float64")
+    params, x, y = net.init(rng), rng.normal(size=(N, T, K)), rng.normal(size=(N, T, 3))
+    batch = net.check(params, (x, y, LENGTHS))
+    there = np.arange(T) < LENGTHS[:, None]
+    wanted = np.mean((net.run(params, x, LENGTHS).scores - y)[there] ** 2)
+    assert net.loss(params, None, batch) == pytest.approx(wanted, rel=1e-15)
+
+
+def test_states_from_outside_are_of_one_call(rng):
+    """The step after it, on the same memory, begins at zero; also where the call breaks off."""
+    for reads in ("each", "last"):
+        new, _, params, _, batch, start = pair(rng, cell="lstm", reads=reads)
+        work, grads = new.workspace(N), like(params)
+        fresh = new.loss_and_grad(params, None, batch, grads, new.workspace(N))
+        assert new.through_time(params, batch, start, grads, work)[0] != fresh
+        assert new.loss_and_grad(params, None, batch, grads, work) == fresh
+        with pytest.raises(ValueError, match="start has arrays"):
+            new.through_time(params, batch, [start[0][:, 1:]] * 2, grads, work)
+        assert new.loss_and_grad(params, None, batch, grads, work) == fresh
