@@ -18,11 +18,11 @@ and from state to scores, b and by biases, o scores, y targets, delta = ∂C/∂
 """
 # ruff: noqa: E741
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,13 +30,12 @@ from numpy.typing import ArrayLike
 from dlbook.fast.dense import dense_input_into, dense_into, rows_gradient_into, rows_sum_into
 from dlbook.fast.losses import cross_entropy_rows, square_rows
 from dlbook.matmul import DEPTH, PANEL_BYTES, multiply, pack
-from dlbook.optimization import Optimizer
 from dlbook.tools import shapes
 from dlbook.tools.elementary import hyperbolic_tangent
-from dlbook.tools.flat import Layout, belong, fits, laid_out, like, step_fits
+from dlbook.tools.flat import Layout, belong, fits, laid_out, step_fits
 from dlbook.tools.jit import check_indices, njit, njit_fast
 from dlbook.tools.simd import aligned
-from dlbook.training import clip, cut_up, xavier
+from dlbook.training import cut_up, xavier
 
 __all__ = [
     "RNN",
@@ -62,7 +61,6 @@ __all__ = [
     "orthogonal",
     "output_deltas",
     "outputs",
-    "read_on",
     "recur_backward_into",
     "recur_into",
     "sample_symbol",
@@ -1295,76 +1293,6 @@ def tracks(symbols: ArrayLike, batch: int) -> tuple[np.ndarray, np.ndarray]:
     each = (len(symbols) - 1) // batch
     x = symbols[: batch * each].reshape(batch, each)
     return x.copy(), symbols[1 : batch * each + 1].reshape(batch, each).copy()
-
-
-def read_on(
-    model: RNN,
-    params: Params,
-    symbols: ArrayLike,
-    optimizer: Optimizer,
-    *,
-    batch: int,
-    steps: int,
-    passes: int = 1,
-    limit: float = np.inf,
-    watch: Callable[[Params], Any] | None = None,
-) -> tuple[Params, np.ndarray]:
-    """Train on one long sequence, read from beginning to end in pieces whose states are carried on.
-
-    Parameters
-    ----------
-    model : RNN
-        Reads symbols and predicts the next at each step.
-    params : Params
-        Where to start; left as it is.
-    symbols : array_like of int, shape (r,)
-        The sequence.
-    optimizer : Optimizer
-        With its rate or schedule.
-    batch : int
-        Tracks read side by side; see `tracks`.
-    steps : int
-        Length of a piece. Errors do not travel back beyond its beginning, states do.
-    passes : int
-        How often the whole sequence is read.
-    limit : float
-        Largest norm of the gradient.
-    watch : callable, optional
-        Called with the parameters after each pass.
-
-    Returns
-    -------
-    params : Params
-        Those after the last step.
-    losses : ndarray
-        Mean loss of each piece, before its step.
-
-    Raises
-    ------
-    FloatingPointError
-        If a loss is no longer finite.
-    """
-    if not model.symbols or model.reads != "each":
-        raise ValueError("reading on needs a network that reads symbols and is read at each step")
-    shapes.count("passes", passes)
-    x, y = tracks(symbols, batch)
-    x, y, _ = model.check(params, (x, y))
-    steps = min(shapes.count("steps", steps), x.shape[1])
-    params, grads, work = like(params, params.flat.copy()), like(params), model.workspace(batch)
-    slots, losses = optimizer.start(params.flat), []
-    for _ in range(passes):
-        states_ = model._zeros(batch)
-        for t in range(0, x.shape[1] - steps + 1, steps):
-            piece = x[:, t : t + steps], y[:, t : t + steps], np.full(batch, steps)
-            loss, states_, _ = model.through_time(params, piece, states_, grads, work)
-            if not np.isfinite(loss):
-                raise FloatingPointError(f"the loss of piece {len(losses) + 1} is {loss:g}")
-            losses.append(loss)
-            clip(grads.flat, limit)
-            optimizer.update(params.flat, grads.flat, slots, len(losses))
-        if watch is not None:
-            watch(params)
-    return params, np.array(losses)
 
 
 # A task that is all memory

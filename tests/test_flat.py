@@ -13,7 +13,6 @@ import dlbook
 from dlbook import attention, gated, rnn, sequence_tasks
 from dlbook.nets import (
     CNN,
-    GRU,
     LSTM,
     MLP,
     Activation,
@@ -25,9 +24,11 @@ from dlbook.nets import (
     MultiHeadAttention,
     Network,
     PaddedNetwork,
+    RecurrentNetwork,
     SequenceNetwork,
     Sequential,
     fit,
+    read_on,
 )
 from dlbook.optimization import SGD
 from dlbook.tools import flat
@@ -69,15 +70,6 @@ MODELS = {
         ],
         (FEATURES, LABELS),
     ),
-    "SequenceNetwork": (
-        SequenceNetwork((), Sequential(LSTM(4, symbols=5), Dense(5)), symbols=5),
-        [
-            {"net": Sequential(LSTM(3, symbols=5), Dense(5))},
-            {"net": Sequential(GRU(4, symbols=5), Dense(5))},
-            {"net": Sequential(LSTM(4, symbols=5), LSTM(4), Dense(5))},
-        ],
-        (STEPS, STEPS),
-    ),
     "PaddedNetwork": (
         PaddedNetwork(T, Sequential(Embedding(5, 4), MultiHeadAttention(4, 2)), symbols=5),
         [
@@ -111,6 +103,28 @@ MODELS = {
     "RNN": (
         rnn.RNN(5, 4, 5, symbols=True),
         [{"inputs": 6}, {"hidden": 5}, {"outputs": 3}, {"depth": 2}],
+        (STEPS, STEPS),
+    ),
+    "SequenceNetwork": (
+        SequenceNetwork((), Sequential(LSTM(4, symbols=5), Dense(5)), symbols=5),
+        [
+            {"net": Sequential(LSTM(6, symbols=5), Dense(5))},
+            {"net": Sequential(LSTM(4, symbols=5), LSTM(4), Dense(5))},
+            {"net": Sequential(LSTM(4, symbols=5), Dense(6))},
+        ],
+        (STEPS, STEPS),
+    ),
+    "RecurrentNetwork": (
+        RecurrentNetwork(5, 4, 5, symbols=True, cell="lstm", depth=2),
+        [
+            {"cell": "gru"},
+            {"cell": "tanh"},
+            {"bidirectional": True},
+            {"inputs": 6},
+            {"hidden": 5},
+            {"outputs": 3},
+            {"depth": 1},
+        ],
         (STEPS, STEPS),
     ),
     "Gated": (
@@ -170,7 +184,7 @@ def surroundings(model, data):
         return given | {"params": params, "state": None, "grads": like(params), "work": work}
     batch, work = model.check(params, data), model.workspace(N)
     given = {"data": data, "batch": batch, "x": batch[0], "grads": like(params), "work": work}
-    if isinstance(model, rnn.RNN):
+    if hasattr(model, "through_time"):
         given["start"] = [np.zeros((N, model.hidden), np.float32)] * model.carried
     if hasattr(model, "decode"):
         given["h"] = model.encode(params, FEATURES)
@@ -186,7 +200,7 @@ def by_fit(model, params, data):
 
 def by_reading_on(model, params):
     """Train a little on one long sequence."""
-    return rnn.read_on(model, params, STEPS.ravel(), SGD(0.1), batch=2, steps=2)
+    return read_on(model, params, STEPS.ravel(), SGD(0.1), batch=2, steps=2)
 
 
 def borders(model, data):
@@ -194,11 +208,11 @@ def borders(model, data):
     for name, method in inspect.getmembers(model, callable):
         takes = [] if name.startswith("_") else list(inspect.signature(method).parameters.values())
         if "params" in [p.name for p in takes]:
-            needed = [p.name for p in takes if p.default is p.empty]
+            needed = [p.name for p in takes if p.default is p.empty or p.name == "rng"]
             yield name, method, needed
     if data is not None:
         yield "fit", lambda params, data: by_fit(model, params, data), ["params", "data"]
-    if isinstance(model, rnn.RNN):
+    if isinstance(model, RecurrentNetwork):
         yield "read_on", lambda params: by_reading_on(model, params), ["params"]
 
 

@@ -1,6 +1,7 @@
 """Gated networks: gates, the way back, layers joined, both directions, and what they learn."""
 
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -8,8 +9,7 @@ from compiled import compiled_only, same_bits
 
 from dlbook import gated, rnn
 from dlbook.backprop import Value, adjoints
-from dlbook.gated import Gated
-from dlbook.nets import fit
+from dlbook.nets import RecurrentNetwork, fit
 from dlbook.optimization import Adam
 from dlbook.tools.flat import like
 from dlbook.verification import central_differences, complex_step, relative_error
@@ -265,7 +265,7 @@ def test_joined_layers_against_numpy(rng):
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("hidden", [1, 6])
 def test_counts_of_parameters(cell, hidden):
-    net = Gated(3, hidden, 2, cell=cell)
+    net = RecurrentNetwork(3, hidden, 2, cell=cell)
     params, gates = net.init(np.random.default_rng(1)), {"lstm": 4, "gru": 3}[cell]
     found = sum(part[0].size for part in (params.wx, params.wh, params.b))
     more = hidden if cell == "gru" else 0
@@ -279,7 +279,7 @@ def test_counts_of_parameters(cell, hidden):
 
 def some_net(rng, **more):
     """Return a network, parameters, a batch with an empty sequence, and first states."""
-    net = Gated(**({"inputs": 4, "hidden": J, "outputs": 4, "dtype": "float64"} | more))
+    net = RecurrentNetwork(4, J, 4, **({"cell": "lstm", "dtype": "float64"} | more))
     params = net.init(rng)
     params.flat[:] += 0.3 * rng.normal(size=params.flat.size)
     lengths, steps = np.array([3, 0, 7, 7, 1, 4]), 8
@@ -293,11 +293,11 @@ def some_net(rng, **more):
 def of_any(params, flat):
     """Return the same views of a vector that may be complex."""
     at, parts = 0, []
-    for part in (*params.wx, *params.wh, *params.b, params.wy, params.by):
+    for part in (*chain(*zip(*params[1:4], strict=True)), params.wy, params.by):
         parts.append(flat[at : at + part.size].reshape(part.shape))
         at += part.size
-    S = len(params.wx)
-    return rnn.Params(flat, *(tuple(parts[m * S : (m + 1) * S]) for m in range(3)), *parts[3 * S :])
+    *layers, wy, by = parts
+    return rnn.Params(flat, *(tuple(layers[m::3]) for m in range(3)), wy, by)
 
 
 def strand(net, x, begin, wx, wh, b):
@@ -328,9 +328,9 @@ def by_numpy(net, params, flat, batch, start):
                 read = below[::-1] if way else below
                 ways.append(strand(net, read, begin, p.wx[s], p.wh[s], p.b[s]))
             now = np.concatenate([h[-1] for h in ways])
-            last = last + now if net.skip else now
+            last = last + now if net.residual else now
             out = np.hstack([h[1:][::-1] if way else h[1:] for way, h in enumerate(ways)])
-            below = out + below if net.skip and layer else out
+            below = out + below if net.residual and layer else out
         for a, label in zip(
             below if net.reads == "each" else [last],
             y[n, :length] if net.reads == "each" else [y[n]],
@@ -345,13 +345,13 @@ CASES = [
     {},
     {"cell": "gru"},
     {"cell": "gru", "symbols": True, "reads": "last", "depth": 2},
-    {"symbols": True, "depth": 3, "skip": True, "keep": 2},
-    {"both": True, "depth": 2, "reads": "last"},
-    {"both": True, "depth": 2, "cell": "gru", "skip": True},
-    {"both": True, "depth": 3, "skip": True, "reads": "last", "symbols": True},
-    {"cell": "tanh", "both": True, "depth": 2},
-    {"cell": "tanh", "skip": True, "depth": 3, "keep": 3, "reads": "last"},
-    {"cell": "gru", "keep": 3, "reads": "last", "depth": 2},
+    {"symbols": True, "depth": 3, "residual": True, "checkpoint_every": 2},
+    {"bidirectional": True, "depth": 2, "reads": "last"},
+    {"bidirectional": True, "depth": 2, "cell": "gru", "residual": True},
+    {"bidirectional": True, "depth": 3, "residual": True, "reads": "last", "symbols": True},
+    {"cell": "tanh", "bidirectional": True, "depth": 2},
+    {"cell": "tanh", "residual": True, "depth": 3, "checkpoint_every": 3, "reads": "last"},
+    {"cell": "gru", "checkpoint_every": 3, "reads": "last", "depth": 2},
 ]
 
 
@@ -382,7 +382,7 @@ def test_batch_gradient(more, rng):
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_fast_equals_literal(cell, dtype, rtol, rng):
     """States and the gradient of one sequence, in both precisions."""
-    net = Gated(6, 17, 7, cell=cell, dtype=dtype)
+    net = RecurrentNetwork(6, 17, 7, cell=cell, dtype=dtype)
     params, y = net.init(np.random.default_rng(1)), rng.integers(7, size=(1, 9))
     batch, grads = net.check(params, (rng.normal(size=(1, 9, 6)), y)), like(params)
     net.loss_and_grad(params, None, batch, grads, net.workspace(1))
@@ -411,7 +411,7 @@ def test_fast_equals_literal(cell, dtype, rtol, rng):
 @pytest.mark.parametrize("cut", [1, 3, 8])
 def test_truncated_gradient(cell, cut, rng):
     """States and cells go on, errors do not: each piece by itself."""
-    net, params, (x, y, _), start = some_net(rng, cell=cell, cut=cut, depth=2)
+    net, params, (x, y, _), start = some_net(rng, cell=cell, truncate=cut, depth=2)
     whole, lengths = some_net(rng, cell=cell, depth=2)[0], np.full(6, 8)
     grads, expected, now = like(params), 0, start
     net.through_time(params, (x, y, lengths), start, grads, net.workspace(6))
@@ -470,7 +470,7 @@ def test_turned_rows():
 @compiled_only
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_same_bits_for_any_number_of_threads(cell, rng):
-    net = Gated(40, 160, 40, cell=cell, symbols=True, depth=2)
+    net = RecurrentNetwork(40, 160, 40, cell=cell, symbols=True, depth=2)
     params, work = net.init(rng), net.workspace(32)
     x, y = rng.integers(40, size=(2, 32, 30))
     batch = net.check(params, (x, y, rng.integers(1, 31, size=32)))
@@ -530,20 +530,20 @@ def test_memory_of_checkpoints(cell, a_step):
     """
     used, a_step = {}, 2 * (a_step * 5 + 3) * 4  # 2 sequences, 5 units, 3 symbols, float32
     for steps in (16, 64, 256):
-        for name, keep in (("all", None), ("keep", int(np.sqrt(steps)))):
-            net = Gated(3, 5, 3, cell=cell, symbols=True, keep=keep)
+        for name, every in (("all", None), ("root", int(np.sqrt(steps)))):
+            net = RecurrentNetwork(3, 5, 3, cell=cell, symbols=True, checkpoint_every=every)
             params, work = net.init(np.random.default_rng(1)), net.workspace(2)
             x = np.zeros((2, steps), int)
             net.loss_and_grad(params, None, net.check(params, (x, x)), like(params), work)
             used[name, steps] = work.bytes - work.panel_bytes
     for first, last in ((16, 64), (64, 256)):
-        more = {name: (used[name, last] - used[name, first]) / a_step for name in ("all", "keep")}
-        assert more == {"all": last - first, "keep": np.sqrt(last) - np.sqrt(first)}
+        more = {name: (used[name, last] - used[name, first]) / a_step for name in ("all", "root")}
+        assert more == {"all": last - first, "root": np.sqrt(last) - np.sqrt(first)}
 
 
 def test_one_symbol_has_nothing_to_say(rng):
     for cell in ("lstm", "gru"):
-        net = Gated(1, 3, 1, cell=cell, symbols=True)
+        net = RecurrentNetwork(1, 3, 1, cell=cell, symbols=True)
         params = net.init(rng)
         grads, x = like(params), np.zeros((2, 4), int)
         batch = net.check(params, (x, x))
@@ -553,7 +553,8 @@ def test_one_symbol_has_nothing_to_say(rng):
 
 
 def test_sampling_carries_cells(rng):
-    net = Gated(5, 7, 5, symbols=True, dtype="float64", depth=2, skip=True)
+    how = {"cell": "lstm", "depth": 2, "residual": True, "dtype": "float64"}
+    net = RecurrentNetwork(5, 7, 5, symbols=True, **how)
     params = net.init(rng)
     params.flat[:] *= 2
     found = net.sample(params, [3, 1], 12, np.random.default_rng(4), temperature=0.7)
@@ -571,7 +572,7 @@ def test_sampling_carries_cells(rng):
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_a_network_learns_to_add(cell):
     rng = np.random.default_rng(1)
-    net = Gated(2, 16, 1, cell=cell, reads="last", cost="squares")
+    net = RecurrentNetwork(2, 16, 1, cell=cell, reads="last", cost="squares")
     x, y = rnn.adding(2000, 10, rng)
     out = fit(net, net.init(rng), (x, y), Adam(0.01), rng, epochs=12, batch=32, clip=1.0)
     x, y = rnn.adding(500, 10, rng)
@@ -585,7 +586,8 @@ def test_both_ways_see_what_comes_later(rng):
     y = np.where(np.arange(12) < 10, np.roll(x, -2, axis=1), 0)
     losses = {}
     for both in (False, True):
-        net, draw = Gated(3, 12, 3, cell="gru", symbols=True, both=both), np.random.default_rng(1)
+        net = RecurrentNetwork(3, 12, 3, cell="gru", symbols=True, bidirectional=both)
+        draw = np.random.default_rng(1)
         out = fit(net, net.init(draw), (x, y), Adam(0.02), draw, epochs=8, batch=30, clip=1.0)
         losses[both] = net.loss(out.params, None, net.check(out.params, (x, y)))
     assert losses[True] < 0.1 < 0.8 < losses[False]
@@ -593,7 +595,8 @@ def test_both_ways_see_what_comes_later(rng):
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "tanh"])
 def test_first_weights(cell, rng):
-    params = Gated(3, 50, 2, cell=cell, hold=2.0, both=True, depth=2).init(rng)
+    net = RecurrentNetwork(3, 50, 2, cell=cell, forget_bias=2.0, bidirectional=True, depth=2)
+    params = net.init(rng)
     for b in params.b:
         held = b[50:100]
         assert (held == 2).all() if cell != "tanh" else not held.size
@@ -606,13 +609,16 @@ def test_first_weights(cell, rng):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: Gated(1, 1, 1, cell="gate"), "cell"),
-        (lambda: Gated(1, 1, 1, both=1), "both"),
-        (lambda: Gated(1, 1, 1, skip="yes"), "skip"),
-        (lambda: Gated(1, 1, 1, hold=np.nan), "hold"),
-        (lambda: Gated(1, 1, 1, both=True, keep=3), "both"),
-        (lambda: Gated(1, 1, 1, both=True, cut=3), "both"),
-        (lambda: Gated(1, 0, 1), "hidden"),
+        (lambda: RecurrentNetwork(1, 1, 1, cell="gate"), "cell"),
+        (lambda: RecurrentNetwork(1, 1, 1, bidirectional=1), "bidirectional"),
+        (lambda: RecurrentNetwork(1, 1, 1, residual="yes"), "residual"),
+        (lambda: RecurrentNetwork(1, 1, 1, forget_bias=np.nan), "forget_bias"),
+        (
+            lambda: RecurrentNetwork(1, 1, 1, bidirectional=True, checkpoint_every=3),
+            "one direction",
+        ),
+        (lambda: RecurrentNetwork(1, 1, 1, bidirectional=True, truncate=3), "truncate is given"),
+        (lambda: RecurrentNetwork(1, 0, 1), "hidden"),
     ],
 )
 def test_refusals(call, words):
@@ -621,15 +627,15 @@ def test_refusals(call, words):
 
 
 def test_runs_are_checked(rng):
-    net = Gated(4, 3, 4, symbols=True)
+    net = RecurrentNetwork(4, 3, 4, symbols=True, cell="lstm")
     params, x = net.init(rng), np.zeros((2, 3), int)
-    turned = Gated(4, 3, 4, symbols=True, both=True)
+    turned = RecurrentNetwork(4, 3, 4, symbols=True, bidirectional=True)
     for call, words in (
         (lambda: net.run(params, x, start=[np.zeros((2, 3))]), "start has 1 arrays, expected 2"),
         (lambda: net.run(params, x, start=[np.zeros((2, 4))] * 2), "start"),
         (lambda: net.run(params, x + 4), "x holds the label 4"),
         (lambda: net.sample(params, [4], 3, rng), "prompt"),
-        (lambda: turned.sample(turned.init(rng), [0], 3, rng), "both"),
+        (lambda: turned.sample(turned.init(rng), [0], 3, rng), "bidirectional"),
     ):
         with pytest.raises((TypeError, ValueError), match=words):
             call()

@@ -19,7 +19,7 @@ from dlbook import optimization as opt
 from dlbook import rnn as recurrent
 from dlbook import sequence_tasks as tasks
 from dlbook import verification as ver
-from dlbook.nets import MLP, Autoencoder, fit
+from dlbook.nets import MLP, Autoencoder, RecurrentNetwork, fit, read_on
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(8, 3)), RNG.normal(size=8)
@@ -30,9 +30,9 @@ IMAGES, FILTERS = RNG.normal(size=(2, 2, 5, 5)), RNG.normal(size=(3, 2, 3, 3))
 Q, K, V = RNG.normal(size=(3, 2, 1, 4, 3))
 HEADS = att.attention(Q, K, V, lengths=np.array([4, 2]))
 TEXT = np.array([0, 1, 2, 3] * 4)
-SERIES = recurrent.RNN(3, 4, 3, reads="last")
+SERIES = RecurrentNetwork(3, 4, 3, reads="last")
 DATES = tasks.dates(2, RNG)
-WORK, READER = bp.workspace((3, 4, 3), 8), recurrent.RNN(4, 3, 4, symbols=True, dtype="float64")
+WORK, READER = bp.workspace((3, 4, 3), 8), RecurrentNetwork(4, 3, 4, symbols=True, dtype="float64")
 
 
 def fresh():
@@ -122,9 +122,7 @@ CALLS = {
     "probabilities": (lambda x: lc.probabilities(lc.logistic_regression(X, SIGNS, 0.1), x), X),
     "rate_limit": (lr.rate_limit, X),
     "read_on": (
-        lambda s: recurrent.read_on(
-            *(READER, READER.init(fresh()), s, opt.SGD(0.01)), batch=2, steps=3
-        )[1],
+        lambda s: read_on(*(READER, READER.init(fresh()), s, opt.SGD(0.01)), batch=2, steps=3)[1],
         TEXT,
     ),
     "separating_perceptron": (neurons.separating_perceptron, X[:3], BITS[:3]),
@@ -147,8 +145,8 @@ CALLS = {
     "MLP.fit": fitting(MLP((3, 4, 3)), X, CLASSES),
     "MLP.predict": predicting(MLP((3, 4, 3)), X),
     "Autoencoder.fit": fitting(Autoencoder((3, 2)), X),
-    "RNN.fit": fitting(SERIES, RNG.normal(size=(8, 5, 3)), CLASSES, TEXT[:8]),
-    "RNN.predict": predicting(SERIES, RNG.normal(size=(2, 5, 3)), TEXT[3:5]),
+    "RecurrentNetwork.fit": fitting(SERIES, RNG.normal(size=(8, 5, 3)), CLASSES, TEXT[:8]),
+    "RecurrentNetwork.predict": predicting(SERIES, RNG.normal(size=(2, 5, 3)), TEXT[3:5]),
     "Alphabet.decode": (recurrent.Alphabet("abcd").decode, TEXT),
 }
 

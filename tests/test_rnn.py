@@ -1,5 +1,7 @@
 """Recurrent networks: states, the way back through time, layouts, truncation, checkpoints, text."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 from compiled import compiled_only, same_bits
@@ -7,9 +9,9 @@ from compiled import compiled_only, same_bits
 from dlbook import rnn
 from dlbook.backprop import Value, adjoints
 from dlbook.linear_classification import softmax
-from dlbook.nets import Diverged, fit
+from dlbook.nets import Diverged, RecurrentNetwork, fit, read_on
 from dlbook.optimization import SGD, Adam
-from dlbook.rnn import RNN, Alphabet
+from dlbook.rnn import Alphabet
 from dlbook.tools.flat import like
 from dlbook.verification import central_differences, complex_step, monte_carlo, relative_error
 
@@ -217,7 +219,7 @@ def test_samples_at_the_ends():
 
 def some_net(rng, **more):
     """Return a network, parameters, a batch with an empty sequence, and first states."""
-    net = RNN(**({"inputs": 3, "hidden": 5, "outputs": 4, "dtype": "float64"} | more))
+    net = RecurrentNetwork(3, 5, 4, **({"dtype": "float64"} | more))
     params = net.init(rng)
     params.flat[:] += 0.2 * rng.normal(size=params.flat.size)
     lengths, steps = np.array([3, 0, 7, 7, 1, 4]), 8
@@ -263,14 +265,12 @@ def read(net, p, h, y):
 
 def like_any(params, flat):
     """Return the same views of a vector that may be complex."""
-    sizes, at, parts = [], 0, []
-    for part in (*params.wx, *params.wh, *params.b, params.wy, params.by):
-        sizes.append(part.shape)
+    at, parts = 0, []
+    for part in (*chain(*zip(*params[1:4], strict=True)), params.wy, params.by):
         parts.append(flat[at : at + part.size].reshape(part.shape))
         at += part.size
-    depth = len(params.wx)
-    layers = (tuple(parts[i * depth : (i + 1) * depth]) for i in range(3))
-    return rnn.Params(flat, *layers, *parts[3 * depth :])
+    *layers, wy, by = parts
+    return rnn.Params(flat, *(tuple(layers[i::3]) for i in range(3)), wy, by)
 
 
 CASES = [
@@ -280,10 +280,10 @@ CASES = [
     {"cell": "linear", "reads": "last"},
     {"reads": "last", "depth": 2, "symbols": True},
     {"cost": "squares"},
-    {"cost": "squares", "reads": "last", "keep": 3},
-    {"keep": 2, "depth": 3, "symbols": True},
-    {"keep": 3, "reads": "last", "depth": 2},
-    {"keep": 100},
+    {"cost": "squares", "reads": "last", "checkpoint_every": 3},
+    {"checkpoint_every": 2, "depth": 3, "symbols": True},
+    {"checkpoint_every": 3, "reads": "last", "depth": 2},
+    {"checkpoint_every": 100},
 ]
 
 
@@ -338,7 +338,7 @@ def test_inference_has_the_loss_of_training(more, rng):
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-13), ("float32", 2e-5)])
 def test_fast_equals_literal(dtype, rtol, rng):
     """The gradient of one sequence, in both precisions."""
-    net = RNN(6, 17, 7, dtype=dtype)
+    net = RecurrentNetwork(6, 17, 7, dtype=dtype)
     params, y = net.init(np.random.default_rng(1)), rng.integers(7, size=(1, 9))
     batch, grads = net.check(params, (rng.normal(size=(1, 9, 6)), y)), like(params)
     net.loss_and_grad(params, None, batch, grads, net.workspace(1))
@@ -354,8 +354,8 @@ def test_fast_equals_literal(dtype, rtol, rng):
 @pytest.mark.parametrize("reads", ["each", "last"])
 def test_truncated_gradient(cut, reads, rng):
     """States go on, errors do not: each piece by itself, from the states the one before left."""
-    net, params, batch, start = some_net(rng, cut=cut, reads=reads, depth=2)
-    whole = RNN(3, 5, 4, reads=reads, depth=2, dtype="float64")
+    net, params, batch, start = some_net(rng, truncate=cut, reads=reads, depth=2)
+    whole = RecurrentNetwork(3, 5, 4, reads=reads, depth=2, dtype="float64")
     grads, expected, (x, y, lengths) = like(params), np.zeros_like(params.flat), batch
     loss, last, _ = net.through_time(params, batch, start, grads, net.workspace(6))
     again = whole.run(params, x, lengths, start)
@@ -441,7 +441,7 @@ def test_batches_of_empty_sequences(symbols, rng):
 
 
 def test_one_symbol_has_nothing_to_say(rng):
-    net = RNN(1, 3, 1, symbols=True)
+    net = RecurrentNetwork(1, 3, 1, symbols=True)
     params = net.init(rng)
     grads = like(params)
     batch = net.check(params, (np.zeros((2, 4), int), np.zeros((2, 4), int)))
@@ -458,9 +458,10 @@ def test_memory_of_the_three_ways():
     """
     used, panels = {}, {}
     for steps in (16, 64, 256):
-        ways = {"all": {}, "keep": {"keep": int(np.sqrt(steps))}, "cut": {"cut": 16}}
+        root = int(np.sqrt(steps))
+        ways = {"all": {}, "root": {"checkpoint_every": root}, "pieces": {"truncate": 8}}
         for name, way in ways.items():
-            net = RNN(3, 5, 3, symbols=True, **way)
+            net = RecurrentNetwork(3, 5, 3, symbols=True, **way)
             params, work = net.init(np.random.default_rng(1)), net.workspace(8)
             batch = net.check(params, (np.zeros((8, steps), int), np.zeros((8, steps), int)))
             net.loss_and_grad(params, None, batch, like(params), work)
@@ -469,14 +470,14 @@ def test_memory_of_the_three_ways():
     a_step = 8 * (5 + 5 + 3) * 4  # states, their gradient, scores: of 8 sequences, in float32
     for first, last in ((16, 64), (64, 256)):
         more = {name: (used[name, last] - used[name, first]) / a_step for name in ways}
-        assert more == {"all": last - first, "keep": np.sqrt(last) - np.sqrt(first), "cut": 0}
+        assert more == {"all": last - first, "root": np.sqrt(last) - np.sqrt(first), "pieces": 0}
     assert 0 < panels["all", 64] == panels["all", 256]  # bounded
-    assert panels["cut", 16] == panels["cut", 256]
+    assert panels["pieces", 16] == panels["pieces", 256]
 
 
 @compiled_only
 def test_same_bits_for_any_number_of_threads(rng):
-    net = RNN(40, 160, 40, symbols=True, depth=2)
+    net = RecurrentNetwork(40, 160, 40, symbols=True, depth=2)
     params, work = net.init(rng), net.workspace(32)
     x, y = rng.integers(40, size=(2, 32, 20))
     batch = net.check(params, (x, y, rng.integers(1, 21, size=32)))
@@ -504,7 +505,7 @@ def test_nan_goes_through(rng):
     """One NaN among the features spoils the later states of its sequence, and no other."""
     net, params, (x, _, lengths), start = some_net(rng)
     x[2, 3, 1] = np.nan
-    found = net._run(params, x, lengths, start, rnn.Work("float64")).states
+    found = net._run(params, x, lengths, start).states
     bad = np.isnan(found).any(axis=-1)
     expected = np.zeros_like(bad)
     expected[2, 3:7] = True
@@ -527,7 +528,8 @@ def test_adding():
 @compiled_only
 def test_a_network_learns_to_add():
     rng = np.random.default_rng(1)
-    net = RNN(2, 16, 1, reads="last", cost="squares", cell="relu", initial="identity", scale=0.9)
+    how = {"reads": "last", "cost": "squares"}
+    net = RecurrentNetwork(2, 16, 1, cell="relu", initial="identity", scale=0.9, **how)
     x, y = rnn.adding(2000, 8, rng)
     out = fit(net, net.init(rng), (x, y), Adam(0.005), rng, epochs=10, batch=32, clip=1.0)
     x, y = rnn.adding(500, 8, rng)
@@ -535,7 +537,7 @@ def test_a_network_learns_to_add():
 
 
 def test_fit_names_the_layer_that_overflows(rng):
-    net = RNN(1, 4, 1, cell="linear", scale=1e4, cost="squares", reads="last")
+    net = RecurrentNetwork(1, 4, 1, cell="linear", scale=1e4, cost="squares", reads="last")
     params, (x, y) = net.init(rng), rnn.adding(8, 20, rng)
     with pytest.raises(Diverged, match=r"what the layer of wh\[0\] gives"):
         fit(net, params, (x[..., :1], y), SGD(0.1), rng, epochs=1, batch=4)
@@ -544,13 +546,13 @@ def test_fit_names_the_layer_that_overflows(rng):
 def test_reading_on_is_truncation(rng):
     """One pass over four tracks in pieces of five, against the truncated gradient of the whole."""
     symbols = rng.integers(3, size=4 * 20 + 1)
-    net = RNN(3, 6, 3, symbols=True, dtype="float64")
+    net = RecurrentNetwork(3, 6, 3, symbols=True, dtype="float64")
     params = net.init(rng)
     x, y = rnn.tracks(symbols, 4)
     np.testing.assert_array_equal(x[:, 1:], y[:, :-1])
     np.testing.assert_array_equal(x.reshape(-1), symbols[:-1])
-    _, losses = rnn.read_on(net, params, symbols, SGD(1e-300), batch=4, steps=5)
-    cut = RNN(3, 6, 3, symbols=True, dtype="float64", cut=5)
+    _, losses = read_on(net, params, symbols, SGD(1e-300), batch=4, steps=5)
+    cut = RecurrentNetwork(3, 6, 3, symbols=True, dtype="float64", truncate=5)
     whole = cut.loss_and_grad(
         params, None, cut.check(params, (x, y)), like(params), cut.workspace(4)
     )
@@ -559,25 +561,25 @@ def test_reading_on_is_truncation(rng):
 
 
 def test_reading_on_learns_and_says_when_it_fails(rng):
-    net = RNN(4, 16, 4, symbols=True)
+    net = RecurrentNetwork(4, 16, 4, symbols=True)
     symbols, seen = np.arange(4000) % 4, []
     first = net.init(rng)
     kept = first.flat.copy()
-    params, losses = rnn.read_on(
+    params, losses = read_on(
         net, first, symbols, Adam(0.01), batch=4, steps=10, passes=2, limit=1.0, watch=seen.append
     )
     assert losses[0] > 1 and losses[-1] < 0.05 and len(seen) == 2
     np.testing.assert_array_equal(first.flat, kept)
     text = net.sample(params, [0, 1], 8, rng, temperature=0.5)
     assert text.tolist() == [2, 3, 0, 1, 2, 3, 0, 1]
-    wild = RNN(4, 16, 4, symbols=True, cell="linear", scale=1e8)
+    wild = RecurrentNetwork(4, 16, 4, symbols=True, cell="linear", scale=1e8)
     with pytest.raises(FloatingPointError, match="piece 1"):
-        rnn.read_on(wild, wild.init(rng), symbols, SGD(0.1), batch=4, steps=100)
+        read_on(wild, wild.init(rng), symbols, SGD(0.1), batch=4, steps=100)
 
 
 def test_sampling_reads_what_it_wrote(rng):
     """The same draw, step by step with the literal kernels."""
-    net = RNN(5, 7, 5, symbols=True, dtype="float64", depth=2)
+    net = RecurrentNetwork(5, 7, 5, symbols=True, dtype="float64", depth=2)
     params = net.init(rng)
     params.flat[:] *= 2
     found = net.sample(params, [3, 1], 20, np.random.default_rng(4), temperature=0.7)
@@ -621,7 +623,7 @@ def test_orthogonal(rng):
 
 @pytest.mark.parametrize("initial", rnn.INITIAL)
 def test_first_weights(initial, rng):
-    net = RNN(3, 50, 2, initial=initial, scale=0.5, depth=2, dtype="float64")
+    net = RecurrentNetwork(3, 50, 2, initial=initial, scale=0.5, depth=2, dtype="float64")
     params = net.init(rng)
     assert not any(b.any() for b in (*params.b, params.by))
     for wh in params.wh:
@@ -667,20 +669,20 @@ def test_alphabet():
         (lambda: Alphabet.of(7), "text"),
         (lambda: Alphabet.of("ab", least=0), "least"),
         (lambda: Alphabet.of("ab", least=2), "at least one"),
-        (lambda: RNN(0, 1, 1), "inputs"),
-        (lambda: RNN(1, 1.5, 1), "hidden"),
-        (lambda: RNN(1, 1, 1, depth=0), "depth"),
-        (lambda: RNN(1, 1, 1, symbols=1), "symbols"),
-        (lambda: RNN(1, 1, 1, reads="all"), "reads"),
-        (lambda: RNN(1, 1, 1, cost="hinge"), "cost"),
-        (lambda: RNN(1, 1, 1, cell="lstm"), "cell"),
-        (lambda: RNN(1, 1, 1, initial="he"), "initial"),
-        (lambda: RNN(1, 1, 1, scale=-1.0), "scale"),
-        (lambda: RNN(1, 1, 1, cut=0), "cut"),
-        (lambda: RNN(1, 1, 1, keep=0), "keep"),
-        (lambda: RNN(1, 1, 1, keep=2, cut=2), "keep"),
-        (lambda: RNN(1, 1, 1, dtype="float16"), "dtype"),
-        (lambda: RNN(1, 1, 1).init(3), "rng"),
+        (lambda: RecurrentNetwork(0, 1, 1), "inputs"),
+        (lambda: RecurrentNetwork(1, 1.5, 1), "hidden"),
+        (lambda: RecurrentNetwork(1, 1, 1, depth=0), "depth"),
+        (lambda: RecurrentNetwork(1, 1, 1, symbols=1), "symbols"),
+        (lambda: RecurrentNetwork(1, 1, 1, reads="all"), "reads"),
+        (lambda: RecurrentNetwork(1, 1, 1, cost="hinge"), "cost"),
+        (lambda: RecurrentNetwork(1, 1, 1, cell="gate"), "cell"),
+        (lambda: RecurrentNetwork(1, 1, 1, initial="he"), "initial"),
+        (lambda: RecurrentNetwork(1, 1, 1, scale=-1.0), "scale"),
+        (lambda: RecurrentNetwork(1, 1, 1, truncate=0), "truncate"),
+        (lambda: RecurrentNetwork(1, 1, 1, checkpoint_every=0), "checkpoint_every"),
+        (lambda: RecurrentNetwork(1, 1, 1, checkpoint_every=2, truncate=2), "checkpoint_every"),
+        (lambda: RecurrentNetwork(1, 1, 1, dtype="float16"), "dtype"),
+        (lambda: RecurrentNetwork(1, 1, 1).init(3), "rng"),
         (lambda: rnn.tracks([1, 2], 2), "too few"),
         (lambda: rnn.tracks([0.5, 2], 1), "symbols"),
         (lambda: rnn.adding(3, 1, np.random.default_rng()), "steps"),
@@ -716,13 +718,13 @@ X = np.zeros((2, 3), int)
     ],
 )
 def test_data_is_checked(data, words):
-    net = RNN(4, 3, 5, symbols=True)
+    net = RecurrentNetwork(4, 3, 5, symbols=True)
     with pytest.raises((TypeError, ValueError), match=words):
         net.check(net.init(np.random.default_rng(1)), data)
 
 
 def test_runs_and_samples_are_checked(rng):
-    net = RNN(4, 3, 4, symbols=True)
+    net, numbers = RecurrentNetwork(4, 3, 4, symbols=True), RecurrentNetwork(4, 3, 4)
     params = net.init(rng)
     for call, words in (
         (lambda: net.run(params, X, start=[]), "start"),
@@ -732,8 +734,8 @@ def test_runs_and_samples_are_checked(rng):
         (lambda: net.sample(params, [0], -1, rng), "length"),
         (lambda: net.sample(params, [0], 3, rng, temperature=0.0), "temperature"),
         (lambda: net.sample(params, [0], 3, 7), "rng"),
-        (lambda: RNN(4, 3, 4).sample(params, [0], 3, rng), "symbols"),
-        (lambda: rnn.read_on(RNN(4, 3, 4), params, X[0], SGD(0.1), batch=1, steps=1), "symbols"),
+        (lambda: numbers.sample(params, [0], 3, rng), "symbols"),
+        (lambda: read_on(numbers, params, X[0], SGD(0.1), batch=1, steps=1), "symbols"),
     ):
         with pytest.raises((TypeError, ValueError), match=words):
             call()

@@ -23,7 +23,7 @@ from dlbook import (
 from dlbook.fast import conv, dense, memory
 from dlbook.fast.conv import SAME
 from dlbook.fast.memory import Memory
-from dlbook.nets import CNN, MLP, Autoencoder, ConvAutoencoder
+from dlbook.nets import CNN, MLP, Autoencoder, ConvAutoencoder, RecurrentNetwork
 from dlbook.tools import simd
 from dlbook.tools.jit import njit
 
@@ -245,13 +245,25 @@ def test_memory_has_room_for_packed_factors(shape, dtype):
     assert Memory(dtype).packed("w", 130, 70).shape == (-(-70 // width), 130, width)
 
 
+def needed(pairs, N):
+    """Return what a product and its gradients pack, for each pair of inputs and outputs."""
+    return {f for K, J in pairs for f in ((K, J), (min(N, matmul.DEPTH), K), (J, K))}
+
+
+def held(factors, wanted):
+    """Return whether there is room for all of them."""
+    return all(any(r >= a and c >= b for r, c in factors) for a, b in wanted)
+
+
 def asked_for(model, N, monkeypatch, rng):
-    """Return the factors that the layers of a model want room for in a step of N examples."""
+    """Return the factors that the layers of a model want room for in a step of N examples or steps."""
     factors, panels = set(), Memory.panels
     with monkeypatch.context() as patch:
         patch.setattr(Memory, "panels", lambda m, *f: factors.update(f) or panels(m, *f))
         params, x = model.init(rng), np.zeros((N, *model.input), model.dtype)
         batch = (x, np.zeros(N, int)) if isinstance(model, (MLP, CNN)) else (x,)
+        if isinstance(model, RecurrentNetwork):
+            batch = x[None], np.zeros((1, N), int), np.array([N])
         grads, work = model.init(rng), model.workspace(N)
         model.loss_and_grad(params, None, batch, grads, work, None)
     return factors
@@ -260,12 +272,6 @@ def asked_for(model, N, monkeypatch, rng):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_layers_ask_for_room_for_all_that_is_packed(dtype, monkeypatch, rng):
     """A layer packs its weights on the way up, its inputs for dw, its weights again for dx."""
-
-    def needed(pairs, N):
-        return {f for K, J in pairs for f in ((K, J), (min(N, matmul.DEPTH), K), (J, K))}
-
-    def held(factors, wanted):
-        return all(any(r >= a and c == b for r, c in factors) for a, b in wanted)
 
     for sizes, N in itertools.product(SIZES, (1, 40, 700)):
         up = [*itertools.pairwise(sizes)]
@@ -282,16 +288,23 @@ def test_layers_ask_for_room_for_all_that_is_packed(dtype, monkeypatch, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("cell", "G"), [("tanh", 1), ("gru", 3), ("lstm", 4)])
+def test_so_do_recurrent_layers(cell, G, dtype, monkeypatch, rng):
+    """Those with gates pack the weights of the state once for all steps, in an array of their own."""
+    for (K, J, V), rows in itertools.product(SIZES, (1, 40, 700)):
+        net = RecurrentNetwork(K, J, V, cell=cell, depth=2, bidirectional=True, dtype=dtype)
+        wanted = needed([(2 * J, G * J), (2 * J, V)], rows)
+        wanted |= {(K, G * J), (min(rows, matmul.DEPTH), K), (min(rows, matmul.DEPTH), J)}
+        wanted |= {(J, J)} if G == 1 else set()
+        assert held(asked_for(net, rows, monkeypatch, rng), wanted)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_memory_holds_the_panels_of_sequences(shape, dtype):
-    """The same for each gate; gradients of weights take a bounded number of rows at a time."""
+    """Gradients of weights take a bounded number of rows at a time."""
     width = shape.width(np.dtype(dtype))
     for (K, J, V), rows in itertools.product(SIZES, (1, 40, 5000)):
-        some, top = min(rows, matmul.DEPTH), 2 * J  # both ways
-        for cell, G in (("tanh", 1), ("gru", 3), ("lstm", 4)):
-            net = gated.Gated(K, J, V, cell=cell, depth=2, both=True, dtype=dtype)
-            layers = [(K, G * J), (top, G * J), (J, G * J), (top, V)]
-            most = packed(width, *(f for k, j in layers for f in ((k, j), (some, k), (j, k))))
-            assert net._panels(net.workspace(1), rows).size >= most
+        some, top = min(rows, matmul.DEPTH), 2 * J
         pair = sequence_tasks.EncoderDecoder(K, J, V, dtype=dtype)
         most = packed(width, (J, V), (some, J), (V, J))
         assert pair._panels(pair.workspace(1).decoder, rows).size >= most

@@ -19,14 +19,10 @@ GATES = {"tanh": 1, "lstm": 4, "gru": 3}
 
 def some(cell, steps, batch, hidden, inputs):
     """Return a network with its parameters and a batch."""
-    from dlbook.gated import Gated
-    from dlbook.rnn import RNN
+    from dlbook.nets import RecurrentNetwork
 
     rng, symbols = np.random.default_rng(1), cell != "gru"
-    if cell == "tanh":
-        net = RNN(inputs, hidden, CLASSES, symbols=True)
-    else:
-        net = Gated(inputs, hidden, CLASSES, cell=cell, symbols=symbols)
+    net = RecurrentNetwork(inputs, hidden, CLASSES, cell=cell, symbols=symbols)
     x = rng.integers(inputs, size=(batch, steps))
     if not symbols:
         x = rng.standard_normal((batch, steps, inputs)).astype(np.float32)

@@ -93,7 +93,7 @@ HOLD = Exercise(
         "f^T = share gives f. Which b has σ(b) = f?",
         "f = share ** (1 / T), and b = log(f / (1 − f)).",
     ),
-    used="`hold` is this bias; by {eq}`gated-cell-gradient` the gradient of the direct path is the same product.",
+    used="`forget_bias` is this bias; by {eq}`gated-cell-gradient` the gradient of the direct path is the same product.",
     right=(bias_by_gate, bias_by_logarithms, bias_compiled),
     others=(
         (lambda T, share: -bias_for(T, share), "every number has the opposite sign"),
@@ -606,7 +606,7 @@ BREAK = Choice(
         "b": "(b) has one step only: what the last line hands to the step before is never used.",
         "d": "(d) is made of the errors of `gru_deltas`, which has no cell.",
         "f": "(f) is a product of forget gates in a kernel of its own and never calls `lstm_deltas`.",
-        "g": "(g) is trained by the fast kernels of `Gated`, which have a way back of their own.",
+        "g": "(g) is trained by the fast kernels of `RecurrentNetwork`, which have a way back of their own.",
     },
     missing="Something else is made of the errors that `lstm_deltas` returns, or measures how long they are.",
     hints=(

@@ -131,7 +131,7 @@ RELU = Exercise(
         "The slope of a rectifier is 1 where its output h_t is above 0, else 0. Mind which row of h is step t.",
         "From the last step backwards: (h[t + 1] > 0) * (dh[t] + delta[t + 1] @ wh).",
     ),
-    used="{eq}`rnn-irnn` is what is left of it for the identity; the fast kernels behind `RNN` do the same in place.",
+    used="{eq}`rnn-irnn` is what is left of it for the identity; the fast kernels behind `RecurrentNetwork` do the same in place.",
     right=(relu_by_products, relu_loops, relu_compiled),
     others=(
         (lambda *args: -relu_deltas(*args), "every number has the opposite sign"),
@@ -230,7 +230,7 @@ MASK = Exercise(
         "np.arange(steps) < lengths[:, None] is true where there was something to read.",
         "The sum of losses where that holds, divided by lengths.sum().",
     ),
-    used="`RNN` divides the sum of {eq}`rnn-total-loss` over a batch by just this number; its rows hold no padding at all.",
+    used="`RecurrentNetwork` divides the sum of {eq}`rnn-total-loss` over a batch by just this number; its rows hold no padding at all.",
     right=(mean_loop, mean_masked, mean_compiled),
     others=(
         (lambda losses, lengths: -mean_loss(losses, lengths), "every number has the opposite sign"),
@@ -561,7 +561,7 @@ LEVELS = Exercise(
         "With two levels the three terms T/(c d), c and d have the product T. When is their sum smallest?",
         "All terms equal: each is T^(1/(levels + 1)).",
     ),
-    used="{eq}`rnn-checkpoint` is the case of one level, and `RNN(keep=…)` does it.",
+    used="{eq}`rnn-checkpoint` is the case of one level, and `RecurrentNetwork(checkpoint_every=…)` does it.",
     right=(least_by_logarithms, least_by_sum, least_compiled),
     others=(
         (lambda T, levels: -least_states(T, levels), "every number has the opposite sign"),
@@ -581,7 +581,7 @@ BREAK = Choice(
     wrong={
         "a": "(a) multiplies its own slopes into its own product and never calls `deltas`.",
         "c": "(c) does call `deltas`, but near zero all slopes are 1: it does not matter from which state they come.",
-        "f": "(f) is trained by the fast kernels of `RNN`, which have a way back of their own.",
+        "f": "(f) is trained by the fast kernels of `RecurrentNetwork`, which have a way back of their own.",
     },
     missing="Something else is made of the errors that `deltas` returns, or calls it for each of its pieces.",
     hints=(

@@ -9,11 +9,11 @@ from dlbook.tools.jit import njit_fast
 
 __all__ = [
     "affine_rows",
-    "update_running",
     "fused_batchnorm",
     "fused_batchnorm_backward",
     "fused_layernorm",
     "fused_layernorm_backward",
+    "update_running",
 ]
 
 

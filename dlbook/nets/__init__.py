@@ -10,7 +10,7 @@ from dlbook.nets.checkpoint import Checkpoint
 from dlbook.nets.cnn import CNN
 from dlbook.nets.containers import Container, Parallel, Residual, Sequential
 from dlbook.nets.conv import Conv2d, ConvTranspose2d
-from dlbook.nets.costs import Bernoulli, Cost, Gaussian, SoftmaxCrossEntropy, Together
+from dlbook.nets.costs import Bernoulli, Cost, Gaussian, MeanSquare, SoftmaxCrossEntropy, Together
 from dlbook.nets.images import AvgPool2d, GlobalPool, MaxPool2d, Shift, Upsample
 from dlbook.nets.layer import Layer, Step, new_step
 from dlbook.nets.layers import Activation, Dense, Dropout, Embedding, Noise, Reshape
@@ -22,9 +22,11 @@ from dlbook.nets.norms import BatchNorm, LayerNorm
 from dlbook.nets.padded import PaddedNetwork
 from dlbook.nets.penalties import Contractive, Sparse
 from dlbook.nets.recurrent import GRU, LSTM, RNN
+from dlbook.nets.recurrent_network import RecurrentNetwork
 from dlbook.nets.reuse import Frozen, Repeat
 from dlbook.nets.rows import Bidirectional, Last
 from dlbook.nets.sequences import SequenceNetwork
+from dlbook.nets.symbols import read_on
 
 __all__ = [
     "Activation",
@@ -62,12 +64,14 @@ __all__ = [
     "LuongAttention",
     "MaxPool2d",
     "MultiHeadAttention",
+    "MeanSquare",
     "Model",
     "Network",
     "Noise",
     "PaddedNetwork",
     "Parallel",
     "PositionalEncoding",
+    "RecurrentNetwork",
     "Repeat",
     "Report",
     "Reshape",
@@ -85,4 +89,5 @@ __all__ = [
     "check_model",
     "fit",
     "new_step",
+    "read_on",
 ]

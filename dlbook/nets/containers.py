@@ -5,6 +5,7 @@ part; where the parts have names, a NamedTuple: ``Sequential(body=…, head=…)
 ``params.net.body`` and ``params.net.head``.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
@@ -14,7 +15,7 @@ from dlbook.nets.layer import Layer, features
 from dlbook.nets.stack import Stack, in_stacks
 from dlbook.tools import shapes
 
-__all__ = ["Container", "Parallel", "Residual", "Sequential"]
+__all__ = ["Container", "Parallel", "Residual", "Sequential", "within"]
 
 JOINS = ("concatenate", "tuple")
 
@@ -251,3 +252,11 @@ class Parallel(Container):
             else:
                 total += dx
         return total if step.wants else None
+
+
+def within(layer: Layer) -> Iterator[Layer]:
+    """Yield a layer and all layers that it is made of."""
+    yield layer
+    held = getattr(layer, "layer", None)
+    for part in (*getattr(layer, "layers", ()), *([] if held is None else [held])):
+        yield from within(part)

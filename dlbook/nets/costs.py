@@ -19,7 +19,7 @@ from dlbook.fast.losses import (
 from dlbook.nets.layer import Shape, features, rows_of
 from dlbook.tools import elementary, shapes
 
-__all__ = ["Bernoulli", "Cost", "Gaussian", "SoftmaxCrossEntropy", "Together"]
+__all__ = ["Bernoulli", "Cost", "Gaussian", "MeanSquare", "SoftmaxCrossEntropy", "Together"]
 
 AXES = "nabcdefg"  # of examples and what they consist of
 
@@ -98,6 +98,18 @@ class Gaussian(_OfNumbers):
 
     def rows_into(self, z, y, share):
         return square_rows(z, y, share / 2)
+
+
+@dataclass(frozen=True)
+class MeanSquare(_OfNumbers):
+    """(z − y)², of which the mean over all numbers is taken, and not only over the examples."""
+
+    def into(self, z, y):
+        z, y = self._rows(z, y)
+        return self.rows_into(z, y, 1 / len(z))
+
+    def rows_into(self, z, y, share):
+        return square_rows(z, y, share / z.shape[1])
 
 
 @dataclass(frozen=True)

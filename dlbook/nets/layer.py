@@ -179,6 +179,21 @@ class Step:
         return mapped(p, lambda path, x: flat[next(ends) - x.size :][: x.size].reshape(x.shape))
 
     @property
+    def bytes(self) -> int:
+        """How much memory this node and those below it have, the root with all that is shared."""
+        return self._sum("bytes")
+
+    @property
+    def panel_bytes(self) -> int:
+        """How much of it is for packed factors, which the width of vectors changes."""
+        return self._sum("panel_bytes")
+
+    def _sum(self, name):
+        """Return the sum of an attribute over all memory."""
+        own = [self.memory] if self.up else [self.memory, self.all.memory]
+        return sum(getattr(part, name) for part in (*own, *self.parts.values()))
+
+    @property
     def rng(self) -> np.random.Generator:
         """What draws in this step, which refuses to be missing."""
         return shapes.generator("rng", self.all.rng)

@@ -72,6 +72,11 @@ class Composition:
         """Shape of an example as the last layer gives it."""
         return self.net.shape(self.inside)
 
+    @property
+    def _cost(self):
+        """What stands on top, also where the field `cost` is a name."""
+        return self.cost
+
     @cached_property
     def layout(self) -> Layout:
         """What the parameters of this model are like."""
@@ -134,7 +139,7 @@ class Composition:
         fits(params, self.layout)
         axes = shapes.Axes()
         x = self._examples(axes, data[0])
-        y = self.cost.check(axes, data[1], self.output, self.dtype)
+        y = self._cost.check(axes, data[1], self.output, self.dtype)
         return (x, *y) if isinstance(y, tuple) else (x, y)
 
     def _examples(self, axes, x):
@@ -156,7 +161,7 @@ class Composition:
         shapes.count("batch", batch)
         return new_step(self.dtype)
 
-    def loss_and_grad(self, params, state, batch, grads, work, rng) -> float:
+    def loss_and_grad(self, params, state, batch, grads, work, rng=None) -> float:
         """Return the mean cost of a batch with all penalties, fill `grads`, move the statistics.
 
         Parameters
@@ -169,7 +174,7 @@ class Composition:
             As `check` returns it; trusted.
         work : Step
             From `workspace`.
-        rng : numpy.random.Generator or None
+        rng : numpy.random.Generator, optional
             For layers that draw.
         """
         shared, given = work.all, work.all.given
@@ -188,7 +193,7 @@ class Composition:
         """Return the mean cost of a batch and fill `grads`, in a step that is set up for it."""
         x, y = self._entered(work, batch)
         z, kept = self._forward(given.p, x, work)
-        loss = self._cost(z, y)  # z is ∂C/∂z from here on
+        loss = self._cost_of(z, y)  # z is ∂C/∂z from here on
         self.net.backward(given.p, z, kept, given.g, work)
         return loss
 
@@ -214,9 +219,9 @@ class Composition:
         """Return input and targets of a checked batch; set what layers look up in the step."""
         return batch[0], batch[1] if len(batch) == 2 else batch[1:]
 
-    def _cost(self, z, y):
+    def _cost_of(self, z, y):
         """Turn what the network gives into ∂C/∂z; return C."""
-        return self.cost.into(z, y)
+        return self._cost.into(z, y)
 
     def outputs(self, params: Any, state: Any, x: np.ndarray) -> Any:
         """Return what the network gives for checked examples, in inference.
@@ -280,7 +285,7 @@ class Composition:
             x, kept = layer.forward(p[i], x, step.part(i))
             found.append((kept, mapped(x, copy)))
         x = mapped(x, copy)
-        self._cost(x, y)
+        self._cost_of(x, y)
         for i, layer in reversed(parts):
             kept, gave = found[i]
             name = self.net.names[i] if self.net.names else f"net[{i}]"
@@ -291,7 +296,7 @@ class Composition:
     def loss(self, params: Any, state: Any, batch: tuple) -> float:
         """Return the mean cost of checked data, in inference and without penalties."""
         z = self.outputs(params, state, batch[0])
-        return float(self.cost.into(z, batch[1] if len(batch) == 2 else batch[1:]))
+        return float(self._cost.into(z, batch[1] if len(batch) == 2 else batch[1:]))
 
     def predict(self, params: Any, state: Any, x: ArrayLike) -> Any:
         """Return what the network says of new examples: classes, or numbers.
@@ -303,7 +308,7 @@ class Composition:
         x : array_like, shape (n, …)
             Examples.
         """
-        z = self.cost.says(self.outputs(params, state, self._examples(shapes.Axes(), x)))
+        z = self._cost.says(self.outputs(params, state, self._examples(shapes.Axes(), x)))
         if isinstance(z, np.ndarray) and z.ndim == 4:
             return np.ascontiguousarray(z.transpose(0, 3, 1, 2))
         return z

@@ -10,11 +10,11 @@ import numpy as np
 
 from dlbook.fast.norms import (
     affine_rows,
-    update_running,
     fused_batchnorm,
     fused_batchnorm_backward,
     fused_layernorm,
     fused_layernorm_backward,
+    update_running,
 )
 from dlbook.nets.layer import Layer, features, rows_of
 from dlbook.tools import shapes

@@ -96,7 +96,7 @@ class PaddedNetwork(Network):
         x, y, step.lengths = batch
         return x, (y, step.lengths)
 
-    def _cost(self, z, target):
+    def _cost_of(self, z, target):
         """Turn what the network gives into ∂C/∂z, zero in the padding; return C."""
         y, lengths = target
         if not self.each:
@@ -139,7 +139,7 @@ class PaddedNetwork(Network):
     def loss(self, params: Any, state: Any, batch: tuple) -> float:
         """Return the mean cost of checked data, in inference and without penalties."""
         x, y, lengths = batch
-        return float(self._cost(self.outputs(params, state, x, lengths), (y, lengths)))
+        return float(self._cost_of(self.outputs(params, state, x, lengths), (y, lengths)))
 
     def predict(
         self, params: Any, state: Any, x: ArrayLike, lengths: ArrayLike | None = None

@@ -16,7 +16,7 @@ from dlbook.nets.layer import Layer, Step, features
 from dlbook.rnn import Rows
 from dlbook.tools import shapes
 
-__all__ = ["Bidirectional", "Last", "carry", "nodes", "piece_of", "rows_for", "steps_of"]
+__all__ = ["Bidirectional", "Last", "by_row", "carry", "nodes", "piece_of", "rows_for", "steps_of"]
 
 
 def rows_for(layer: Layer, x: np.ndarray, step: Step) -> Rows:
@@ -30,6 +30,11 @@ def rows_for(layer: Layer, x: np.ndarray, step: Step) -> Rows:
     if len(x) != len(rows.places):
         raise ValueError(f"{layer} gets {len(x)} rows, step.rows is of {len(rows.places)}")
     return rows
+
+
+def by_row(x: np.ndarray, rows: Rows) -> np.ndarray:
+    """Return the steps of sequences as rows."""
+    return x.reshape(-1, *x.shape[2:]).take(rows.places, 0, mode="clip")
 
 
 def steps_of(rows: Rows) -> np.ndarray:
@@ -108,9 +113,11 @@ class Bidirectional(Container):
 
 @dataclass(frozen=True)
 class Last(Layer):
-    """Many to one: of each sequence what stands at its last step; zeros for an empty sequence.
+    """Many to one: of each sequence what stands at its last step.
 
-    Rows are the sequences then, from long to short as in `step.rows.order`.
+    Rows are the sequences then, from long to short as in `step.rows.order`. For an empty sequence
+    they are zeros, or what a caller has set as `step.start`, a list of one array (n, j) in the
+    order of the batch; its gradient is found as `step.dstart`.
 
     Parameters
     ----------
@@ -141,14 +148,17 @@ class Last(Layer):
     def forward(self, p, x, step):
         rows = rows_for(self, x, step)
         y = step.array("y", len(rows.order), x.shape[1])
-        y[:] = 0
+        y[:] = 0 if step.start is None else step.start[0].take(rows.order, 0)
         for some, at, columns in self._places(rows, x.shape[1]):
             y[some, columns] = x[at, columns]
         return y, x.shape
 
     def backward(self, p, dy, shape, grads, step):
         dx = step.array("dx", *shape)
-        dx[:] = 0
-        for some, at, columns in self._places(step.rows, shape[1]):
+        dx[:], rows = 0, step.rows
+        for some, at, columns in self._places(rows, shape[1]):
             dx[at, columns] = dy[some, columns]
+        if step.start is not None:
+            step.dstart, empty = [np.zeros_like(dy)], rows.last < len(rows.order)
+            step.dstart[0][rows.order[empty]] = dy[empty]
         return dx

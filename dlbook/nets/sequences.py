@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlbook.nets.layer import Layer
-from dlbook.nets.network import Network
+from dlbook.nets.containers import within
+from dlbook.nets.network import Composition, Network
 from dlbook.nets.norms import BatchNorm
-from dlbook.nets.rows import Bidirectional, Last, carry, nodes, piece_of, steps_of
+from dlbook.nets.rows import Bidirectional, Last, by_row, carry, nodes, piece_of, steps_of
 from dlbook.rnn import Rows, arrange
 from dlbook.tools import shapes
 from dlbook.tools.flat import belong, fits
 
-__all__ = ["SequenceNetwork"]
+__all__ = ["SequenceNetwork", "Sequences"]
 
 AT_ONCE = 2**13  # steps that go up together in inference
 
@@ -30,60 +30,22 @@ class Piece(NamedTuple):
     ends: np.ndarray | None  # sequences, as ordered, that are read here; None where all rows are
 
 
-@dataclass(frozen=True)
-class SequenceNetwork(Network):
-    """Layers over sequences of unequal length, and a cost on top.
+class Sequences(Composition):
+    """What a model needs that is made of layers over sequences of unequal length.
 
-    Where a part of `net` is `Last`, there is one target for each sequence, else one for each step.
-    The cost is the mean over all that is read in a batch, so that each step of a long sequence
-    counts as much as one of a short one.
-
-    Parameters
+    Attributes
     ----------
-    input : int or tuple of int
-        Features of a step; () where a step is a symbol.
-    net, cost, symbols, dtype
-        As in `Network`.
-    truncate : int, optional
-        Every so many steps gradients are stopped on their way back, while states go on.
-    checkpoint_every : int, optional
-        Only what so many steps need is kept at once, and the states at the borders; the rest is
-        computed again on the way back. The gradient is the same. With either of them dropout draws
-        for each piece of so many steps, and a penalty inside the network is added for each.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If one of them is not what is described here, or the layers do not fit each other.
-
-    Examples
-    --------
-    A tagger of letters that reads both ways:
-
-    >>> both = Bidirectional(LSTM(32), LSTM(32))
-    >>> layers = Sequential(Embedding(27, 8), both, Dense(5))
-    >>> net = SequenceNetwork((), layers, symbols=27)
-    >>> net.reads
-    'each'
+    truncate, checkpoint_every : int or None
+        As in `SequenceNetwork`; the other attributes are those of a `Composition`.
     """
 
-    truncate: int | None = field(default=None, kw_only=True)
-    checkpoint_every: int | None = field(default=None, kw_only=True)
+    truncate: int | None = None
+    checkpoint_every: int | None = None
 
-    def __post_init__(self):
-        """Check all of them at once."""
-        given = self.input if isinstance(self.input, (tuple, list)) else (self.input,)
-        if len(given) != (self.symbols is None):
-            wanted = "the features of a step" if self.symbols is None else "(), a step is a symbol"
-            raise ValueError(f"input is {shapes.shown(self.input)}, expected {wanted}")
-        super().__post_init__()
-        if len(self.output) != 1 or not isinstance(self.output[0], int):
-            raise ValueError(f"net gives {self.output} at a step, expected one row of numbers")
-        for layer in within(self.net):
-            read = getattr(layer, "symbols", None)
-            if self.symbols is not None and read is not None and read < self.symbols:
-                raise ValueError(f"symbols is {self.symbols}, and {layer} reads {read} of them")
-        self._check_pieces()
+    @property
+    def vocabulary(self) -> int | None:
+        """How many symbols there are where a step is one."""
+        return self.symbols
 
     def _check_pieces(self):
         """Refuse pieces of time where they cannot be."""
@@ -126,15 +88,15 @@ class SequenceNetwork(Network):
             if not lengths.any():
                 raise ValueError("lengths are all 0: there is no step to learn from")
             y, s = cleared(y, beyond), (beyond.shape[1], *s)
-        return x, self.cost.check(axes, y, s, self.dtype), lengths
+        return x, self._cost.check(axes, y, s, self.dtype), lengths
 
     def _sequences(self, axes, x, lengths):
         """Return inputs with zeros behind the ends, the lengths, and what is behind them."""
-        x, letters = shapes.array("x", x), "n t" if self.symbols is not None else "n t k"
+        x, letters = shapes.array("x", x), "n t" if self.vocabulary is not None else "n t k"
         if x.ndim != len(letters.split()):
             raise ValueError(
                 f"x has shape {x.shape}, expected ({', '.join(letters.split())})"
-                + (" of symbols" if self.symbols is not None else "")
+                + (" of symbols" if self.vocabulary is not None else "")
             )
         if x.size == 0:
             raise ValueError(f"x is empty: it has shape {x.shape}")
@@ -144,25 +106,28 @@ class SequenceNetwork(Network):
         lengths = axes.labels("lengths", lengths, "n", T + 1)
         beyond = np.arange(T) >= lengths[:, None]
         x = cleared(x, beyond)
-        if self.symbols is not None:
-            return axes.labels("x", x, letters, self.symbols), lengths, beyond
+        if self.vocabulary is not None:
+            return axes.labels("x", x, letters, self.vocabulary), lengths, beyond
         axes.sizes["k"] = (self.input[0], "the network's input")
         return axes.floats("x", x, letters).astype(self.dtype), lengths, beyond
 
     # A step of training
+
+    def _carriers(self, params, step):
+        """Return the nodes of layers that carry states; an empty batch makes them where none are."""
+        if next(nodes(step), None) is None:
+            step.rows = arrange(np.zeros(0, np.int64), 0)
+            dtype = self.dtype if self.vocabulary is None else np.int64
+            self.net.forward(self.by_layer(params), np.zeros((0, *self.input), dtype), step)
+        return list(nodes(step))
 
     def _entered(self, step, batch):
         """Return rows of inputs and targets of a checked batch, and set their layout."""
         x, y, lengths = batch
         rows = step.rows = arrange(lengths, x.shape[1])
         if self.reads == "each":
-            return self._rows(step, x, rows), y.reshape(-1, *y.shape[2:]).take(rows.places, 0)
-        return self._rows(step, x, rows), y.take(rows.order, 0)
-
-    def _rows(self, step, x, rows):
-        """Return the steps of sequences as rows."""
-        into = step.memory.array(("rows", "x"), len(rows.places), *x.shape[2:], dtype=x.dtype)
-        return x.reshape(-1, *x.shape[2:]).take(rows.places, 0, out=into, mode="clip")
+            return by_row(x, rows), by_row(y, rows)
+        return by_row(x, rows), y.take(rows.order, 0)
 
     def _there_and_back(self, given, batch, work):
         """Return the mean cost of a batch and fill the gradient, in pieces where asked for."""
@@ -216,13 +181,16 @@ class SequenceNetwork(Network):
             self.net.forward(given.p, piece.x, work)
             carry(work)
         after, shared.cost = shared.rng and shared.rng.bit_generator.state, 0.0
+        ends = [node.last for node in nodes(work)]
         for i in range(len(pieces) - 1, -1, -1):
             for m, node in enumerate(nodes(work)):
-                node.start = starts[i][m] if i else None
+                node.start = starts[i][m] if starts[i] else None
                 node.dlast = node.dstart if i < len(pieces) - 1 else None
             if shared.rng:
                 shared.rng.bit_generator.state = drawn[i]
             yield self._piece(given, pieces[i], share, work)
+        for node, last in zip(nodes(work), ends, strict=True):
+            node.last = last
         if shared.rng:
             shared.rng.bit_generator.state = after
 
@@ -231,10 +199,10 @@ class SequenceNetwork(Network):
         work.rows = piece.rows
         z, kept = self._forward(given.p, piece.x, work)
         if piece.ends is None:
-            loss = self.cost.rows_into(z, piece.y, share)
+            loss = self._cost.rows_into(z, piece.y, share)
         else:
             read = z[piece.ends]
-            loss = self.cost.rows_into(read, piece.y, share)
+            loss = self._cost.rows_into(read, piece.y, share)
             z[:] = 0
             z[piece.ends] = read
         self.net.backward(given.p, z, kept, given.g, work)
@@ -242,16 +210,8 @@ class SequenceNetwork(Network):
 
     # Inference
 
-    def outputs(
-        self, params: Any, state: Any, x: np.ndarray, lengths: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Return what the network gives for checked sequences, in inference.
-
-        Returns
-        -------
-        ndarray, shape (n, t, v) or (n, v)
-            Zeros behind the end of a sequence.
-        """
+    def _answers(self, params, state, x, lengths=None):
+        """Return what the network gives for checked sequences; see `SequenceNetwork.outputs`."""
         belong(self, params, state)
         (N, T), V, p = x.shape[:2], self.output[0], self._tree(params)
         lengths = np.full(N, T) if lengths is None else lengths
@@ -260,7 +220,7 @@ class SequenceNetwork(Network):
         for part in parts(x):
             step = self._still(held)
             rows = step.rows = arrange(lengths[part], T)
-            z = self.net.forward(p, self._rows(step, x[part], rows), step)[0]
+            z = self.net.forward(p, by_row(x[part], rows), step)[0]
             found[part].reshape(-1, V)[rows.places if self.reads == "each" else rows.order] = z
         return found
 
@@ -272,7 +232,7 @@ class SequenceNetwork(Network):
         for part in parts(batch[0]):
             step = self._still(self._held(state))
             x, y = self._entered(step, tuple(array[part] for array in batch))
-            loss += self.cost.rows_into(self.net.forward(p, x, step)[0], y, share)
+            loss += self._cost.rows_into(self.net.forward(p, x, step)[0], y, share)
         return float(loss)
 
     def predict(
@@ -293,18 +253,77 @@ class SequenceNetwork(Network):
             Behind the end of a sequence classes are −1 and numbers 0.
         """
         x, lengths, beyond = self._sequences(shapes.Axes(), x, lengths)
-        found = self.cost.says(self.outputs(params, state, x, lengths))
+        found = self._cost.says(self._answers(params, state, x, lengths))
         if self.reads == "each":
             found[beyond] = -1 if found.dtype.kind == "i" else 0
         return found
 
 
-def within(layer: Layer) -> Iterator[Layer]:
-    """Yield a layer and all layers that it is made of."""
-    yield layer
-    held = getattr(layer, "layer", None)
-    for part in (*getattr(layer, "layers", ()), *([] if held is None else [held])):
-        yield from within(part)
+@dataclass(frozen=True)
+class SequenceNetwork(Sequences, Network):
+    """Layers over sequences of unequal length, and a cost on top.
+
+    Where a part of `net` is `Last`, there is one target for each sequence, else one for each step.
+    The cost is the mean over all that is read in a batch, so that each step of a long sequence
+    counts as much as one of a short one.
+
+    Parameters
+    ----------
+    input : int or tuple of int
+        Features of a step; () where a step is a symbol.
+    net, cost, symbols, dtype
+        As in `Network`.
+    truncate : int, optional
+        Every so many steps gradients are stopped on their way back, while states go on.
+    checkpoint_every : int, optional
+        Only what so many steps need is kept at once, and the states at the borders; the rest is
+        computed again on the way back. The gradient is the same. With either of them dropout draws
+        for each piece of so many steps, and a penalty inside the network is added for each.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one of them is not what is described here, or the layers do not fit each other.
+
+    Examples
+    --------
+    A tagger of letters that reads both ways:
+
+    >>> both = Bidirectional(LSTM(32), LSTM(32))
+    >>> net = SequenceNetwork((), Sequential(Embedding(27, 8), both, Dense(5)), symbols=27)
+    >>> net.reads
+    'each'
+    """
+
+    truncate: int | None = field(default=None, kw_only=True)
+    checkpoint_every: int | None = field(default=None, kw_only=True)
+
+    def __post_init__(self):
+        """Check all of them at once."""
+        given = self.input if isinstance(self.input, (tuple, list)) else (self.input,)
+        if len(given) != (self.symbols is None):
+            wanted = "the features of a step" if self.symbols is None else "(), a step is a symbol"
+            raise ValueError(f"input is {shapes.shown(self.input)}, expected {wanted}")
+        super().__post_init__()
+        if len(self.output) != 1 or not isinstance(self.output[0], int):
+            raise ValueError(f"net gives {self.output} at a step, expected one row of numbers")
+        for layer in within(self.net):
+            read = getattr(layer, "symbols", None)
+            if self.symbols is not None and read is not None and read < self.symbols:
+                raise ValueError(f"symbols is {self.symbols}, and {layer} reads {read} of them")
+        self._check_pieces()
+
+    def outputs(
+        self, params: Any, state: Any, x: np.ndarray, lengths: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return what the network gives for checked sequences, in inference.
+
+        Returns
+        -------
+        ndarray, shape (n, t, v) or (n, v)
+            Zeros behind the end of a sequence.
+        """
+        return self._answers(params, state, x, lengths)
 
 
 def cleared(x: np.ndarray, beyond: np.ndarray) -> np.ndarray:

@@ -98,7 +98,7 @@ class Stack:
         if step.wants and training:
             dx = step.array("dx", *x.shape)
         into = np.empty((0, K), x.dtype) if dx is None else rows_of(dx)
-        da = step.array("da", size) if training else None
+        da = step.array("da", size - y.size) if training else None
         return Slot(x.dtype, a, y, step.panels(*factors), da, dx, into)
 
     def forward(self, p, x, step):

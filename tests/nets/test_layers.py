@@ -9,7 +9,7 @@ import pytest
 from dlbook.nets.check import check_model
 from dlbook.nets.containers import Parallel, Residual, Sequential
 from dlbook.nets.conv import Conv2d, ConvTranspose2d
-from dlbook.nets.costs import Bernoulli, Gaussian, SoftmaxCrossEntropy, Together
+from dlbook.nets.costs import Bernoulli, Gaussian, MeanSquare, SoftmaxCrossEntropy, Together
 from dlbook.nets.images import AvgPool2d, GlobalPool, MaxPool2d, Shift, Upsample
 from dlbook.nets.layer import Layer, new_step
 from dlbook.nets.layers import Activation, Dense, Dropout, Embedding, Reshape
@@ -100,7 +100,7 @@ def test_gradients_of_images(name, rng):
     check_model(Network((2, 6, 7), IMAGES[name], dtype="float64"), (x, y))
 
 
-@pytest.mark.parametrize("cost", [Gaussian(), Bernoulli()])
+@pytest.mark.parametrize("cost", [Gaussian(), Bernoulli(), MeanSquare()])
 def test_gradients_of_costs_of_numbers(cost, rng):
     x = rng.random((5, 2, 4, 4))
     net = Sequential(Conv2d(3), Activation("tanh"), ConvTranspose2d(2))

@@ -12,7 +12,7 @@ from dlbook.gated import Gated
 from dlbook.matmul import DEPTH
 from dlbook.nets.check import check_model
 from dlbook.nets.containers import Residual, Sequential
-from dlbook.nets.costs import Bernoulli, Gaussian
+from dlbook.nets.costs import Bernoulli, Gaussian, MeanSquare
 from dlbook.nets.layer import new_step
 from dlbook.nets.layers import Activation, Dense, Dropout, Embedding
 from dlbook.nets.loop import fit
@@ -293,6 +293,18 @@ def test_the_last_step_of_the_second_direction_is_the_first(rng):
             assert np.array_equal(row, wanted)
 
 
+def test_an_empty_sequence_may_have_something_to_be_read(rng):
+    """What a caller sets stands in its row, and its gradient comes back in the order of the batch."""
+    rows, seen, dy = rnn.arrange(LENGTHS, T), rng.normal(size=(N, J)), rng.normal(size=(N, J))
+    x, step = rng.normal(size=(len(rows.places), J)), new_step("float64")
+    step.rows, step.start = rows, [seen]
+    y, kept = Last().forward((), x, step)
+    Last().backward((), dy, kept, None, step)
+    for row, n in enumerate(rows.order):
+        assert np.array_equal(y[row], seen[n]) == (not LENGTHS[n])
+        assert np.array_equal(step.dstart[0][n], np.zeros(J) if LENGTHS[n] else dy[row])
+
+
 # Pieces of time
 
 
@@ -334,7 +346,7 @@ def test_states_computed_again_give_the_same_gradient(kind, reads, rng):
 
 
 @pytest.mark.parametrize("reads", ["each", "last"])
-@pytest.mark.parametrize("cost", [Gaussian(), Bernoulli()])
+@pytest.mark.parametrize("cost", [Gaussian(), Bernoulli(), MeanSquare()])
 def test_every_cost_can_be_had_in_pieces(cost, reads, rng):
     """Also where a piece has nothing that is read: all sequences end before it or behind it."""
     net = stack(GRU, 1, reads=reads)

@@ -6,15 +6,11 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from dlbook.nets import RecurrentNetwork
 from dlbook.tools.flat import like
 
 RTOL = 1e-9
 LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU, "tanh": nn.RNN, "relu": nn.RNN}
-
-
-def kept(net):
-    """Return how many arrays a layer carries on: an LSTM has cells besides states."""
-    return 1 + (net.cell == "lstm")
 
 
 def close(found, expected):
@@ -56,22 +52,23 @@ def run(net, layers, features, lengths, first):
     """Run PyTorch's layers; returns what the last hands on and the last states, as ours stand."""
     total, final, below = features.shape[1], [], features
     for layer, one in enumerate(layers):
-        begin = first[layer * net.ways * kept(net) : (layer + 1) * net.ways * kept(net)]
-        given = [torch.stack(begin[m :: kept(net)]) for m in range(kept(net))]
-        given = tuple(given) if kept(net) == 2 else given[0]
+        begin = first[layer * net.ways * net.kept : (layer + 1) * net.ways * net.kept]
+        given = [torch.stack(begin[m :: net.kept]) for m in range(net.kept)]
+        given = tuple(given) if net.kept == 2 else given[0]
         packed = pack_padded_sequence(below, lengths, True, False)
         out, last = one(packed, given)
         out, _ = pad_packed_sequence(out, batch_first=True, total_length=total)
-        last = last if kept(net) == 2 else (last,)
-        final += [last[m][way] for way in range(net.ways) for m in range(kept(net))]
-        below = below + out if getattr(net, "skip", False) and layer else out
+        last = last if net.kept == 2 else (last,)
+        final += [last[m][way] for way in range(net.ways) for m in range(net.kept)]
+        below = below + out if net.residual and layer else out
     return below, final
 
 
-def drawn(rng, make, **more):
+def drawn(rng, **more):
     """Draw a network and a batch; lengths differ, one may be full."""
     N, T, K, J, V, L = (int(n) for n in rng.integers(1, [8, 12, 9, 40, 7, 4]))
-    net = make(
+    every = [None, int(rng.integers(1, 5))]
+    net = RecurrentNetwork(
         K,
         J,
         V,
@@ -79,7 +76,7 @@ def drawn(rng, make, **more):
         reads=str(rng.choice(["each", "last"])),
         cost=str(rng.choice(["cross-entropy", "squares"])),
         depth=L,
-        keep=[None, int(rng.integers(1, 5))][0 if more.get("both") else rng.integers(2)],
+        checkpoint_every=every[0 if more.get("bidirectional") else rng.integers(2)],
         dtype="float64",
         **more,
     )
@@ -113,9 +110,9 @@ def agree(net, params, batch, start):
     if net.reads == "each":
         read, targets = scores[~beyond], targets[~beyond]
     else:
-        step = net.ways * kept(net)
-        first_seen = 0 if getattr(net, "skip", False) else net.carried - step
-        seen = [final[first_seen + way * kept(net) :: step] for way in range(net.ways)]
+        step = net.ways * net.kept
+        first_seen = 0 if net.residual else net.carried - step
+        seen = [final[first_seen + way * net.kept :: step] for way in range(net.ways)]
         read = top(torch.cat([sum(parts) for parts in seen], dim=1))
     cost = nn.functional.cross_entropy if net.cost == "cross-entropy" else nn.functional.mse_loss
     cost = cost(read, targets)

@@ -6,7 +6,7 @@ import torch
 from recurrent import LAYERS, agree, drawn
 from shown import shown
 
-from dlbook.gated import Gated
+from dlbook.nets import RecurrentNetwork
 from dlbook.optimization import Adam
 from dlbook.tools.flat import like
 from dlbook.training import clip
@@ -14,9 +14,9 @@ from dlbook.training import clip
 
 def some(seed):
     rng = np.random.default_rng(seed)
-    both, skip = (bool(rng.integers(2)) for _ in range(2))
+    bidirectional, residual = (bool(rng.integers(2)) for _ in range(2))
     cell = str(rng.choice(list(LAYERS), p=[0.35, 0.35, 0.2, 0.1]))
-    return drawn(rng, Gated, cell=cell, both=both, skip=skip)
+    return drawn(rng, cell=cell, bidirectional=bidirectional, residual=residual)
 
 
 @pytest.mark.parametrize("seed", range(200))
@@ -27,9 +27,11 @@ def test_outputs_states_and_every_gradient(seed):
 def test_what_is_drawn_covers_all_that_is_said():
     nets = [some(seed)[0] for seed in range(200)]
     for cell in ("lstm", "gru", "tanh"):
-        for name, value in (("both", True), ("skip", True), ("depth", 3), ("reads", "last")):
-            assert sum(n.cell == cell and getattr(n, name) == value for n in nets) >= 5
-        assert sum(n.cell == cell and n.keep is not None for n in nets) >= 5
+        those = [net for net in nets if net.cell == cell]
+        for name in ("bidirectional", "residual", "checkpoint_every"):
+            assert sum(bool(getattr(net, name)) for net in those) >= 5
+        assert sum(net.depth == 3 for net in those) >= 5
+        assert sum(net.reads == "last" for net in those) >= 5
 
 
 def test_the_step_on_the_page(rng):
@@ -38,13 +40,13 @@ def test_the_step_on_the_page(rng):
     names = {"V": V, "J": J}
     exec(compile(shown("gated"), "gated.md", "exec"), names)
     model, top = names["lstm"], names["top"]
-    net = Gated(V, J, V, symbols=True, depth=2, dtype="float64")
+    net = RecurrentNetwork(V, J, V, symbols=True, cell="lstm", depth=2, dtype="float64")
     params = net.init(rng)
     params.flat[:] *= 3
     pairs = [(top.weight, params.wy), (top.bias, params.by)]
     for layer in range(2):
         first, second = (getattr(model, f"bias_{of}_l{layer}") for of in ("ih", "hh"))
-        assert (first[J : 2 * J] == net.hold).all()
+        assert (first[J : 2 * J] == net.forget_bias).all()
         second.requires_grad_(False)  # we have one bias
         pairs += [
             (getattr(model, f"weight_ih_l{layer}"), params.wx[layer]),

@@ -8,8 +8,8 @@ from shown import shown
 from torch import nn
 
 from dlbook import rnn
+from dlbook.nets import RecurrentNetwork
 from dlbook.optimization import SGD
-from dlbook.rnn import RNN
 from dlbook.tools.flat import like
 from dlbook.training import clip
 
@@ -17,13 +17,13 @@ from dlbook.training import clip
 @pytest.mark.parametrize("seed", range(200))
 def test_outputs_states_and_every_gradient(seed):
     rng = np.random.default_rng(seed)
-    agree(*drawn(rng, RNN, cell=str(rng.choice(["tanh", "relu"]))))
+    agree(*drawn(rng, cell=str(rng.choice(["tanh", "relu"]))))
 
 
 @pytest.mark.parametrize("cut", [1, 3, 8])
 def test_truncation_is_detaching(cut, rng):
     """PyTorch's way: the states of a piece are detached before the next one reads them."""
-    net = RNN(5, 9, 4, symbols=True, depth=2, cut=cut, dtype="float64")
+    net = RecurrentNetwork(5, 9, 4, symbols=True, depth=2, truncate=cut, dtype="float64")
     params, grads = net.init(rng), like(net.init(rng))
     x, y = rng.integers(5, size=(3, 8)), rng.integers(4, size=(3, 8))
     net.loss_and_grad(params, None, net.check(params, (x, y)), grads, net.workspace(3))
@@ -62,7 +62,7 @@ def test_the_step_on_the_page(rng):
     names = {"V": V, "J": J}
     exec(compile(shown("rnn"), "rnn.md", "exec"), names)
     model, top = names["rnn"], names["top"]
-    net = RNN(V, J, V, symbols=True, dtype="float64")
+    net = RecurrentNetwork(V, J, V, symbols=True, dtype="float64")
     params = net.init(rng)
     params.flat[:] *= 1.5
     with torch.no_grad():
