@@ -579,7 +579,13 @@ class EncoderDecoder:
             return logs[:count], after[:count]
 
         return beam_search(
-            some, first[:1], self.begin, self.end, width=width, most=self.most, power=power
+            some,
+            first[:1],
+            self.begin,
+            self.end,
+            width=width,
+            max_length=self.most,
+            length_penalty=power,
         )
 
 
@@ -590,8 +596,8 @@ def beam_search(
     end: int,
     *,
     width: int,
-    most: int,
-    power: float = 0.0,
+    max_length: int,
+    length_penalty: float = 0.0,
 ) -> list[tuple[np.ndarray, float]]:
     """Look for the most probable sequence, keeping the best few beginnings at each step.
 
@@ -606,9 +612,9 @@ def beam_search(
         The symbol read first, and the one that ends a sequence.
     width : int
         Beginnings kept. With one this is the greedy choice.
-    most : int
+    max_length : int
         Longest sequence, the end included; what has not ended by then is dropped.
-    power : float
+    length_penalty : float
         Sequences that have ended are compared by their sum of logarithms divided by their length
         to this power. With 0 the sums themselves are compared, to which every symbol adds
         something negative, so that short sequences are ahead.
@@ -618,8 +624,8 @@ def beam_search(
     list of (ndarray of int64, float)
         At most `width` sequences that have ended, the best first, each with what it is compared by.
     """
-    width, most = shapes.count("width", width), shapes.count("most", most)
-    power = shapes.number("power", power, least=0)
+    width, most = shapes.count("width", width), shapes.count("max_length", max_length)
+    power = shapes.number("length_penalty", length_penalty, least=0)
     state, sums = shapes.array("first", first), np.zeros(1)
     symbols, written, ended = np.array([begin]), np.empty((1, 0), np.int64), []
     for length in range(1, most + 1):

@@ -195,7 +195,9 @@ def all_sums(table, most):
 def test_a_wide_beam_is_brute_force(seed, power):
     step, table = a_language(seed)
     scores = {y: s / len(y) ** power for y, s in all_sums(table, 5).items()}
-    ended = beam_search(step, np.zeros((1, 1), int), 0, 0, width=400, most=5, power=power)
+    ended = beam_search(
+        step, np.zeros((1, 1), int), 0, 0, width=400, max_length=5, length_penalty=power
+    )
     assert len(ended) == len(scores) == 121
     for (y, score), expected in zip(ended, sorted(scores.values(), reverse=True), strict=True):
         assert score == pytest.approx(expected, rel=1e-12)
@@ -207,7 +209,7 @@ def test_a_narrow_beam_finds_what_exists(seed):
     step, table = a_language(seed)
     scores = all_sums(table, 5)
     for width in (1, 2, 3):
-        for y, score in beam_search(step, np.zeros((1, 1), int), 0, 0, width=width, most=5):
+        for y, score in beam_search(step, np.zeros((1, 1), int), 0, 0, width=width, max_length=5):
             assert score == pytest.approx(scores[tuple(y.tolist())], rel=1e-12)
             assert score <= max(scores.values()) + 1e-12
 
@@ -222,7 +224,7 @@ def test_greedy_misses_what_two_find():
         return table[now], state
 
     for width, expected in ((1, 0.3), (2, 0.36)):
-        (y, score), *_ = beam_search(step, np.zeros((1, 1)), 0, 0, width=width, most=3)
+        (y, score), *_ = beam_search(step, np.zeros((1, 1)), 0, 0, width=width, max_length=3)
         assert np.exp(score) == pytest.approx(expected)
     assert y.tolist() == [2, 0]
 
@@ -231,7 +233,7 @@ def test_a_beam_that_never_ends():
     def step(state, now):
         return np.log(np.array([[1e-300, 1.0]] * len(now)))[:, :], state
 
-    assert beam_search(step, np.zeros((1, 1)), 1, 0, width=1, most=5) == []
+    assert beam_search(step, np.zeros((1, 1)), 1, 0, width=1, max_length=5) == []
 
 
 # The model

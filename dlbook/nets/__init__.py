@@ -11,6 +11,7 @@ from dlbook.nets.cnn import CNN
 from dlbook.nets.containers import Container, Parallel, Residual, Sequential
 from dlbook.nets.conv import Conv2d, ConvTranspose2d
 from dlbook.nets.costs import Bernoulli, Cost, Gaussian, SoftmaxCrossEntropy, Together
+from dlbook.nets.encoder_decoder import AttentiveDecoder, EncoderDecoder
 from dlbook.nets.images import AvgPool2d, GlobalPool, MaxPool2d, Shift, Upsample
 from dlbook.nets.layer import Layer, Step, new_step
 from dlbook.nets.layers import Activation, Dense, Dropout, Embedding, Noise, Reshape
@@ -24,10 +25,12 @@ from dlbook.nets.penalties import Contractive, Sparse
 from dlbook.nets.recurrent import GRU, LSTM, RNN
 from dlbook.nets.reuse import Frozen, Repeat
 from dlbook.nets.rows import Bidirectional, Last
+from dlbook.nets.seq2seq import Seq2Seq
 from dlbook.nets.sequences import SequenceNetwork
 
 __all__ = [
     "Activation",
+    "AttentiveDecoder",
     "Autoencoder",
     "AvgPool2d",
     "BatchNorm",
@@ -49,6 +52,7 @@ __all__ = [
     "Diverged",
     "Dropout",
     "Embedding",
+    "EncoderDecoder",
     "Fitted",
     "Frozen",
     "Gaussian",
@@ -73,6 +77,7 @@ __all__ = [
     "Reshape",
     "Residual",
     "Running",
+    "Seq2Seq",
     "SequenceNetwork",
     "Sequential",
     "Signal",
