@@ -686,7 +686,7 @@ class Lines(NamedTuple):
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """Return x, y, lengths and ends, as `EncoderDecoder` wants them."""
+        """Return x, y, lengths and ends, as `dlbook.nets.EncoderDecoder` wants them."""
         return self.x, self.y, self.lengths, self.ends
 
 
@@ -729,7 +729,7 @@ def dates_right(found: ArrayLike, lines: Lines) -> tuple[np.ndarray, np.ndarray]
     Parameters
     ----------
     found : array_like of int, shape (n, u)
-        What `EncoderDecoder.predict` returns.
+        What `dlbook.nets.EncoderDecoder.predict` returns.
     lines : Lines
         The same n lines.
 

@@ -7,8 +7,8 @@ from compiled import compiled_only, same_bits
 from scipy import special
 
 from dlbook import attention as att
-from dlbook.attention import AttentiveDecoder, MultiHead
-from dlbook.nets import fit
+from dlbook.attention import MultiHead
+from dlbook.nets import AttentiveDecoder, fit
 from dlbook.optimization import Adam
 from dlbook.rnn import Work
 from dlbook.sequence_tasks import ISO, WRITTEN, dates
@@ -485,7 +485,7 @@ def test_alignment(rng):
 
 def test_what_is_decoded_does_not_depend_on_the_batch(rng):
     lines = dates(5, rng, most=2)
-    net = AttentiveDecoder(len(WRITTEN), 6, len(ISO), most=12, dtype="float64")
+    net = AttentiveDecoder(len(WRITTEN), 6, len(ISO), max_length=12, dtype="float64")
     params = net.init(rng)
     together = net.predict(params, None, lines.x, lines.lengths)
     for n in range(5):
@@ -497,7 +497,7 @@ def test_what_is_decoded_does_not_depend_on_the_batch(rng):
 @compiled_only
 def test_the_decoder_learns(rng):
     lines = dates(320, rng, most=1)
-    net = AttentiveDecoder(len(WRITTEN), 16, len(ISO), hold=2.0)
+    net = AttentiveDecoder(len(WRITTEN), 16, len(ISO), forget_bias=2.0)
     params = net.init(rng)
     out = fit(net, params, lines.arrays, Adam(0.01), rng, epochs=8, batch=32, progress=False)
     assert out.history.loss[-1] < 0.7 * out.history.loss[0]

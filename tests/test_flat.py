@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 
 import dlbook
-from dlbook import attention, gated, rnn, sequence_tasks
+from dlbook import attention, gated, rnn
 from dlbook.nets import (
     CNN,
     MLP,
     Activation,
+    AttentiveDecoder,
     Autoencoder,
     BatchNorm,
     ConvAutoencoder,
     Dense,
+    EncoderDecoder,
     Network,
     Sequential,
     fit,
@@ -103,13 +105,13 @@ MODELS = {
         (STEPS, STEPS),
     ),
     "EncoderDecoder": (
-        sequence_tasks.EncoderDecoder(5, 4, 6, most=3),
-        [{"inputs": 6}, {"hidden": 5}, {"outputs": 7}, {"cell": "tanh"}],
+        EncoderDecoder(5, 4, 6, max_length=3),
+        [{"inputs": 6}, {"hidden": 5}, {"outputs": 7}, {"cell": "tanh"}, {"cell": "lstm"}],
         LINES,
     ),
     "AttentiveDecoder": (
-        attention.AttentiveDecoder(5, 4, 6, most=3),
-        [{"inputs": 6}, {"hidden": 5}, {"outputs": 7}, {"cell": "tanh"}],
+        AttentiveDecoder(5, 4, 6, max_length=3),
+        [{"inputs": 6}, {"hidden": 5}, {"outputs": 7}, {"cell": "tanh"}, {"cell": "lstm"}],
         LINES,
     ),
     "MultiHead": (attention.MultiHead(4, 2), [{"width": 6}], None),

@@ -267,11 +267,11 @@ class EncoderDecoder(Decoding, Composition):
         source, target = arrange(lengths, x.shape[1]), arrange(np.ones(N, np.int64), 1)
         node.rows = source, target
         h, _ = net.encode(p, x.reshape(-1).take(source.places, mode="clip"), node)
-        first, carried = node.part("encoder").last, net.layers[1].carried
+        first, J = node.part("encoder").last, self.hidden
 
         def step(state, symbols):
-            symbols = shapes.Axes(n=N).labels("symbols", symbols, "n", self.outputs)
-            found = net.decode(p, symbols, h, np.split(state, carried, axis=1), node)
+            start = [state[:, m * J : (m + 1) * J] for m in range(net.layers[1].carried)]
+            found = net.decode(p, np.asarray(symbols), h, start, node)
             o = found["scores"][0].astype(float)
             o -= o.max(axis=1, keepdims=True)
             o -= np.log(np.exp(o).sum(axis=1, keepdims=True))

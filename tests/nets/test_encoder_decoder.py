@@ -169,7 +169,11 @@ def test_outputs_must_be_given():
 def test_symbols_that_are_not_there_are_refused_by_a_step(rng):
     net = EncoderDecoder(K, 4, V)
     state, step = net.stepper(net.init(rng), np.zeros((2, 3), int))
-    for symbols, words in (([0, V], "label 6"), ([0], "shape"), ([0, 0.5], "symbols")):
+    for symbols, words in (
+        ([0, V], "reaches from 0 to 6, symbols is 6"),
+        ([0], "gets 1 rows"),
+        ([0, 0.5], "float64, symbols are int64"),
+    ):
         with pytest.raises((TypeError, ValueError), match=words):
             step(state, np.array(symbols))
     with pytest.raises(ValueError, match=r"start has arrays of shapes \[\(1, 4\)\]"):
