@@ -19,13 +19,22 @@ from dlbook import (
     gated,
     matmul,
     rnn,
-    sequence_tasks,
     training,
 )
 from dlbook.convolution import SAME
 from dlbook.fast import memory
 from dlbook.fast.memory import Memory
-from dlbook.nets import CNN, MLP, Autoencoder, ConvAutoencoder
+from dlbook.nets import (
+    CNN,
+    MLP,
+    AttentiveDecoder,
+    Autoencoder,
+    ConvAutoencoder,
+    EncoderDecoder,
+    Gaussian,
+    MultiHeadAttention,
+    Network,
+)
 from dlbook.tools import simd
 from dlbook.tools.jit import njit
 
@@ -190,7 +199,6 @@ USERS = (
     matmul,
     memory,
     rnn,
-    sequence_tasks,
     training,
 )
 
@@ -247,13 +255,15 @@ def test_memory_has_room_for_packed_factors(shape, dtype):
     assert Memory(dtype).packed("w", 130, 70).shape == (-(-70 // width), 130, width)
 
 
-def asked_for(model, N, monkeypatch, rng):
+def asked_for(model, N, monkeypatch, rng, batch=None):
     """Return the factors that the layers of a model want room for in a step of N examples."""
     factors, panels = set(), Memory.panels
     with monkeypatch.context() as patch:
         patch.setattr(Memory, "panels", lambda m, *f: factors.update(f) or panels(m, *f))
-        params, x = model.init(rng), np.zeros((N, *model.input), model.dtype)
-        batch = (x, np.zeros(N, int)) if isinstance(model, (MLP, CNN)) else (x,)
+        params = model.init(rng)
+        if batch is None:
+            x = np.zeros((N, *model.input), model.dtype)
+            batch = (x, np.zeros(N, int)) if isinstance(model, (MLP, CNN)) else (x,)
         grads, work = model.init(rng), model.workspace(N)
         model.loss_and_grad(params, None, batch, grads, work, None)
     return factors
@@ -281,6 +291,19 @@ def test_layers_ask_for_room_for_all_that_is_packed(dtype, monkeypatch, rng):
         net = ConvAutoencoder(channels=channels, dtype=dtype)
         pairs = [(net.features, net.code), (net.code, net.features)]
         assert held(asked_for(net, N, monkeypatch, rng), needed(pairs, N))
+    for (K, J, V), N in itertools.product(SIZES, (1, 40, 700)):
+        one = np.ones(N, int)
+        lines = 0 * one[:, None], one[:, None], one, one
+        for kind, pairs in (
+            (EncoderDecoder, [(J, V)]),
+            (AttentiveDecoder, [(2 * J, V), (J, J)]),
+        ):
+            found = asked_for(kind(K, J, V, dtype=dtype), N, monkeypatch, rng, lines)
+            assert held(found, needed(pairs, N))
+        net = Network((1, 2 * J), MultiHeadAttention(2 * J, 2), Gaussian(), dtype=dtype)
+        x = np.zeros((N, 1, 2 * J), dtype)
+        found = asked_for(net, N, monkeypatch, rng, (x, x))
+        assert held(found, needed([(2 * J, 2 * J)], N))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -294,8 +317,3 @@ def test_memory_holds_the_panels_of_sequences(shape, dtype):
             layers = [(K, G * J), (top, G * J), (J, G * J), (top, V)]
             most = packed(width, *(f for k, j in layers for f in ((k, j), (some, k), (j, k))))
             assert net._panels(net.workspace(1), rows).size >= most
-        pair = sequence_tasks.EncoderDecoder(K, J, V, dtype=dtype)
-        most = packed(width, (J, V), (some, J), (V, J))
-        assert pair._panels(pair.workspace(1).decoder, rows).size >= most
-        heads = attention.MultiHead(top, 2, dtype=dtype)
-        assert heads._panels(rnn.Work(dtype)).size >= packed(width, (top, top), (some, top))

@@ -208,6 +208,10 @@ class EncoderDecoder(Decoding, Composition):
         x = cleared(x, np.arange(T) >= lengths[:, None])
         return axes.labels("x", x, "n t", self.inputs), lengths
 
+    def loss_and_grad(self, params, state, batch, grads, work, rng=None) -> float:
+        """Return the mean loss of a symbol to be written and fill `grads`; for batches see `check`."""
+        return super().loss_and_grad(params, state, batch, grads, work, rng)
+
     def _entered(self, step, batch):
         """Return what encoder and decoder read, and targets, as rows; set their layouts."""
         x, y, lengths, ends = batch

@@ -156,7 +156,7 @@ class Composition:
         shapes.count("batch", batch)
         return new_step(self.dtype)
 
-    def loss_and_grad(self, params, state, batch, grads, work, rng=None) -> float:
+    def loss_and_grad(self, params, state, batch, grads, work, rng) -> float:
         """Return the mean cost of a batch with all penalties, fill `grads`, move the statistics.
 
         Parameters

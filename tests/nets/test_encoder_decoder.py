@@ -1,10 +1,10 @@
-"""Encoder and decoder of layers: against the classes of the chapters, differences, wrong input."""
+"""Encoder and decoder of layers: against the equations, differences, wrong input."""
 
 import numpy as np
 import pytest
-from compiled import compiled_only
 
-from dlbook import attention, sequence_tasks
+from dlbook.attention import look
+from dlbook.gated import gru_states
 from dlbook.nets import AttentiveDecoder, Dense, EncoderDecoder, check_model
 from dlbook.nets.attention import LuongAttention
 from dlbook.nets.layer import new_step
@@ -12,10 +12,9 @@ from dlbook.nets.recurrent import GRU, LSTM
 from dlbook.nets.seq2seq import Seq2Seq
 from dlbook.nets.tree import built
 from dlbook.rnn import arrange
-from dlbook.tools.flat import like, named
+from dlbook.sequence_tasks import log_likelihood
 
 KINDS = EncoderDecoder, AttentiveDecoder
-OLD = {EncoderDecoder: sequence_tasks.EncoderDecoder, AttentiveDecoder: attention.AttentiveDecoder}
 K, V = 5, 6
 
 
@@ -35,41 +34,38 @@ def stirred(net, rng):
     return params
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("cell", ["gru", "tanh"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(
-    ("hidden", "N", "T"), [(4, 1, 9), (5, 6, 9), pytest.param(33, 40, 70, marks=compiled_only)]
-)
-def test_it_has_the_bits_of_the_class_in_the_chapter(rng, kind, cell, dtype, hidden, N, T):
-    old = OLD[kind](K, hidden, V, cell=cell, dtype=dtype, most=12, hold=1.5)
-    net = kind(K, hidden, V, cell=cell, dtype=dtype, max_length=12, forget_bias=1.5)
-    first = (model.init(np.random.default_rng(2)) for model in (old, net))
-    assert np.array_equal(*(params.flat for params in first))
+def test_a_decoder_with_attention_computes_the_equations(rng, dtype):
+    """Line by line; in the first nothing is read, and what is found there is zero."""
+    net = AttentiveDecoder(K, 4, V, dtype=dtype)
     params = stirred(net, rng)
-    theirs = like(old.init(rng), params.flat)
-    assert list(named(params)) == list(named(theirs))
-    batch = net.check(params, some_lines(rng, N, T))
-    x, _, lengths, _ = batch
-    assert all(map(np.array_equal, batch, old.check(theirs, batch)))
+    batch, total = net.check(params, some_lines(rng, 6)), 0.0
+    parts = [[part.wx[0], part.wh[0], part.b[0]] for part in (params.encoder, params.decoder)]
+    encoder, decoder = ([w.astype(float) for w in part] for part in parts)
+    for x, y, length, end in zip(*batch, strict=True):
+        h, _ = gru_states(np.eye(K)[x[:length]], np.zeros(4), *encoder)
+        d, _ = gru_states(np.eye(V)[np.append(0, y[: end - 1])], h[-1], *decoder)
+        keys, seen = h[1:] @ params.more[0].astype(float).T, np.ones((end, length), bool)
+        found, _ = look(d[1:], keys, h[1:], seen)
+        o = np.hstack((d[1:], found)) @ params.wy.T.astype(float) + params.by
+        total -= log_likelihood(o, y[:end])
+    tolerance = 1e-12 if dtype == "float64" else 1e-6
+    assert net.loss(params, None, batch) == pytest.approx(total / batch[3].sum(), rel=tolerance)
 
-    grads, work = like(params, np.full_like(params.flat, np.nan)), net.workspace(N)
-    expected = like(theirs)
-    loss = old.loss_and_grad(theirs, None, batch, expected, old.workspace(N))
-    for _ in range(2):
-        assert net.loss_and_grad(params, None, batch, grads, work) == loss
-        assert np.array_equal(grads.flat, expected.flat)
-    assert net.loss(params, None, batch) == old.loss(theirs, None, batch)
 
-    written = net.predict(params, None, x, lengths)
-    assert np.array_equal(written, old.predict(theirs, None, x, lengths))
-    line = x[-1, : max(1, lengths[-1])]
-    beams = net.beam(params, line, 3, 0.5), old.beam(theirs, line, 3, 0.5)
-    for (y, score), (other, its) in zip(*beams, strict=True):
-        assert score == its
-        assert y.tolist() == other.tolist()
-    if kind is AttentiveDecoder:
-        assert np.array_equal(net.alignment(params, batch), old.alignment(theirs, batch))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_seed_gives_the_weights_of_its_layers(kind):
+    """After encoder and decoder a row of numbers is drawn that nobody uses."""
+    net, rng = kind(K, 4, V, forget_bias=1.5), np.random.default_rng(2)
+    params, alone = net.init(np.random.default_rng(2)), net.init(np.random.default_rng(3))
+    for layer, part in zip(net.net.layers, net.by_layer(alone), strict=True):
+        for array in part:
+            array[:] = 0
+        layer.draw(part, rng)
+        if isinstance(layer, GRU):
+            rng.standard_normal(4)
+    assert np.array_equal(params.flat, alone.flat)
+    assert (params.encoder.b[0][4:8] == 1.5).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
