@@ -271,7 +271,7 @@ class EncoderDecoder(Decoding, Composition):
         source, target = arrange(lengths, x.shape[1]), arrange(np.ones(N, np.int64), 1)
         node.rows = source, target
         h, _ = net.encode(p, x.reshape(-1).take(source.places, mode="clip"), node)
-        first, J = node.part("encoder").last, self.hidden
+        first, J = net.node("encoder", node).last, self.hidden
 
         def step(state, symbols):
             start = [state[:, m * J : (m + 1) * J] for m in range(net.layers[1].carried)]
@@ -279,7 +279,7 @@ class EncoderDecoder(Decoding, Composition):
             o = found["scores"][0].astype(float)
             o -= o.max(axis=1, keepdims=True)
             o -= np.log(np.exp(o).sum(axis=1, keepdims=True))
-            return o, np.concatenate(node.part("decoder").last, axis=1)
+            return o, np.concatenate(net.node("decoder", node).last, axis=1)
 
         return np.concatenate(first, axis=1), step
 

@@ -47,11 +47,16 @@ class Seq2Seq(Container):
     def shape(self, s):
         return self.layers[2].shape(self.inputs(s)[2])
 
-    def _part(self, name, p, x, step, rows, wants=True):
+    def node(self, name, step):
+        """Return the node of a part."""
+        wants = step.wants or name in ("attention", "scores")
+        return step.part(self.names.index(name), wants=wants)
+
+    def _part(self, name, p, x, step, rows):
         """Return what a part gives, and what its way back needs."""
-        node = step.part(name, wants=wants)
+        node, at = self.node(name, step), self.names.index(name)
         node.rows = rows
-        return self.layers[self.names.index(name)].forward(getattr(p, name), x, node)
+        return self.layers[at].forward(p[at], x, node)
 
     def _layouts(self, step):
         """Return the layouts of what is read and of what is written."""
@@ -61,7 +66,7 @@ class Seq2Seq(Container):
 
     def encode(self, p, x, step):
         """Return the states of the encoder, and what its way back needs."""
-        return self._part("encoder", p, x, step, self._layouts(step)[0], step.wants)
+        return self._part("encoder", p, x, step, self._layouts(step)[0])
 
     def decode(self, p, y, h, start, step):
         """Return what decoder, attention and scores give, by name, each with what it keeps.
@@ -69,8 +74,8 @@ class Seq2Seq(Container):
         The decoder begins with the states `start`; h are the states of the encoder.
         """
         source, target = self._layouts(step)
-        step.part("decoder", wants=step.wants).start = start
-        found = {"decoder": self._part("decoder", p, y, step, target, step.wants)}
+        self.node("decoder", step).start = start
+        found = {"decoder": self._part("decoder", p, y, step, target)}
         seen = found["decoder"][0]
         if "attention" in self.names:
             pair = target, source
@@ -81,7 +86,8 @@ class Seq2Seq(Container):
     def run(self, p, x, step):
         """Return what every part gives, by name, each with what it keeps; the scores are last."""
         found = {"encoder": self.encode(p, x[0], step)}
-        return found | self.decode(p, x[1], found["encoder"][0], step.part("encoder").last, step)
+        last = self.node("encoder", step).last
+        return found | self.decode(p, x[1], found["encoder"][0], last, step)
 
     def forward(self, p, x, step):
         found = self.run(p, x, step)
@@ -92,9 +98,9 @@ class Seq2Seq(Container):
         kept, shape = kept
 
         def back(name, dy):
-            layer = self.layers[self.names.index(name)]
-            into = None if grads is None else getattr(grads, name)
-            return layer.backward(getattr(p, name), dy, kept[name], into, step.part(name))
+            at, node = self.names.index(name), self.node(name, step)
+            into = None if grads is None else grads[at]
+            return self.layers[at].backward(p[at], dy, kept[name], into, node)
 
         dd = back("scores", do)
         if "attention" in kept:
@@ -103,5 +109,5 @@ class Seq2Seq(Container):
             dh = step.array("dh", *shape)
             dh[:] = 0
         dy = back("decoder", dd)
-        step.part("encoder").dlast = step.part("decoder").dstart
+        self.node("encoder", step).dlast = self.node("decoder", step).dstart
         return back("encoder", dh), dy

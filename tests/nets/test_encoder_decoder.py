@@ -7,8 +7,10 @@ from dlbook.attention import look
 from dlbook.gated import gru_states
 from dlbook.nets import AttentiveDecoder, Dense, EncoderDecoder, check_model
 from dlbook.nets.attention import LuongAttention
+from dlbook.nets.containers import Sequential
 from dlbook.nets.layer import new_step
-from dlbook.nets.recurrent import GRU, LSTM
+from dlbook.nets.norms import BatchNorm
+from dlbook.nets.recurrent import GRU, LSTM, RNN
 from dlbook.nets.seq2seq import Seq2Seq
 from dlbook.nets.tree import built
 from dlbook.rnn import arrange
@@ -155,6 +157,20 @@ def test_a_part_of_features_gives_the_gradient_of_both_inputs(rng):
             costs.append(np.sum(do * net.forward(params.net, (x, y), step)[0]))
         given[:] = before
         assert (costs[0] - costs[1]) / 2e-6 == pytest.approx(np.sum(found * way), rel=1e-7)
+
+
+def test_parts_may_have_running_statistics(rng):
+    net = Seq2Seq(RNN(4), RNN(4), Sequential(BatchNorm(), Dense(3)))
+    s, step = ((5,), (2,)), new_step("float64")
+    params, state = built(net.parameters(s), "float64"), built(net.running(s), "float64")
+    net.draw(params.net, rng)
+    net.begin(state.net)
+    step.set_state(state.net)
+    step.rows = arrange(np.array([3, 2]), 3), arrange(np.array([1, 2]), 2)
+    x = rng.normal(size=(5, 5)), rng.normal(size=(3, 2))
+    assert net.forward(params.net, x, step)[0].shape == (3, 3)
+    assert net.least(s) == 2
+    assert state.net.scores[0].mean.all()
 
 
 def test_outputs_must_be_given():
