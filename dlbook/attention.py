@@ -1,7 +1,7 @@
 """Attention: every step looks at all others and takes a weighted mean of what it finds.
 
-Page: ``book/attention.md``. Builds on `sequence_tasks` (the encoder and the decoder), `rnn` (memory by
-name), `training` (the dense layer, first weights), `matmul` (the packed product).
+Page: ``book/attention.md``. Builds on `rnn` (memory by name) and `matmul` (the packed product). As
+layers: `dlbook.nets.MultiHeadAttention` and `LuongAttention`.
 
 Sources: Bahdanau, Cho & Bengio, ICLR (2015), for attention and its additive score; Luong, Pham &
 Manning, EMNLP (2015), for a context beside the state; Vaswani et al., NeurIPS (2017), for the scaled
@@ -19,31 +19,22 @@ logarithm of the sum of a row's exponentials.
 """
 # ruff: noqa: E741
 
-from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numba import get_num_threads
 from numpy.typing import ArrayLike
 
-from dlbook.fast.dense import dense_input_into, dense_into, rows_gradient_into, rows_sum_into
-from dlbook.matmul import DEPTH, PANEL_BYTES, multiply, pack
+from dlbook.matmul import PANEL_BYTES, multiply, pack
 from dlbook.rnn import Work
-from dlbook.sequence_tasks import EncoderDecoder, Pair
 from dlbook.tools import shapes
 from dlbook.tools.elementary import decay
-from dlbook.tools.flat import Layout, fits, laid_out
 from dlbook.tools.jit import check_indices, njit, njit_fast
 from dlbook.tools.simd import any_layout, largest
 from dlbook.tools.threads import in_threads
-from dlbook.training import cut_up, xavier
 
 __all__ = [
     "Attended",
-    "AttentiveDecoder",
-    "Heads",
-    "MultiHead",
     "additive_backward",
     "additive_scores",
     "attend",
@@ -850,272 +841,3 @@ def attention_backward(
     into = np.empty_like(q), np.empty_like(k), np.empty_like(v)
     attend_back(do, q, k, v, o, L, *into, lengths, how, Work(q.dtype))
     return into
-
-
-class Heads(NamedTuple):
-    """Parameters of a `MultiHead`, or their gradients; all are views of ``flat``."""
-
-    flat: np.ndarray
-    wq: np.ndarray  # (i, m), where i counts the columns of all heads
-    wk: np.ndarray  # (i, m)
-    wv: np.ndarray  # (i, m)
-    wo: np.ndarray  # (m, i)
-    bq: np.ndarray  # (i,)
-    bk: np.ndarray  # (i,)
-    bv: np.ndarray  # (i,)
-    bo: np.ndarray  # (m,)
-
-
-class Kept(NamedTuple):
-    """What the way back of a `MultiHead` needs; arrays belong to the memory they were made in."""
-
-    x: np.ndarray  # (n·t, m)
-    y: np.ndarray  # (n·s, m)
-    q: np.ndarray  # (n, t, h, i/h)
-    k: np.ndarray  # (n, s, h, i/h)
-    v: np.ndarray
-    o: np.ndarray
-    L: np.ndarray  # (n·h, t)
-    lengths: np.ndarray
-    how: tuple
-
-
-@dataclass(frozen=True)
-class MultiHead:
-    """Attention of several heads between two projections, of a sequence to itself or to another.
-
-    Parameters
-    ----------
-    width : int
-        Numbers of a step, m.
-    heads : int
-        It divides the width: each head has width / heads columns of the projections.
-    dtype : {"float32", "float64"}
-        Of parameters and data.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If one of them is not what is described here.
-    """
-
-    width: int
-    heads: int
-    dtype: str = "float32"
-
-    def __post_init__(self):
-        """Check all of them at once."""
-        shapes.count("width", self.width)
-        shapes.count("heads", self.heads)
-        shapes.choice("dtype", self.dtype, ("float32", "float64"))
-        if self.width % self.heads:
-            raise ValueError(f"heads is {self.heads}, which does not divide the width {self.width}")
-
-    @cached_property
-    def layout(self) -> Layout:
-        """What the parameters of this layer are like."""
-        return laid_out(self._heads())
-
-    def _heads(self):
-        """Return parameters that are all zero."""
-        M = self.width
-        flat = np.zeros(4 * M * M + 4 * M, self.dtype)
-        return Heads(flat, *cut_up(flat, [(M, M)] * 4 + [(M,)] * 4))
-
-    def init(self, rng: np.random.Generator) -> Heads:
-        """Draw weights of Xavier's variance; biases are zero."""
-        shapes.generator("rng", rng)
-        params = self._heads()
-        for w in params[1:5]:
-            w[:] = xavier(w.shape, rng)
-        return params
-
-    def up(self, params, x, y, lengths, how, work, name="") -> tuple[np.ndarray, Kept]:
-        """Return what queries of x find in y, as (n, t, m), and what the way back needs.
-
-        Parameters
-        ----------
-        params : Heads
-            The projections.
-        x, y : ndarray, shape (n, t, m), (n, s, m)
-            Steps that ask and steps that are looked at; y is x for self-attention. Trusted.
-        lengths, how
-            As in `attend`.
-        work : dlbook.rnn.Work
-            Memory.
-        name : str
-            Tells apart what several layers keep in the same memory.
-        """
-        fits(params, self.layout)
-        (N, T, M), S, H = x.shape, y.shape[1], self.heads
-        x, y, panels = x.reshape(-1, M), y.reshape(-1, M), self._panels(work)
-        q, k, v, o, z = (
-            work.array((letter, name), N, steps, H, M // H)
-            for letter, steps in (("q", T), ("k", S), ("v", S), ("o", T), ("z", T))
-        )
-        L = work.array(("L", name), N * H, T)
-        dense_into(x, params.wq, params.bq, panels, q.reshape(-1, M))
-        dense_into(y, params.wk, params.bk, panels, k.reshape(-1, M))
-        dense_into(y, params.wv, params.bv, panels, v.reshape(-1, M))
-        attend(q, k, v, o, L, lengths, how, work, side=True)
-        dense_into(o.reshape(-1, M), params.wo, params.bo, panels, z.reshape(-1, M))
-        return z.reshape(N, T, M), Kept(x, y, q, k, v, o, L, lengths, how)
-
-    def down(self, params, dz, kept, grads, work) -> tuple[np.ndarray, np.ndarray]:
-        """Return ∂C/∂x and ∂C/∂y from ∂C/∂z, and add to the gradient.
-
-        Parameters
-        ----------
-        params, grads : Heads
-            The projections, and where their gradient goes.
-        dz : ndarray, shape (n, t, m)
-            What comes from above.
-        kept : Kept
-            From `up`.
-        work : dlbook.rnn.Work
-            Memory.
-        """
-        fits(params, self.layout)
-        fits(grads, self.layout, "grads")
-        (N, T, M), S, panels = dz.shape, kept.k.shape[1], self._panels(work)
-        dz, do = dz.reshape(-1, M), work.array("do", *kept.o.shape)
-        dq, dk, dv = (
-            work.array(n, *a.shape) for n, a in zip(("dq", "dk", "dv"), kept[2:5], strict=True)
-        )
-        rows_gradient_into(dz, kept.o.reshape(-1, M), panels, grads.wo)
-        rows_sum_into(dz, grads.bo)
-        dense_input_into(dz, params.wo, panels, do.reshape(-1, M))
-        attend_back(do, *kept[2:7], dq, dk, dv, kept.lengths, kept.how, work, side=True)
-        dx, dy = work.array("dx", N * T, M), work.array("dy", N * S, M)
-        part = work.array("part of dy", N * S, M)
-        for d, w, rows, dw, db, into in (
-            (dq, params.wq, kept.x, grads.wq, grads.bq, dx),
-            (dk, params.wk, kept.y, grads.wk, grads.bk, dy),
-            (dv, params.wv, kept.y, grads.wv, grads.bv, part),
-        ):
-            d = d.reshape(-1, M)
-            rows_gradient_into(d, rows, panels, dw)
-            rows_sum_into(d, db)
-            dense_input_into(d, w, panels, into)
-        dy += part
-        return dx.reshape(N, T, M), dy.reshape(N, S, M)
-
-    def _panels(self, work):
-        """Return memory for a packed factor."""
-        M = self.width
-        W = PANEL_BYTES // work.dtype.itemsize
-        return work.panels("rows", M * M + (M + W) * max(M, DEPTH))
-
-
-# A decoder that looks at what was read
-
-
-@dataclass(frozen=True)
-class AttentiveDecoder(EncoderDecoder):
-    """An `EncoderDecoder` whose decoder asks at each step what it should look at.
-
-    The state of the decoder is the query; the states of the encoder are the values and, after one
-    matrix, the keys. Scores are made of the state and of the context that was found. All else, the
-    way states come about included, is as in the network without attention.
-
-    References
-    ----------
-    Luong, Pham & Manning, EMNLP (2015), the score they call *general*.
-    """
-
-    @property
-    def width(self) -> int:
-        """Return how many numbers the scores are made of, those of state and context."""
-        return 2 * self.hidden
-
-    def _more(self) -> list[tuple[int, ...]]:
-        """Return the shape of the matrix from the encoder's states to keys."""
-        return [(self.hidden, self.hidden)]
-
-    def _laid_out(self, name, rows, places, shape, work):
-        """Return rows as (n, 1, t, j), zero where a sequence has ended."""
-        out = work.array(name, shape[0], 1, shape[1], self.hidden)
-        out[:] = 0
-        out.reshape(-1, self.hidden)[places] = rows
-        return out
-
-    def _lengths(self, spans):
-        """Return how many symbols of each line were read, and how many states look at them."""
-        (n, t, u), places = spans.shape, (spans.source.places, spans.target.places)
-        return [
-            np.bincount(p // steps, minlength=n) for p, steps in zip(places, (t, u), strict=True)
-        ]
-
-    def _asked(self, params, d, h, spans, work):
-        """Return queries, keys and values of a batch, laid out."""
-        (n, t, u), source = spans.shape, spans.source.places
-        keys = work.array("key rows", len(h), self.hidden)
-        none = np.zeros(self.hidden, self.dtype)
-        dense_into(np.ascontiguousarray(h), params.more[0], none, self._panels(work, len(h)), keys)
-        q = self._laid_out("queries", d, spans.target.places, (n, u), work)
-        k = self._laid_out("keys", keys, source, (n, t), work)
-        v = self._laid_out("values", h, source, (n, t), work)
-        return q, k, v
-
-    def _seen(self, params, d, h, spans, work):
-        """Return states and contexts side by side."""
-        (n, _, u), J = spans.shape, self.hidden
-        asked = self._asked(params, d, h, spans, work)
-        o, L = work.array("found", n, 1, u, J), work.array("sums", n, u)
-        lengths, asks = self._lengths(spans)
-        attend(*asked, o, L, lengths, (0, 0), work, asks=asks)
-        seen = work.array("seen", len(d), 2 * J)
-        seen[:, :J], seen[:, J:] = d, o.reshape(-1, J)[spans.target.places]
-        return seen
-
-    def _seen_back(self, params, dseen, d, h, spans, grads, work):
-        """Return ∂C/∂d and ∂C/∂h; add to the gradient of the matrix."""
-        (n, t, u), J = spans.shape, self.hidden
-        source, target = spans.source.places, spans.target.places
-        q, k, v = (
-            work.array(name, n, 1, steps, J)
-            for name, steps in (("queries", u), ("keys", t), ("values", t))
-        )
-        lengths, asks = self._lengths(spans)
-        o, L = work.array("found", n, 1, u, J), work.array("sums", n, u)
-        do = self._laid_out("dfound", dseen[:, J:], target, (n, u), work)
-        dq, dk, dv = (
-            work.array(name, *x.shape)
-            for name, x in (("dqueries", q), ("dkeys", k), ("dvalues", v))
-        )
-        attend_back(do, q, k, v, o, L, dq, dk, dv, lengths, (0, 0), work, asks=asks)
-        dd, dh = work.array("dd", len(d), J), work.array("dh", len(h), J)
-        dkeys, panels = dk.reshape(-1, J)[source], self._panels(work, len(h))
-        rows_gradient_into(dkeys, np.ascontiguousarray(h), panels, grads.more[0])
-        dense_input_into(dkeys, params.more[0], panels, dh)
-        dh += dv.reshape(-1, J)[source]
-        np.add(dseen[:, :J], dq.reshape(-1, J)[target], out=dd)
-        return dd, dh
-
-    def alignment(self, params: Pair, data: tuple) -> np.ndarray:
-        """Return what each step of the decoder looked at.
-
-        Parameters
-        ----------
-        params : Pair
-            The network.
-        data : tuple (x, y, lengths, ends)
-            As for `check`; the decoder reads y, as in training.
-
-        Returns
-        -------
-        ndarray, shape (n, u, t)
-            Weights; a row sums to one up to the end of y, behind it is zero.
-        """
-        batch, work = self.check(params, data), self.workspace(1)
-        self._up(params, batch, work)
-        (n, t), u, J = batch[0].shape, batch[1].shape[1], self.hidden
-        q = work.decoder.array("queries", n, 1, u, J).astype(float)
-        k = work.decoder.array("keys", n, 1, t, J).astype(float)
-        return np.array(
-            [
-                masked_softmax(scaled_scores(q[m, 0], k[m, 0]), padding(length, u, t))
-                * (np.arange(u) < end)[:, None]
-                for m, (length, end) in enumerate(zip(*batch[2:], strict=True))
-            ]
-        )

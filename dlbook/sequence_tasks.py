@@ -1,7 +1,7 @@
 """Sequence tasks: one or many in, one or many out; from a sequence to another one.
 
-Page: ``book/sequence_tasks.md``. Builds on `gated` (cells, both directions), `rnn` (layouts, text),
-`training` (the loop, initial weights).
+Page: ``book/sequence_tasks.md``. Builds on `gated` (cells, both directions) and `rnn` (scores, their
+cost, text). `dlbook.nets.EncoderDecoder` is the network.
 
 Sources: Cho et al., EMNLP (2014), and Sutskever, Vinyals & Le, NeurIPS (2014), for an encoder and a
 decoder; Williams & Zipser, Neural Computation 1 (1989), for teacher forcing; Graves, arXiv:1211.3711
@@ -9,8 +9,7 @@ decoder; Williams & Zipser, Neural Computation 1 (1989), for teacher forcing; Gr
 (1997), for taggers that read both ways.
 
 Axes: n sequences of a batch; t steps of what is read, u steps of what is written, both from 1; j
-units of a state; v symbols that can be written; b hypotheses of a beam; r rows, one for each step of
-each sequence, as in `rnn`.
+units of a state; v symbols that can be written; b hypotheses of a beam.
 
 Names: x what is read, y what is written, whose last symbol is the end; h states of the encoder, d of
 the decoder; wy, by weights and biases of the scores o.
@@ -23,35 +22,23 @@ import wave
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
 from html import escape
-from math import prod
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlbook.fast.dense import dense_input_into, dense_into, rows_gradient_into, rows_sum_into
-from dlbook.fast.losses import cross_entropy_rows
-from dlbook.gated import Gated, bidirectional, gru_deltas, gru_states
-from dlbook.matmul import DEPTH, PANEL_BYTES
-from dlbook.rnn import Alphabet, Rows, Work, arrange, outputs, total_loss
-from dlbook.rnn import Params as Cells
+from dlbook.gated import bidirectional, gru_deltas, gru_states
+from dlbook.rnn import Alphabet, outputs, total_loss
 from dlbook.tools import shapes
-from dlbook.tools.flat import Layout, belong, fits, laid_out, step_fits
 from dlbook.tools.jit import njit
-from dlbook.training import cut_up, xavier
 
 __all__ = [
     "ISO",
     "WRITTEN",
-    "EncoderDecoder",
     "Lines",
-    "Memory",
     "Note",
     "Notes",
-    "Pair",
-    "Spans",
     "beam_search",
     "chunks",
     "dates",
@@ -181,400 +168,6 @@ def per_length(total, length, power):
     return total / length**power
 
 
-class Pair(NamedTuple):
-    """Parameters of an `EncoderDecoder`, or their gradients; all are views of ``flat``."""
-
-    flat: np.ndarray
-    encoder: Cells  # without scores: its wy and by are empty
-    decoder: Cells  # likewise
-    wy: np.ndarray  # (v, s), s numbers of which scores are made
-    by: np.ndarray  # (v,)
-    more: tuple  # what a subclass has beside these; see `EncoderDecoder._more`
-
-
-class Spans(NamedTuple):
-    """Where the steps of a batch lie: row r of the states is step ``places[r]`` of (n, t)."""
-
-    source: Rows
-    target: Rows
-    shape: tuple  # (n, t, u) of the padded arrays
-
-
-class Memory(NamedTuple):
-    """The memory of a step; layers of encoder and decoder use the same names."""
-
-    encoder: Work
-    decoder: Work
-
-    @property
-    def bytes(self) -> int:
-        """Return how large both have grown together."""
-        return self.encoder.bytes + self.decoder.bytes
-
-
-@dataclass(frozen=True)
-class EncoderDecoder:
-    """One network reads a sequence; its last state is the first state of another, which writes one.
-
-    Parameters
-    ----------
-    inputs : int
-        How many symbols there are to read.
-    hidden : int
-        Units of the state of the encoder and of the decoder.
-    outputs : int
-        How many symbols there are to write, the following two among them.
-    begin, end : int
-        What the decoder reads at its first step, and the symbol with which it says that it is done.
-    cell : {"gru", "tanh"}
-        Of both networks.
-    most : int
-        Symbols after which `predict` and `beam` give up waiting for the end.
-    hold : float
-        First bias of the update gate of a GRU.
-    initial : {"orthogonal", "xavier", "identity"}
-        First weights from state to state.
-    dtype : {"float32", "float64"}
-        Of parameters and states.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If one of them is not what is described here.
-
-    Notes
-    -----
-    In training the decoder reads the symbols it should have written, so that all of its states can
-    be had at once. A subclass that looks at the encoder's states again overrides `width`, `_more`,
-    `_seen` and `_seen_back`, and nothing else.
-    """
-
-    inputs: int
-    hidden: int
-    outputs: int
-    begin: int = 0
-    end: int = 1
-    cell: str = "gru"
-    most: int = 100
-    hold: float = 1.0
-    initial: str = "orthogonal"
-    dtype: str = "float32"
-
-    def __post_init__(self):
-        """Check all of them at once."""
-        shapes.count("outputs", self.outputs, least=3)
-        for name in ("begin", "end"):
-            shapes.count(name, getattr(self, name), least=0, most=self.outputs - 1)
-        if self.begin == self.end:
-            raise ValueError(f"begin and end are both {self.end}, expected two symbols")
-        shapes.choice("cell", self.cell, ("gru", "tanh"))
-        shapes.count("most", self.most)
-        _ = self.reader, self.writer  # they check the rest
-
-    @cached_property
-    def reader(self) -> Gated:
-        """Return the layer of the encoder; nothing is made of its scores."""
-        return self._layer(self.inputs)
-
-    @cached_property
-    def writer(self) -> Gated:
-        """Return the layer of the decoder."""
-        return self._layer(self.outputs)
-
-    def _layer(self, symbols):
-        """Return a layer of cells that reads symbols."""
-        how = {"cell": self.cell, "hold": self.hold, "initial": self.initial, "dtype": self.dtype}
-        return Gated(symbols, self.hidden, 1, symbols=True, **how)
-
-    # What a network that looks back at what it has read has instead
-
-    @property
-    def width(self) -> int:
-        """Return how many numbers the scores of a step are made of."""
-        return self.hidden
-
-    def _more(self) -> list[tuple[int, ...]]:
-        """Return the shapes of further weights, which are drawn as Xavier's; a vector is zero."""
-        return []
-
-    def _seen(self, params, d, h, spans, work):
-        """Return what scores are made of, as rows (r s) in the layout ``spans.target``.
-
-        d are rows (r j) of the decoder's states in that layout, h those of the encoder in the
-        layout ``spans.source``; memory that lives until `_seen_back` is had from `work`, a `Work`.
-        """
-        return d
-
-    def _seen_back(self, params, dseen, d, h, spans, grads, work):
-        """Return ∂C/∂d and ∂C/∂h, or None where h was not looked at; add to the gradient of more.
-
-        What is returned may be overwritten afterwards.
-        """
-        return dseen, None
-
-    # Parameters, data, memory
-
-    @cached_property
-    def layout(self) -> Layout:
-        """What the parameters of this model are like."""
-        return laid_out(self._params())
-
-    def _params(self):
-        """Return parameters that are all zero."""
-        layers = []
-        for net in (self.reader, self.writer):
-            zero = net._params()
-            layers.append([part.shape for group in (zero.wx, zero.wh, zero.b) for part in group])
-        sizes = [(self.outputs, self.width), (self.outputs,), *self._more()]
-        flat = np.zeros(sum(prod(s) for part in (*layers, sizes) for s in part), self.dtype)
-        found, begin = [], 0
-        for shapes_ in layers:
-            stop = begin + sum(map(prod, shapes_))
-            part = flat[begin:stop]
-            wx, wh, b = cut_up(part, shapes_)
-            none = flat[stop:stop]
-            found.append(Cells(part, (wx,), (wh,), (b,), none.reshape(0, self.hidden), none))
-            begin = stop
-        wy, by, *more = cut_up(flat[begin:], sizes)
-        return Pair(flat, *found, wy, by, tuple(more))
-
-    def init(self, rng: np.random.Generator) -> Pair:
-        """Draw the first parameters."""
-        shapes.generator("rng", rng)
-        params = self._params()
-        for net, part in ((self.reader, params.encoder), (self.writer, params.decoder)):
-            drawn = net.init(rng)
-            for into, some in zip(part[1:4], drawn[1:4], strict=True):
-                into[0][:] = some[0]
-        for w in (params.wy, *params.more):
-            if w.ndim > 1:
-                w[:] = xavier(w.shape, rng)
-        return params
-
-    def start(self) -> None:
-        """Return running statistics, of which there are none."""
-
-    def check(self, params: Pair, data: tuple) -> tuple[np.ndarray, ...]:
-        """Return what is read, what is to be written, and their lengths, checked.
-
-        Parameters
-        ----------
-        params : Pair
-            The network.
-        data : tuple (x, y, lengths, ends)
-            Symbols read (n, t) and written (n, u), and how many of each there are, (n,). The last
-            symbol of each y is the end. What stands behind it, or behind the last of x, is not
-            looked at. A line to be read may be empty.
-        """
-        if not isinstance(data, tuple) or len(data) != 4:
-            raise TypeError("data is not a tuple (x, y, lengths, ends)")
-        fits(params, self.layout)
-        axes = shapes.Axes()
-        x, lengths, _ = self.reader._sequences(axes, data[0], data[2])
-        y = shapes.array("y", data[1])
-        if y.ndim != 2 or y.size == 0:
-            raise ValueError(f"y has shape {y.shape}, expected (n, u)")
-        ends = axes.labels("ends", data[3], "n", y.shape[1] + 1, least=1)
-        beyond = np.arange(y.shape[1]) >= ends[:, None]
-        if y.shape == beyond.shape:
-            y = y.copy()
-            y[beyond] = self.end
-        y = axes.labels("y", y, "n u", self.outputs)
-        wrong = y[np.arange(len(y)), ends - 1] != self.end
-        if wrong.any():
-            n = int(np.argmax(wrong))
-            raise ValueError(
-                f"y ends with {y[n, ends[n] - 1]} at index {n}, expected the end, {self.end}"
-            )
-        return x, y, lengths, ends
-
-    def workspace(self, batch: int) -> Memory:
-        """Return the memory for steps, which grows with the first of them."""
-        shapes.count("batch", batch)
-        return Memory(Work(self.dtype), Work(self.dtype))
-
-    # Up and down
-
-    def _read(self, params, x, lengths, work):
-        """Return the layout, symbols as rows and states of the encoder, and the last of each line."""
-        (N, T), rows = x.shape, arrange(lengths, x.shape[1])
-        symbols = x.reshape(N * T).take(rows.places, mode="clip")
-        first = [np.zeros((N, self.hidden), self.dtype)]
-        h = self.reader._up(params.encoder, symbols, rows.counts, first, work)
-        last = np.empty((N, self.hidden), self.dtype)
-        last[rows.order] = h[0][rows.last]
-        return rows, symbols, h, last
-
-    def _write(self, params, symbols, rows, first, work):
-        """Return states of the decoder as rows, the first ones before them."""
-        return self.writer._up(params.decoder, symbols, rows.counts, [first[rows.order]], work)
-
-    def _score(self, params, seen, work):
-        """Return the scores of rows."""
-        o = work.array("o", len(seen), self.outputs)
-        dense_into(seen, params.wy, params.by, self._panels(work, len(seen)), o)
-        return o
-
-    def _panels(self, work, count):
-        """Return memory for packed factors of scores of so many rows."""
-        wide, panel = max(self.width, self.outputs), PANEL_BYTES // work.dtype.itemsize
-        deep = max(wide, min(count, DEPTH))
-        return work.panels("scores", wide * (wide + deep) + panel * deep)
-
-    def _forced(self, y, ends):
-        """Return the layout of what is written, what the decoder reads, and targets, as rows."""
-        rows = arrange(ends, y.shape[1])
-        read = forced(y, self.begin).reshape(-1).take(rows.places, mode="clip")
-        return rows, read, y.reshape(-1).take(rows.places, mode="clip")
-
-    def _up(self, params, batch, work):
-        """Return all that the way back needs."""
-        x, y, lengths, ends = batch
-        source, symbols, h, last = self._read(params, x, lengths, work.encoder)
-        target, read, y = self._forced(y, ends)
-        d = self._write(params, read, target, last, work.decoder)
-        spans, N = Spans(source, target, (*x.shape, batch[1].shape[1])), len(x)
-        seen = self._seen(params, d[0][N:], h[0][N:], spans, work.decoder)
-        return spans, (symbols, h), (read, d), seen, y
-
-    def loss_and_grad(self, params, state, batch, grads, work, rng=None) -> float:
-        """Return the mean loss of a symbol to be written and fill `grads`; for batches see `check`."""
-        step_fits(self, params, state, grads, work.encoder.held)
-        spans, (symbols, h), (read, d), seen, y = self._up(params, batch, work)
-        N, R, mine = len(batch[0]), len(y), work.decoder
-        o, panels = self._score(params, seen, mine), self._panels(mine, R)
-        grads.flat[:] = 0
-        loss = cross_entropy_rows(o, y, 1 / R)
-        rows_gradient_into(o, seen, panels, grads.wy)
-        rows_sum_into(o, grads.by)
-        dseen = mine.array("dseen", R, self.width)
-        dense_input_into(o, params.wy, panels, dseen)
-        dd, dh = self._seen_back(params, dseen, d[0][N:], h[0][N:], spans, grads, mine)
-        none = [np.zeros((0, self.hidden), self.dtype)]
-        counts = spans.target.counts
-        (dfirst,) = self.writer._down(
-            params.decoder, read, d, counts, dd, none, grads.decoder, mine
-        )
-        if dh is None:
-            dh = work.encoder.array("dh", len(symbols), self.hidden)
-            dh[:] = 0
-        last, dlast = spans.source.last, np.empty_like(dfirst)
-        dlast[spans.target.order] = dfirst
-        reads = last >= N  # where a line is empty, its last state is its first
-        dh[last[reads] - N] += dlast[spans.source.order[reads]]
-        counts = spans.source.counts
-        self.reader._down(params.encoder, symbols, h, counts, dh, none, grads.encoder, work.encoder)
-        return loss
-
-    def loss(self, params: Pair, state: None, batch: tuple) -> float:
-        """Return the mean loss of checked data."""
-        belong(self, params, state)
-        work = self.workspace(1)
-        *_, seen, y = self._up(params, batch, work)
-        return float(cross_entropy_rows(self._score(params, seen, work.decoder), y, 1 / len(y)))
-
-    # Writing
-
-    def stepper(
-        self, params: Pair, x: ArrayLike, lengths: ArrayLike | None = None
-    ) -> tuple[np.ndarray, Callable]:
-        """Return the state after reading lines, and a function that writes a step.
-
-        Parameters
-        ----------
-        params : Pair
-            The network.
-        x : array_like of int, shape (n, t)
-            Lines to read.
-        lengths : array_like of int, shape (n,), optional
-            Symbols of each; all t where not given.
-
-        Returns
-        -------
-        first : ndarray, shape (n, j)
-            State of the decoder before its first step.
-        step : callable
-            ``step(state, symbols)`` returns the logarithms of the probabilities of the next
-            symbols (n, v), in float64, and the new state (n, j).
-        """
-        fits(params, self.layout)
-        x, lengths, _ = self.reader._sequences(shapes.Axes(), x, lengths)
-        work = self.workspace(len(x))
-        source, _, h, first = self._read(params, x, lengths, work.encoder)
-        N = len(x)
-        spans = Spans(source, arrange(np.ones(N, np.int64), 1), (*x.shape, 1))
-
-        def step(state, symbols):
-            d = self._write(params, symbols, spans.target, state, work.decoder)[0][N:]
-            seen = self._seen(params, d, h[0][N:], spans, work.decoder)
-            o = self._score(params, seen, work.decoder).astype(float)
-            o -= o.max(axis=1, keepdims=True)
-            return o - np.log(np.exp(o).sum(axis=1, keepdims=True)), d.copy()
-
-        return first, step
-
-    def predict(
-        self, params: Pair, state: None, x: ArrayLike, lengths: ArrayLike | None = None
-    ) -> np.ndarray:
-        """Write the most probable symbol at each step, which is read at the next one.
-
-        Parameters
-        ----------
-        params : Pair
-            The network.
-        state : None
-            There are no running statistics.
-        x, lengths
-            As in `stepper`.
-
-        Returns
-        -------
-        ndarray of int64, shape (n, u)
-            What is written, with the end; −1 behind it. u is at most `most`.
-        """
-        belong(self, params, state)
-        now, step = self.stepper(params, x, lengths)
-        symbols, out = np.full(len(now), self.begin), []
-        done = np.zeros(len(now), bool)
-        while len(out) < self.most and not done.all():
-            logs, now = step(now, symbols)
-            symbols = logs.argmax(axis=1)
-            out.append(np.where(done, -1, symbols))
-            done |= symbols == self.end
-        return np.array(out).T
-
-    def beam(
-        self, params: Pair, x: ArrayLike, width: int, power: float = 0.0
-    ) -> list[tuple[np.ndarray, float]]:
-        """Write one line with a beam; see `beam_search`.
-
-        Parameters
-        ----------
-        params : Pair
-            The network.
-        x : array_like of int, shape (t,)
-            The line to read.
-        width : int
-            Hypotheses kept.
-        power : float
-            See `beam_search`.
-        """
-        x = shapes.Axes().labels("x", x, "t", self.inputs)
-        width = shapes.count("width", width)
-        first, step = self.stepper(params, np.repeat(x[None], width, axis=0))
-
-        def some(state, symbols):  # the step wants as many as there are lines
-            count = len(symbols)
-            whole = np.zeros((width, self.hidden), self.dtype)
-            whole[:count] = state
-            logs, after = step(whole, np.resize(symbols, width))
-            return logs[:count], after[:count]
-
-        return beam_search(
-            some, first[:1], self.begin, self.end, width=width, most=self.most, power=power
-        )
-
-
 def beam_search(
     step: Callable,
     first: np.ndarray,
@@ -582,8 +175,8 @@ def beam_search(
     end: int,
     *,
     width: int,
-    most: int,
-    power: float = 0.0,
+    max_length: int,
+    length_penalty: float = 0.0,
 ) -> list[tuple[np.ndarray, float]]:
     """Look for the most probable sequence, keeping the best few beginnings at each step.
 
@@ -598,9 +191,9 @@ def beam_search(
         The symbol read first, and the one that ends a sequence.
     width : int
         Beginnings kept. With one this is the greedy choice.
-    most : int
+    max_length : int
         Longest sequence, the end included; what has not ended by then is dropped.
-    power : float
+    length_penalty : float
         Sequences that have ended are compared by their sum of logarithms divided by their length
         to this power. With 0 the sums themselves are compared, to which every symbol adds
         something negative, so that short sequences are ahead.
@@ -610,8 +203,8 @@ def beam_search(
     list of (ndarray of int64, float)
         At most `width` sequences that have ended, the best first, each with what it is compared by.
     """
-    width, most = shapes.count("width", width), shapes.count("most", most)
-    power = shapes.number("power", power, least=0)
+    width, most = shapes.count("width", width), shapes.count("max_length", max_length)
+    power = shapes.number("length_penalty", length_penalty, least=0)
     state, sums = shapes.array("first", first), np.zeros(1)
     symbols, written, ended = np.array([begin]), np.empty((1, 0), np.int64), []
     for length in range(1, most + 1):
@@ -672,7 +265,7 @@ class Lines(NamedTuple):
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """Return x, y, lengths and ends, as `EncoderDecoder` wants them."""
+        """Return x, y, lengths and ends, as `dlbook.nets.EncoderDecoder` wants them."""
         return self.x, self.y, self.lengths, self.ends
 
 
@@ -715,7 +308,7 @@ def dates_right(found: ArrayLike, lines: Lines) -> tuple[np.ndarray, np.ndarray]
     Parameters
     ----------
     found : array_like of int, shape (n, u)
-        What `EncoderDecoder.predict` returns.
+        What `dlbook.nets.EncoderDecoder.predict` returns.
     lines : Lines
         The same n lines.
 

@@ -7,8 +7,8 @@ from compiled import compiled_only, same_bits
 from scipy import special
 
 from dlbook import attention as att
-from dlbook.attention import AttentiveDecoder, MultiHead
-from dlbook.nets import fit
+from dlbook.nets import AttentiveDecoder, MultiHeadAttention, fit, new_step
+from dlbook.nets.tree import built
 from dlbook.optimization import Adam
 from dlbook.rnn import Work
 from dlbook.sequence_tasks import ISO, WRITTEN, dates
@@ -398,22 +398,23 @@ def test_several_heads_are_the_equation(itself, rng):
     x = rng.normal(size=(2, T, 4))
     y = x if itself else rng.normal(size=(2, S, 4))
     lengths, dz = np.array([2, y.shape[1]]), rng.normal(size=(2, T, 4))
-    layer, work = MultiHead(4, 2, dtype="float64"), Work("float64")
-    params = layer.init(rng)
+    layer, step = MultiHeadAttention(4, 2), new_step("float64", wants=True)
+    both = built(layer.parameters((T, 4)), "float64")
+    params, grads, step.lengths = both.net, like(both).net, lengths
+    layer.draw(params, rng)
     params.bo[:] = rng.normal(size=4)
-    grads = like(params)
-    z, kept = layer.up(params, x, y, lengths, (0, 0), work)
+    z, kept = layer.forward(params, (x, y), step)
     z = z.copy()
-    back = layer.down(params, dz, kept, grads, work)
+    back = layer.backward(params, dz.copy(), kept, grads, step)
     sums = [np.zeros((4, 4)) for _ in range(4)]
     for n in range(2):
-        given = x[n], y[n], *params[1:5], 2, att.padding(lengths[n], T, y.shape[1])
+        given = x[n], y[n], *params[:4], 2, att.padding(lengths[n], T, y.shape[1])
         assert relative_error(z[n], att.multi_head(*given) + params.bo) < 1e-12
         dx, dy, *dw = att.multi_head_backward(dz[n], *given)
         assert relative_error(back[0][n], dx) < 1e-12
         assert relative_error(back[1][n], dy) < 1e-12
         sums = [total + part for total, part in zip(sums, dw, strict=True)]
-    for found, expected in zip(grads[1:5], sums, strict=True):
+    for found, expected in zip(grads[:4], sums, strict=True):
         assert relative_error(found, expected) < 1e-12
     assert relative_error(grads.bo, dz.sum(axis=(0, 1))) < 1e-12
 
@@ -431,20 +432,6 @@ def test_gradient_of_several_heads_by_complex_steps(rng):
     for n, found in enumerate(att.multi_head_backward(dz, *given)):
         expected = complex_step(lambda w, n=n: cost(w, n), given[n])
         assert relative_error(found, expected) < 1e-12
-
-
-def test_heads_that_do_not_divide_the_width():
-    with pytest.raises(ValueError, match="heads is 5, which does not divide the width 16"):
-        MultiHead(16, 5)
-
-
-def test_several_layers_keep_their_own(rng):
-    layer, work = MultiHead(4, 1, dtype="float64"), Work("float64")
-    params, x, lengths = layer.init(rng), rng.normal(size=(1, 3, 4)), np.array([3])
-    _, one = layer.up(params, x, x, lengths, (0, 1), work, name="one")
-    o = one.o.copy()
-    layer.up(params, 2 * x, 2 * x, lengths, (0, 1), work, name="two")
-    np.testing.assert_array_equal(one.o, o)
 
 
 # A decoder that attends
@@ -485,7 +472,7 @@ def test_alignment(rng):
 
 def test_what_is_decoded_does_not_depend_on_the_batch(rng):
     lines = dates(5, rng, most=2)
-    net = AttentiveDecoder(len(WRITTEN), 6, len(ISO), most=12, dtype="float64")
+    net = AttentiveDecoder(len(WRITTEN), 6, len(ISO), max_length=12, dtype="float64")
     params = net.init(rng)
     together = net.predict(params, None, lines.x, lines.lengths)
     for n in range(5):
@@ -497,7 +484,7 @@ def test_what_is_decoded_does_not_depend_on_the_batch(rng):
 @compiled_only
 def test_the_decoder_learns(rng):
     lines = dates(320, rng, most=1)
-    net = AttentiveDecoder(len(WRITTEN), 16, len(ISO), hold=2.0)
+    net = AttentiveDecoder(len(WRITTEN), 16, len(ISO), forget_bias=2.0)
     params = net.init(rng)
     out = fit(net, params, lines.arrays, Adam(0.01), rng, epochs=8, batch=32, progress=False)
     assert out.history.loss[-1] < 0.7 * out.history.loss[0]

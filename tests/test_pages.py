@@ -33,7 +33,6 @@ FLOORS = {
 }
 SIZES = {"fast": 350, "nets": 400, "chapters": 850}  # lines of a file
 LARGER = {  # with the reason why
-    "attention": "until its fast kernels stand in fast",
     "backprop": "until its fast networks stand in nets",
     "gated": "until its model stands in nets",
     "linear_classification": "what others stand on",

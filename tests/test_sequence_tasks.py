@@ -12,10 +12,10 @@ from scipy import special
 
 from dlbook import sequence_tasks as tasks
 from dlbook.gated import gru_states
-from dlbook.nets import fit
+from dlbook.nets import EncoderDecoder, Layer, fit
 from dlbook.optimization import Adam
 from dlbook.rnn import arrange
-from dlbook.sequence_tasks import ISO, WRITTEN, EncoderDecoder, Note, Notes, beam_search
+from dlbook.sequence_tasks import ISO, WRITTEN, Note, Notes, beam_search
 from dlbook.tools import data
 from dlbook.tools.flat import like, named
 from dlbook.verification import central_differences, complex_step, relative_error
@@ -195,7 +195,9 @@ def all_sums(table, most):
 def test_a_wide_beam_is_brute_force(seed, power):
     step, table = a_language(seed)
     scores = {y: s / len(y) ** power for y, s in all_sums(table, 5).items()}
-    ended = beam_search(step, np.zeros((1, 1), int), 0, 0, width=400, most=5, power=power)
+    ended = beam_search(
+        step, np.zeros((1, 1), int), 0, 0, width=400, max_length=5, length_penalty=power
+    )
     assert len(ended) == len(scores) == 121
     for (y, score), expected in zip(ended, sorted(scores.values(), reverse=True), strict=True):
         assert score == pytest.approx(expected, rel=1e-12)
@@ -207,7 +209,7 @@ def test_a_narrow_beam_finds_what_exists(seed):
     step, table = a_language(seed)
     scores = all_sums(table, 5)
     for width in (1, 2, 3):
-        for y, score in beam_search(step, np.zeros((1, 1), int), 0, 0, width=width, most=5):
+        for y, score in beam_search(step, np.zeros((1, 1), int), 0, 0, width=width, max_length=5):
             assert score == pytest.approx(scores[tuple(y.tolist())], rel=1e-12)
             assert score <= max(scores.values()) + 1e-12
 
@@ -222,7 +224,7 @@ def test_greedy_misses_what_two_find():
         return table[now], state
 
     for width, expected in ((1, 0.3), (2, 0.36)):
-        (y, score), *_ = beam_search(step, np.zeros((1, 1)), 0, 0, width=width, most=3)
+        (y, score), *_ = beam_search(step, np.zeros((1, 1)), 0, 0, width=width, max_length=3)
         assert np.exp(score) == pytest.approx(expected)
     assert y.tolist() == [2, 0]
 
@@ -231,7 +233,7 @@ def test_a_beam_that_never_ends():
     def step(state, now):
         return np.log(np.array([[1e-300, 1.0]] * len(now)))[:, :], state
 
-    assert beam_search(step, np.zeros((1, 1)), 1, 0, width=1, most=5) == []
+    assert beam_search(step, np.zeros((1, 1)), 1, 0, width=1, max_length=5) == []
 
 
 # The model
@@ -266,7 +268,7 @@ def test_loss_is_the_literal_one(rng):
     assert net.loss(params, None, batch) == pytest.approx(one_by_one(net, params, batch), rel=1e-12)
 
 
-@pytest.mark.parametrize("cell", ["gru", "tanh"])
+@pytest.mark.parametrize("cell", ["gru", "lstm", "tanh"])
 def test_every_gradient(cell, rng):
     net, params, batch = a_model(rng, cell=cell)
     grads = like(params)
@@ -290,7 +292,7 @@ def test_memory_is_used_again(rng):
     net.loss_and_grad(params, None, some, grads, work)
     net.loss_and_grad(params, None, some, fresh, net.workspace(3))
     np.testing.assert_array_equal(grads.flat, fresh.flat)
-    assert work.bytes > 0
+    assert work.all.memory.bytes > 0
 
 
 def test_what_stands_behind_the_end_does_not_matter(rng):
@@ -305,7 +307,7 @@ def test_what_stands_behind_the_end_does_not_matter(rng):
 
 
 def test_greedy_is_a_beam_of_one(rng):
-    net, params, (x, _, lengths, _) = a_model(rng, most=12)
+    net, params, (x, _, lengths, _) = a_model(rng, max_length=12)
     found = net.predict(params, None, x, lengths)
     for n in np.flatnonzero(lengths):
         ended = net.beam(params, x[n, : lengths[n]], 1)
@@ -317,7 +319,7 @@ def test_greedy_is_a_beam_of_one(rng):
 
 
 def test_a_beam_over_a_network_is_brute_force(rng):
-    net, params, (x, _, lengths, _) = a_model(rng, most=4, outputs=4)
+    net, params, (x, _, lengths, _) = a_model(rng, max_length=4, outputs=4)
     line = x[0, : lengths[0]]
     sums = {}
     for u in range(4):
@@ -332,43 +334,53 @@ def test_a_beam_over_a_network_is_brute_force(rng):
 
 
 @dataclass(frozen=True)
-class Looking(EncoderDecoder):
-    """Scores are made of the decoder's state and of the mean of the encoder's, with a weight each."""
+class Mean(Layer):
+    """Beside each state of the decoder the mean of the encoder's, with a weight for each number."""
 
-    @property
-    def width(self):
-        return 2 * self.hidden
+    learns = True
 
-    def _more(self):
-        return [(self.hidden,)]
+    def shape(self, s):
+        return (s[0][0] + s[1][0],)
 
-    def _mean(self, rows, spans):
-        """Return a matrix (n, r) that takes means over the steps of each line."""
-        n, t, _ = spans.shape
-        whose = spans.source.places // t
-        return (whose == np.arange(n)[:, None]) / np.maximum(np.bincount(whose, minlength=n), 1)[
-            :, None
+    def parameters(self, s):
+        return {"w": s[1]}
+
+    def forward(self, p, x, step):
+        (d, h), (target, source) = x, step.rows
+        lines = [
+            rows.order[np.concatenate([np.arange(c) for c in rows.counts])]
+            for rows in (target, source)
         ]
+        n = len(source.order)
+        mean = (lines[1] == np.arange(n)[:, None]) / np.maximum(
+            np.bincount(lines[1], minlength=n), 1
+        )[:, None]
+        return np.hstack((d, (mean @ h * (1 + p.w))[lines[0]])), (
+            d.shape[1],
+            mean,
+            mean @ h,
+            lines[0],
+        )
 
-    def _seen(self, params, d, h, spans, work):
-        lines = spans.target.places // spans.shape[2]
-        seen = work.array("seen", len(d), self.width)
-        seen[:, : self.hidden] = d
-        seen[:, self.hidden :] = (self._mean(h, spans) @ h)[lines] * (1 + params.more[0])
-        return seen
+    def backward(self, p, dy, kept, grads, step):
+        J, mean, found, lines = kept
+        back = np.zeros_like(found)
+        np.add.at(back, lines, dy[:, J:])
+        grads.w[:] = np.sum(back * found, axis=0)
+        return dy[:, :J].copy(), mean.T @ (back * (1 + p.w))
 
-    def _seen_back(self, params, dseen, d, h, spans, grads, work):
-        lines, (n, *_) = spans.target.places // spans.shape[2], spans.shape
-        back = np.zeros((n, self.hidden))
-        np.add.at(back, lines, dseen[:, self.hidden :])
-        mean = self._mean(h, spans)
-        grads.more[0][:] += np.sum(back * (mean @ h), axis=0)
-        return dseen[:, : self.hidden].copy(), mean.T @ (back * (1 + params.more[0]))
+
+@dataclass(frozen=True)
+class Looking(EncoderDecoder):
+    """Scores are made of the decoder's state and of the mean of the encoder's."""
+
+    attention = Mean()
 
 
 def test_a_subclass_that_looks_at_the_encoder(rng):
     net, params, batch = a_model(rng, Looking)
-    assert params.wy.shape == (V, 10) and params.more[0].shape == (5,)
+    assert params.wy.shape == (V, 10)
+    assert params.more[0].shape == (5,)
     grads = like(params)
     net.loss_and_grad(params, None, batch, grads, net.workspace(5))
 
@@ -386,7 +398,7 @@ def test_it_learns_to_copy(rng):
     x = rng.integers(4, size=(600, 3))
     y = np.column_stack((x + 2, np.ones(600, int)))
     three, four = np.full(600, 3), np.full(600, 4)
-    net = EncoderDecoder(4, 32, 6, most=6)
+    net = EncoderDecoder(4, 32, 6, max_length=6)
     out = fit(
         net,
         net.init(rng),
@@ -409,9 +421,9 @@ def test_it_learns_to_copy(rng):
         ({"begin": 1}, ValueError, "begin and end are both 1"),
         ({"end": 6}, ValueError, "end is 6"),
         ({"outputs": 2}, ValueError, "outputs is 2"),
-        ({"cell": "lstm"}, ValueError, "cell is 'lstm'"),
+        ({"cell": "relu"}, ValueError, "cell is 'relu'"),
         ({"hidden": 0}, ValueError, "hidden is 0"),
-        ({"most": 0}, ValueError, "most is 0"),
+        ({"max_length": 0}, ValueError, "max_length is 0"),
         ({"dtype": "int64"}, ValueError, "dtype is 'int64'"),
         ({"inputs": 1.5}, TypeError, "inputs is 1.5"),
     ],

@@ -18,12 +18,22 @@ from dlbook import (
     gated,
     matmul,
     rnn,
-    sequence_tasks,
 )
 from dlbook.fast import conv, dense, memory
 from dlbook.fast.conv import SAME
 from dlbook.fast.memory import Memory
-from dlbook.nets import CNN, MLP, Autoencoder, ConvAutoencoder, RecurrentNetwork
+from dlbook.nets import (
+    CNN,
+    MLP,
+    AttentiveDecoder,
+    Autoencoder,
+    ConvAutoencoder,
+    EncoderDecoder,
+    Gaussian,
+    MultiHeadAttention,
+    Network,
+    RecurrentNetwork,
+)
 from dlbook.tools import simd
 from dlbook.tools.jit import njit
 
@@ -189,7 +199,6 @@ USERS = (
     matmul,
     memory,
     rnn,
-    sequence_tasks,
 )
 
 
@@ -255,13 +264,15 @@ def held(factors, wanted):
     return all(any(r >= a and c >= b for r, c in factors) for a, b in wanted)
 
 
-def asked_for(model, N, monkeypatch, rng):
-    """Return the factors that the layers of a model want room for in a step of N examples or steps."""
+def asked_for(model, N, monkeypatch, rng, batch=None):
+    """Return the factors that the layers of a model want room for in a step of N examples."""
     factors, panels = set(), Memory.panels
     with monkeypatch.context() as patch:
         patch.setattr(Memory, "panels", lambda m, *f: factors.update(f) or panels(m, *f))
-        params, x = model.init(rng), np.zeros((N, *model.input), model.dtype)
-        batch = (x, np.zeros(N, int)) if isinstance(model, (MLP, CNN)) else (x,)
+        params = model.init(rng)
+        if batch is None:
+            x = np.zeros((N, *model.input), model.dtype)
+            batch = (x, np.zeros(N, int)) if isinstance(model, (MLP, CNN)) else (x,)
         if isinstance(model, RecurrentNetwork):
             batch = x[None], np.zeros((1, N), int), np.array([N])
         grads, work = model.init(rng), model.workspace(N)
@@ -285,6 +296,19 @@ def test_layers_ask_for_room_for_all_that_is_packed(dtype, monkeypatch, rng):
         net = ConvAutoencoder(channels=channels, dtype=dtype)
         pairs = [(net.features, net.code), (net.code, net.features)]
         assert held(asked_for(net, N, monkeypatch, rng), needed(pairs, N))
+    for (K, J, V), N in itertools.product(SIZES, (1, 40, 700)):
+        one = np.ones(N, int)
+        lines = 0 * one[:, None], one[:, None], one, one
+        for kind, pairs in (
+            (EncoderDecoder, [(J, V)]),
+            (AttentiveDecoder, [(2 * J, V), (J, J)]),
+        ):
+            found = asked_for(kind(K, J, V, dtype=dtype), N, monkeypatch, rng, lines)
+            assert held(found, needed(pairs, N))
+        net = Network((1, 2 * J), MultiHeadAttention(2 * J, 2), Gaussian(), dtype=dtype)
+        x = np.zeros((N, 1, 2 * J), dtype)
+        found = asked_for(net, N, monkeypatch, rng, (x, x))
+        assert held(found, needed([(2 * J, 2 * J)], N))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -297,16 +321,3 @@ def test_so_do_recurrent_layers(cell, G, dtype, monkeypatch, rng):
         wanted |= {(K, G * J), (min(rows, matmul.DEPTH), K), (min(rows, matmul.DEPTH), J)}
         wanted |= {(J, J)} if G == 1 else set()
         assert held(asked_for(net, rows, monkeypatch, rng), wanted)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_memory_holds_the_panels_of_sequences(shape, dtype):
-    """Gradients of weights take a bounded number of rows at a time."""
-    width = shape.width(np.dtype(dtype))
-    for (K, J, V), rows in itertools.product(SIZES, (1, 40, 5000)):
-        some, top = min(rows, matmul.DEPTH), 2 * J
-        pair = sequence_tasks.EncoderDecoder(K, J, V, dtype=dtype)
-        most = packed(width, (J, V), (some, J), (V, J))
-        assert pair._panels(pair.workspace(1).decoder, rows).size >= most
-        heads = attention.MultiHead(top, 2, dtype=dtype)
-        assert heads._panels(rnn.Work(dtype)).size >= packed(width, (top, top), (some, top))

@@ -503,7 +503,7 @@ BREAK = Choice(
     },
     missing="Something else trains a decoder, and then lets it write without the right symbols.",
     hints=(
-        "Search the module for `forced`. Which method of `EncoderDecoder` calls it?",
+        "Search the package for `forced`. Which method of `EncoderDecoder` calls it?",
         "Which checks on the page are handed the inputs of the decoder, and which train one?",
         "The cost of the wrong training is very low. What will the network write when it reads its own symbols?",
     ),

@@ -11,6 +11,7 @@ from dlbook.nets.cnn import CNN
 from dlbook.nets.containers import Container, Parallel, Residual, Sequential
 from dlbook.nets.conv import Conv2d, ConvTranspose2d
 from dlbook.nets.costs import Bernoulli, Cost, Gaussian, MeanSquare, SoftmaxCrossEntropy, Together
+from dlbook.nets.encoder_decoder import AttentiveDecoder, EncoderDecoder
 from dlbook.nets.images import AvgPool2d, GlobalPool, MaxPool2d, Shift, Upsample
 from dlbook.nets.layer import Layer, Step, new_step
 from dlbook.nets.layers import Activation, Dense, Dropout, Embedding, Noise, Reshape
@@ -25,11 +26,13 @@ from dlbook.nets.recurrent import GRU, LSTM, RNN
 from dlbook.nets.recurrent_network import RecurrentNetwork
 from dlbook.nets.reuse import Frozen, Repeat
 from dlbook.nets.rows import Bidirectional, Last
+from dlbook.nets.seq2seq import Seq2Seq
 from dlbook.nets.sequences import SequenceNetwork
 from dlbook.nets.symbols import read_on
 
 __all__ = [
     "Activation",
+    "AttentiveDecoder",
     "Autoencoder",
     "AvgPool2d",
     "BatchNorm",
@@ -51,6 +54,7 @@ __all__ = [
     "Diverged",
     "Dropout",
     "Embedding",
+    "EncoderDecoder",
     "Fitted",
     "Frozen",
     "Gaussian",
@@ -77,6 +81,7 @@ __all__ = [
     "Reshape",
     "Residual",
     "Running",
+    "Seq2Seq",
     "SequenceNetwork",
     "Sequential",
     "Signal",

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from dlbook.attention import Kept, attend, attend_back, positions
+from dlbook.attention import attend, attend_back, positions
 from dlbook.fast.dense import dense_input_into, dense_into, rows_gradient_into, rows_sum_into
 from dlbook.matmul import DEPTH
 from dlbook.nets.layer import Layer, features, rows_of
@@ -140,7 +140,7 @@ class MultiHeadAttention(Layer):
         lengths = seen_of(step.lengths, N, k.shape[1])
         attend(q, k, v, o, L, lengths, how, step.all.memory, side=True)
         dense_into(o.reshape(-1, M), p.wo, bo, panels, rows_of(z))
-        return z, (Kept(asks, looked, q, k, v, o, L, lengths, how), pair)
+        return z, ((asks, looked, q, k, v, o, L, lengths, how), pair)
 
     def backward(self, p, dz, kept, grads, step):
         (x, y, q, k, v, o, L, lengths, how), pair = kept

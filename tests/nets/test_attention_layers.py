@@ -1,4 +1,4 @@
-"""Layers of attention: against the class and the kernels of the chapter, and differences."""
+"""Layers of attention: against the kernels of the chapter, and differences."""
 
 from dataclasses import dataclass
 
@@ -17,8 +17,9 @@ from dlbook.nets.network import Network
 from dlbook.nets.norms import LayerNorm
 from dlbook.nets.padded import PaddedNetwork
 from dlbook.nets.tree import built
-from dlbook.rnn import Work, arrange
+from dlbook.rnn import arrange
 from dlbook.tools.flat import like
+from dlbook.training import xavier
 
 M, H = 8, 2
 LONG, WIDE = (pytest.param(n, marks=compiled_only) for n in ((4, 70, 33), (3, 5, 130)))
@@ -50,35 +51,6 @@ def close(found, expected, rtol=1e-12):
 # Against the chapter
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("pair", "causal"), HOW)
-@pytest.mark.parametrize("sizes", [LONG, (1, 1, 1), WIDE, (2, 5, 3)])
-def test_the_layer_has_the_bits_of_the_class_in_the_chapter(rng, dtype, pair, causal, sizes):
-    """The class adds to a gradient, the layer overwrites it."""
-    N, T, S = sizes
-    x = rng.normal(size=(N, T, M)).astype(dtype)
-    y = rng.normal(size=(N, S, M)).astype(dtype) if pair else x
-    lengths = rng.integers(0, y.shape[1] + 1, N)
-    dz = rng.normal(size=x.shape).astype(dtype)
-
-    layer, old = MultiHeadAttention(M, H, causal), att.MultiHead(M, H, dtype)
-    params, grads = with_parameters(layer, (T, M), rng, dtype)
-    theirs, work = old.init(rng), Work(dtype)
-    theirs.flat[:] = params.flat
-    found, dx = there_and_back(layer, params, (x, y) if pair else x, dz, grads, lengths)
-
-    z, kept = old.up(theirs, x, y, lengths, (0, int(causal)), work)
-    old_grads, z = like(theirs), z.copy()
-    old_dx, old_dy = old.down(theirs, dz, kept, old_grads, work)
-    assert np.array_equal(found, z)
-    assert np.array_equal(grads.flat, old_grads.flat)
-    if pair:
-        assert np.array_equal(dx[0], old_dx)
-        assert np.array_equal(dx[1], old_dy)
-    else:
-        assert np.array_equal(dx, old_dx + old_dy)
-
-
 @pytest.mark.parametrize("heads", [1, 2, 8])
 @pytest.mark.parametrize(("pair", "causal"), HOW)
 def test_the_layer_computes_the_equations(rng, pair, causal, heads):
@@ -107,11 +79,13 @@ def test_the_layer_computes_the_equations(rng, pair, causal, heads):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_first_weights_are_those_of_the_chapter(dtype):
+def test_first_weights_are_xaviers_and_biases_zero(dtype):
     params = built(MultiHeadAttention(M, H).parameters((5, M)), dtype)
     MultiHeadAttention(M, H).draw(params.net, np.random.default_rng(3))
-    theirs = att.MultiHead(M, H, dtype).init(np.random.default_rng(3))
-    assert np.array_equal(params.flat, theirs.flat)
+    rng = np.random.default_rng(3)
+    for w in params.net[:4]:
+        assert np.array_equal(w, xavier((M, M), rng).astype(dtype))
+    assert not params.flat[4 * M * M :].any()
 
 
 def test_without_biases_they_are_zero(rng):

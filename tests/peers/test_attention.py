@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 import torch
 from shown import shown
-from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from dlbook import attention as att
-from dlbook.rnn import Work
-from dlbook.tools.flat import like
+from dlbook.nets import MultiHeadAttention, new_step
+from dlbook.nets.tree import built
 
 RTOL = 1e-10
 
@@ -82,45 +81,6 @@ def test_what_is_drawn_covers_all_that_is_said():
 
 
 @pytest.mark.parametrize("seed", range(200))
-def test_several_heads(seed):
-    """The projections too, of a sequence to itself or to another, against nn.MultiheadAttention."""
-    rng = np.random.default_rng(seed)
-    N, H, T, S, each = (int(n) for n in rng.integers(1, [5, 5, 20, 20, 9]))
-    M, itself = H * each, bool(rng.integers(2))
-    causal = itself and bool(rng.integers(2))
-    x = rng.normal(size=(N, T, M))
-    y = x if itself else rng.normal(size=(N, S, M))
-    S = y.shape[1]
-    lengths, dz = rng.integers(1, S + 1, size=N), rng.normal(size=(N, T, M))
-    layer = att.MultiHead(M, H, dtype="float64")
-    params = layer.init(rng)
-    params.flat[:] += 0.3 * rng.normal(size=params.flat.size)
-    grads, work = like(params), Work("float64")
-    z, kept = layer.up(params, x, y, lengths, (0, 1) if causal else (0, 0), work)
-    z = z.copy()
-    dx, dy = layer.down(params, dz, kept, grads, work)
-
-    theirs = nn.MultiheadAttention(M, H, batch_first=True)
-    with torch.no_grad():
-        theirs.in_proj_weight.copy_(torch.from_numpy(np.vstack(params[1:4])))
-        theirs.in_proj_bias.copy_(torch.from_numpy(np.concatenate(params[5:8])))
-        theirs.out_proj.weight.copy_(torch.from_numpy(params.wo))
-        theirs.out_proj.bias.copy_(torch.from_numpy(params.bo))
-    tx, ty = tensors(x, y)
-    hidden = torch.arange(S) >= torch.from_numpy(lengths)[:, None]
-    later = torch.triu(torch.ones(T, S, dtype=torch.bool), 1) if causal else None
-    expected, _ = theirs(tx, ty, ty, key_padding_mask=hidden, attn_mask=later, need_weights=False)
-    expected.backward(torch.from_numpy(dz))
-    close(z, expected)
-    close(dx, tx.grad)
-    close(dy, ty.grad)
-    close(np.vstack(grads[1:4]), theirs.in_proj_weight.grad)
-    close(np.concatenate(grads[5:8]), theirs.in_proj_bias.grad)
-    close(grads.wo, theirs.out_proj.weight.grad)
-    close(grads.bo, theirs.out_proj.bias.grad)
-
-
-@pytest.mark.parametrize("seed", range(200))
 def test_additive_scores(seed):
     rng = np.random.default_rng(seed)
     T, S, I, K, J = (int(n) for n in rng.integers(1, [7, 7, 6, 6, 6]))
@@ -150,14 +110,17 @@ def test_the_layer_on_the_page(rng):
     names = {"M": 6, "H": 2}
     exec(compile(shown("attention"), "attention.md", "exec"), names)
     x, lengths = rng.normal(size=(3, 7, 6)), np.array([7, 1, 4])
-    theirs, layer = names["layer"], att.MultiHead(6, 2, dtype="float64")
-    params = layer.init(rng)
+    theirs, layer = names["layer"], MultiHeadAttention(6, 2, causal=True)
+    params = built(layer.parameters((7, 6)), "float64").net
+    layer.draw(params, rng)
     with torch.no_grad():
-        theirs.in_proj_weight.copy_(torch.from_numpy(np.vstack(params[1:4])))
-        theirs.in_proj_bias.copy_(torch.from_numpy(np.concatenate(params[5:8])))
+        theirs.in_proj_weight.copy_(torch.from_numpy(np.vstack(params[:3])))
+        theirs.in_proj_bias.copy_(torch.from_numpy(np.concatenate(params[4:7])))
         theirs.out_proj.weight.copy_(torch.from_numpy(params.wo))
         theirs.out_proj.bias.copy_(torch.from_numpy(params.bo))
-    z, _ = layer.up(params, x, x, lengths, (0, 1), Work("float64"))
+    step = new_step("float64", training=False)
+    step.lengths = lengths
+    z, _ = layer.forward(params, x, step)
     close(z, names["itself"](torch.from_numpy(x), torch.from_numpy(lengths)))
     q, k, v = rng.normal(size=(3, 2, 4, 9, 3))
     close(att.attention(q, k, v, causal=True).o, names["heads"](*tensors(q, k, v)))

@@ -8,8 +8,9 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from dlbook.gated import gru_states
+from dlbook.nets import EncoderDecoder
 from dlbook.optimization import Adam
-from dlbook.sequence_tasks import EncoderDecoder, encoder_decoder, handed_back
+from dlbook.sequence_tasks import encoder_decoder, handed_back
 from dlbook.tools.flat import like
 from dlbook.training import clip
 
@@ -140,7 +141,7 @@ def test_literal_kernels(seed):
 def test_greedy_writing(seed):
     """PyTorch, one step at a time, reading what it wrote."""
     rng = np.random.default_rng(seed)
-    net = EncoderDecoder(4, 12, 6, most=9, dtype="float64")
+    net = EncoderDecoder(4, 12, 6, max_length=9, dtype="float64")
     params = net.init(rng)
     params.flat[:] *= 2
     x, _, lengths, _ = some_lines(rng, net, 6, 5, 3)
