@@ -7,10 +7,11 @@ from compiled import compiled_only, same_bits
 from scipy import special
 
 from dlbook import attention as att
+from dlbook.fast import attend as attending
+from dlbook.fast.memory import Memory
 from dlbook.nets import AttentiveDecoder, MultiHeadAttention, fit, new_step
 from dlbook.nets.tree import built
 from dlbook.optimization import Adam
-from dlbook.rnn import Work
 from dlbook.sequence_tasks import ISO, WRITTEN, dates
 from dlbook.tools.flat import like
 from dlbook.verification import central_differences, complex_step, relative_error
@@ -244,15 +245,15 @@ def test_tiles_are_the_equations(T_, S_, K_, V_, causal, dtype, rng):
 @compiled_only
 def test_heads_side_by_side_are_the_same_heads(rng):
     q, k, v, do = drawn(rng, 70, 90, 8, 4, H=3)
-    work, lengths, how = Work(np.float64), np.array([90, 31]), (5, 1)
+    work, lengths, how = Memory(np.float64), np.array([90, 31]), (5, 1)
     apart = att.attention(q, k, v, causal=True, lengths=lengths, first=5)
     beside = [np.ascontiguousarray(x.swapaxes(1, 2)) for x in (q, k, v, do)]
     o, L = np.empty_like(beside[3]), np.empty((6, 70))
-    att.attend(*beside[:3], o, L, lengths, how, work, side=True)
+    attending.attend(*beside[:3], o, L, lengths, how, work, side=True)
     np.testing.assert_array_equal(o.swapaxes(1, 2), apart.o)
     np.testing.assert_array_equal(L.reshape(apart.L.shape), apart.L)
     into = [np.empty_like(x) for x in beside[:3]]
-    att.attend_back(beside[3], *beside[:3], o, L, *into, lengths, how, work, side=True)
+    attending.attend_back(beside[3], *beside[:3], o, L, *into, lengths, how, work, side=True)
     back = att.attention_backward(do, q, k, v, apart, causal=True, lengths=lengths, first=5)
     for one, other in zip(into, back, strict=True):
         np.testing.assert_array_equal(one.swapaxes(1, 2), other)
@@ -262,14 +263,14 @@ def test_heads_side_by_side_are_the_same_heads(rng):
 def test_queries_behind_an_end_are_left_out(rng):
     """They find nothing and nothing goes back from them; the others do not notice."""
     q, k, v, do = drawn(rng, 70, 40, 8, 4)
-    work, lengths, asks = Work(np.float64), np.array([40, 9]), np.array([0, 50])
+    work, lengths, asks = Memory(np.float64), np.array([40, 9]), np.array([0, 50])
     found, back = [], []
     for some in (None, asks):
         o, L, into = np.empty_like(do), np.empty((4, 70)), [*map(np.empty_like, (q, k, v))]
-        att.attend(q, k, v, o, L, lengths, (0, 0), work, asks=some)
+        attending.attend(q, k, v, o, L, lengths, (0, 0), work, asks=some)
         above = do.copy()
         above[0], above[1, :, 50:] = 0, 0
-        att.attend_back(above, q, k, v, o, L, *into, lengths, (0, 0), work, asks=some)
+        attending.attend_back(above, q, k, v, o, L, *into, lengths, (0, 0), work, asks=some)
         found.append(o)
         back.append(into)
     assert (found[1][0] == 0).all() and (found[1][1, :, 50:] == 0).all()
@@ -341,7 +342,7 @@ def test_nan_and_infinity_reach_the_result(rng):
 
 @compiled_only
 def test_memory_does_not_grow_with_the_square(rng):
-    work, grown = Work(np.float32), []
+    work, grown = Memory(np.float32), []
     for T_ in (512, 1024, 2048):
         q, k, v, do = drawn(rng, T_, T_, 16, 16, N=1, H=1, dtype=np.float32)
         o, L, into = (
@@ -349,8 +350,8 @@ def test_memory_does_not_grow_with_the_square(rng):
             np.empty((1, T_), np.float32),
             [*map(np.empty_like, (q, k, v))],
         )
-        att.attend(q, k, v, o, L, np.array([T_]), (0, 1), work)
-        att.attend_back(do, q, k, v, o, L, *into, np.array([T_]), (0, 1), work)
+        attending.attend(q, k, v, o, L, np.array([T_]), (0, 1), work)
+        attending.attend_back(do, q, k, v, o, L, *into, np.array([T_]), (0, 1), work)
         grown.append(work.bytes)
     assert grown[2] - grown[1] == 4 * 1024  # one number for each query more
     assert grown[0] < 200_000

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import dlbook
-from dlbook import gated, rnn
 from dlbook.nets import (
     CNN,
     GRU,
@@ -108,30 +107,12 @@ MODELS = {
         [{"net": Sequential(LSTM(4, symbols=5), Dense(5))}, {"net": GRU(5, symbols=5)}],
         (STEPS, STEPS),
     ),
-    "RNN": (
-        rnn.RNN(5, 4, 5, symbols=True),
-        [{"inputs": 6}, {"hidden": 5}, {"outputs": 3}, {"depth": 2}],
-        (STEPS, STEPS),
-    ),
     "RecurrentNetwork": (
         RecurrentNetwork(5, 4, 5, symbols=True, cell="lstm", depth=2),
         [
             {"cell": "gru"},
             {"cell": "tanh"},
             {"bidirectional": True},
-            {"inputs": 6},
-            {"hidden": 5},
-            {"outputs": 3},
-            {"depth": 1},
-        ],
-        (STEPS, STEPS),
-    ),
-    "Gated": (
-        gated.Gated(5, 4, 5, symbols=True, depth=2),
-        [
-            {"cell": "gru"},
-            {"cell": "tanh"},
-            {"both": True},
             {"inputs": 6},
             {"hidden": 5},
             {"outputs": 3},

@@ -9,7 +9,10 @@ from compiled import compiled_only, same_bits
 
 from dlbook import gated, rnn
 from dlbook.backprop import Value, adjoints
+from dlbook.fast import gates
+from dlbook.fast.sequences import turn_into
 from dlbook.nets import RecurrentNetwork, fit
+from dlbook.nets.recurrent import Params
 from dlbook.optimization import Adam
 from dlbook.tools.flat import like
 from dlbook.verification import central_differences, complex_step, relative_error
@@ -297,7 +300,7 @@ def of_any(params, flat):
         parts.append(flat[at : at + part.size].reshape(part.shape))
         at += part.size
     *layers, wy, by = parts
-    return rnn.Params(flat, *(tuple(layers[m::3]) for m in range(3)), wy, by)
+    return Params(flat, *(tuple(layers[m::3]) for m in range(3)), wy, by)
 
 
 def strand(net, x, begin, wx, wh, b):
@@ -462,9 +465,9 @@ def test_batches_of_empty_sequences(more, rng):
 def test_turned_rows():
     """Sequences of 3, 2 and 1 steps: rows are a1 b1 c1 a2 b2 a3."""
     turn = np.empty(6, np.int64)
-    gated.turn_into(np.array([3, 2, 1]), turn)
+    turn_into(np.array([3, 2, 1]), turn)
     assert turn.tolist() == [5, 4, 2, 3, 1, 0]
-    gated.turn_into(np.zeros(0, np.int64), turn[:0])
+    turn_into(np.zeros(0, np.int64), turn[:0])
 
 
 @compiled_only
@@ -475,7 +478,7 @@ def test_same_bits_for_any_number_of_threads(cell, rng):
     x, y = rng.integers(40, size=(2, 32, 30))
     batch = net.check(params, (x, y, rng.integers(1, 31, size=32)))
     rows = int(batch[2].sum())
-    assert rows * (net.gates * 160) ** 2 >= gated.PARALLEL_FROM
+    assert rows * (net.gates * 160) ** 2 >= gates.PARALLEL_FROM
 
     def gradient():
         grads = like(params)
@@ -486,13 +489,13 @@ def test_same_bits_for_any_number_of_threads(cell, rng):
 
 def test_parts_of_a_batch(monkeypatch):
     """Every sequence belongs to one part, and the parts have about as many steps."""
-    monkeypatch.setattr(gated, "PARALLEL_FROM", 0)
-    monkeypatch.setattr(gated, "TILED", True)
+    monkeypatch.setattr(gates, "PARALLEL_FROM", 0)
+    monkeypatch.setattr(gates, "TILED", True)
     for threads in (1, 2, 3, 7):
-        monkeypatch.setattr(gated, "get_num_threads", lambda count=threads: count)
+        monkeypatch.setattr(gates, "get_num_threads", lambda count=threads: count)
         for counts in ([40] * 9, list(range(64, 0, -1)), [5, 1], [], [64, 1, 1, 1, 1, 1, 1, 1]):
             counts, calls = np.array(counts, np.int64), []
-            gated.in_parts(lambda *part, to=calls: to.append(part), counts, np.zeros((1, 1)))
+            gates.in_parts(lambda *part, to=calls: to.append(part), counts, np.zeros((1, 1)))
             N = counts[0] if len(counts) else 0
             assert sorted(n for part in calls for n in range(*part)) == list(range(N))
             assert len(calls) == max(1, min(threads, N // 8))
@@ -500,11 +503,11 @@ def test_parts_of_a_batch(monkeypatch):
 
 def test_without_a_tile_a_batch_stays_whole(monkeypatch):
     """What np.dot makes of a row may depend on how many there are, and so on the threads."""
-    monkeypatch.setattr(gated, "PARALLEL_FROM", 0)
-    monkeypatch.setattr(gated, "TILED", False)
-    monkeypatch.setattr(gated, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(gates, "PARALLEL_FROM", 0)
+    monkeypatch.setattr(gates, "TILED", False)
+    monkeypatch.setattr(gates, "get_num_threads", lambda: 4)
     calls = []
-    gated.in_parts(lambda *part: calls.append(part), np.full(9, 64), np.zeros((1, 1)))
+    gates.in_parts(lambda *part: calls.append(part), np.full(9, 64), np.zeros((1, 1)))
     assert calls == [(0, 64)]
 
 

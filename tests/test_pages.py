@@ -34,12 +34,9 @@ FLOORS = {
 SIZES = {"fast": 350, "nets": 400, "chapters": 850}  # lines of a file
 LARGER = {  # with the reason why
     "backprop": "until its fast networks stand in nets",
-    "gated": "until its model stands in nets",
     "linear_classification": "what others stand on",
     "linear_regression": "what others stand on",
     "optimization": "what others stand on, with the kernels of every update",
-    "rnn": "until its model stands in nets",
-    "sequence_tasks": "until its models stand in nets",
 }
 
 

@@ -8,8 +8,10 @@ from compiled import compiled_only, same_bits
 
 from dlbook import rnn
 from dlbook.backprop import Value, adjoints
+from dlbook.fast.sequences import arrange
 from dlbook.linear_classification import softmax
 from dlbook.nets import Diverged, RecurrentNetwork, fit, read_on
+from dlbook.nets.recurrent import Params
 from dlbook.optimization import SGD, Adam
 from dlbook.rnn import Alphabet
 from dlbook.tools.flat import like
@@ -270,7 +272,7 @@ def like_any(params, flat):
         parts.append(flat[at : at + part.size].reshape(part.shape))
         at += part.size
     *layers, wy, by = parts
-    return rnn.Params(flat, *(tuple(layers[i::3]) for i in range(3)), wy, by)
+    return Params(flat, *(tuple(layers[i::3]) for i in range(3)), wy, by)
 
 
 CASES = [
@@ -402,7 +404,7 @@ def test_order_and_padding_change_nothing(rng):
 
 def test_layout():
     """Three sequences of 1, 3 and 2 steps in arrays of 4."""
-    rows = rnn.arrange(np.array([1, 3, 2]), 4)
+    rows = arrange(np.array([1, 3, 2]), 4)
     assert rows.order.tolist() == [1, 2, 0]
     assert rows.counts.tolist() == [3, 2, 1]
     assert rows.places.tolist() == [4, 8, 0, 5, 9, 6]
@@ -412,7 +414,7 @@ def test_layout():
 
 @pytest.mark.parametrize("lengths", [[0, 0], [0], [4, 0, 4, 2, 0], [4] * 3])
 def test_layout_lists_every_step_once(lengths):
-    rows = rnn.arrange(np.array(lengths), 4)
+    rows = arrange(np.array(lengths), 4)
     expected = [n * 4 + t for n, length in enumerate(lengths) for t in range(length)]
     assert sorted(rows.places.tolist()) == expected
     assert sorted(rows.order.tolist()) == list(range(len(lengths)))

@@ -11,10 +11,10 @@ from compiled import compiled_only
 from scipy import special
 
 from dlbook import sequence_tasks as tasks
+from dlbook.fast.sequences import arrange
 from dlbook.gated import gru_states
 from dlbook.nets import EncoderDecoder, Layer, fit
 from dlbook.optimization import Adam
-from dlbook.rnn import arrange
 from dlbook.sequence_tasks import ISO, WRITTEN, Note, Notes, beam_search
 from dlbook.tools import data
 from dlbook.tools.flat import like, named

@@ -13,13 +13,10 @@ import pytest
 from pages import ROOT
 
 from dlbook import (
-    attention,
     backprop,
-    gated,
     matmul,
-    rnn,
 )
-from dlbook.fast import conv, dense, memory
+from dlbook.fast import attend, conv, dense, memory, recurrent
 from dlbook.fast.conv import SAME
 from dlbook.fast.memory import Memory
 from dlbook.nets import (
@@ -190,16 +187,7 @@ def test_an_unknown_path_is_refused():
 
 # What lies in memory, for every shape of the tile, whether or not this processor can execute it
 
-USERS = (
-    attention,
-    backprop,
-    conv,
-    dense,
-    gated,
-    matmul,
-    memory,
-    rnn,
-)
+USERS = (attend, backprop, conv, dense, matmul, memory, recurrent)
 
 
 @pytest.fixture(params=[*simd.TILES, "none"])
@@ -228,7 +216,7 @@ def test_panels_of_every_width(shape, dtype):
     for K, J in ((1, 1), (7, width), (7, width + 1), (130, 70)):
         assert matmul.panels(K, J, dtype).shape == (-(-J // width), K, width)
     assert shape.rows % 3 == 0  # whole tiles, two thirds, one third
-    assert attention.KEYS % width == 0  # all of a block's keys are in panels
+    assert attend.KEYS % width == 0  # all of a block's keys are in panels
     layer = conv.memory((2, 5, 6, 3), (40, 3, 3, 3), (2, 5, 6, 40), SAME, np.dtype(dtype))
     assert layer.forth.shape[-1] == layer.back.shape[-1] == width
 

@@ -23,12 +23,12 @@ def some(batch, heads, steps, width):
 
 def ours(**size):
     """Tiles forth and back, into arrays that are there."""
-    from dlbook.attention import attend, attend_back
-    from dlbook.rnn import Work
+    from dlbook.fast.attend import attend, attend_back
+    from dlbook.fast.memory import Memory
 
     q, k, v, do = some(**size)
     o, dq, dk, dv = (np.empty_like(q) for _ in range(4))
-    L, work = np.empty((size["batch"] * size["heads"], size["steps"]), np.float32), Work(q.dtype)
+    L, work = np.empty((size["batch"] * size["heads"], size["steps"]), np.float32), Memory(q.dtype)
     lengths = np.full(size["batch"], size["steps"])
 
     def step():

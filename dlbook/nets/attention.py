@@ -10,7 +10,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from dlbook.attention import attend, attend_back, positions
+from dlbook.attention import positions
+from dlbook.fast.attend import attend, attend_back
 from dlbook.fast.dense import dense_input_into, dense_into, rows_gradient_into, rows_sum_into
 from dlbook.matmul import DEPTH
 from dlbook.nets.layer import Layer, features, rows_of

@@ -1,6 +1,6 @@
 """An encoder and a decoder, with or without attention, put together from layers.
 
-Sequences of symbols lie in rows, one for each step (`dlbook.rnn.Rows`), with one layout for what is
+Sequences of symbols lie in rows, one for each step (`dlbook.fast.sequences.Rows`), with one layout for what is
 read and another for what is written. Equations: `sequence_tasks`, `attention`.
 """
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dlbook.attention import masked_softmax, padding, scaled_scores
+from dlbook.fast.sequences import arrange
 from dlbook.nets.attention import LuongAttention
 from dlbook.nets.costs import SoftmaxCrossEntropy
 from dlbook.nets.decoding import Decoding
@@ -22,7 +23,6 @@ from dlbook.nets.network import Composition
 from dlbook.nets.recurrent import GRU, LSTM, RNN, Recurrent
 from dlbook.nets.seq2seq import Seq2Seq
 from dlbook.nets.sequences import cleared
-from dlbook.rnn import arrange
 from dlbook.sequence_tasks import forced
 from dlbook.tools import shapes
 from dlbook.tools.flat import belong, fits

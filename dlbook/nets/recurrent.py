@@ -1,41 +1,28 @@
 """Recurrent layers: one set of weights, used again at every step of a sequence.
 
 Sequences of a batch lie in rows, one for each step, and `step.rows` says which row is which step
-(`dlbook.rnn.Rows`). States that are carried from outside are not inputs: a caller may set
+(`dlbook.fast.sequences.Rows`). States that are carried from outside are not inputs: a caller may set
 `step.start` before the way up and `step.dlast` before the way back, and finds `step.last` and
 `step.dstart`, lists of (n, j) in the order of the batch: h, or h and c. Equations: `rnn`, `gated`.
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from dlbook.fast.dense import dense_input_into, dense_into, rows_gradient_into, rows_sum_into
-from dlbook.gated import (
-    gru_back_into,
-    gru_into,
-    in_parts,
-    lstm_back_into,
-    lstm_into,
-)
+from dlbook.fast.gates import gru_back_into, gru_into, in_parts, lstm_back_into, lstm_into
+from dlbook.fast.recurrent import BENDS, recur_backward_into, recur_into
+from dlbook.fast.sequences import earlier_into, look_up_backward_into, look_up_into
 from dlbook.matmul import DEPTH, pack_parallel
 from dlbook.nets.layer import Layer, features
 from dlbook.nets.rows import rows_for
-from dlbook.rnn import (
-    BENDS,
-    INITIAL,
-    earlier_into,
-    look_up_backward_into,
-    look_up_into,
-    orthogonal,
-    recur_backward_into,
-    recur_into,
-)
+from dlbook.rnn import INITIAL, orthogonal
 from dlbook.tools import shapes
 from dlbook.training import xavier
 
-__all__ = ["GRU", "LSTM", "RNN", "Recurrent"]
+__all__ = ["GRU", "LSTM", "RNN", "Outcome", "Params", "Recurrent"]
 
 
 @dataclass(frozen=True)
@@ -316,3 +303,22 @@ class GRU(Recurrent):
         of = dh, z, q, found[0], counts, *right, nothing(dh), *dstart
         in_parts(lambda *part: gru_back_into(*of, *part), counts, z)
         return z, [z[:, : 2 * J], q]
+
+
+class Params(NamedTuple):
+    """Parameters of an `RNN`, or their gradients; all are views of ``flat``. Layers count from 0."""
+
+    flat: np.ndarray
+    wx: tuple  # wx[l] has shape (j, k), for l > 0 (j, j)
+    wh: tuple  # (j, j)
+    b: tuple  # (j,)
+    wy: np.ndarray  # (v, j)
+    by: np.ndarray  # (v,)
+
+
+class Outcome(NamedTuple):
+    """What a network makes of sequences; beyond the end of a sequence there are zeros."""
+
+    states: np.ndarray  # (n, t, j) of the last layer
+    scores: np.ndarray  # (n, t, v)
+    last: tuple  # for each layer the states (n, j) after the last step of each sequence

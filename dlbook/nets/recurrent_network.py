@@ -12,18 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dlbook.fast.recurrent import BENDS
+from dlbook.fast.sequences import arrange
 from dlbook.nets.containers import Residual, Sequential
 from dlbook.nets.costs import MeanSquare, SoftmaxCrossEntropy
 from dlbook.nets.layers import Dense
-from dlbook.nets.recurrent import GRU, LSTM, RNN, Recurrent
+from dlbook.nets.recurrent import GRU, LSTM, RNN, Outcome, Params, Recurrent
 from dlbook.nets.rows import Bidirectional, Last, by_row
 from dlbook.nets.sequences import Sequences
 from dlbook.nets.symbols import Continues
-from dlbook.rnn import BENDS, INITIAL, Outcome, Params, arrange
+from dlbook.rnn import INITIAL
 from dlbook.tools import shapes
 from dlbook.tools.flat import belong, fits
 
 __all__ = ["RecurrentNetwork"]
+
 
 COSTS = {"cross-entropy": SoftmaxCrossEntropy, "squares": MeanSquare}
 

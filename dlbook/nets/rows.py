@@ -1,7 +1,7 @@
 """Sequences of unequal length: how their steps lie in rows, both directions, the last step.
 
 The rows of a batch are the first step of all sequences, the longest first, then the second step of
-those that have one, and so on (`dlbook.rnn.arrange`); no row is padding. A layer that looks at one
+those that have one, and so on (`dlbook.fast.sequences.arrange`); no row is padding. A layer that looks at one
 step alone, such as `Dense`, need not know of it.
 """
 
@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dlbook.gated import turn_into
+from dlbook.fast.sequences import Rows, turn_into
 from dlbook.nets.containers import Container
 from dlbook.nets.layer import Layer, Step, features
-from dlbook.rnn import Rows
 from dlbook.tools import shapes
 
 __all__ = ["Bidirectional", "Last", "by_row", "carry", "nodes", "piece_of", "rows_for", "steps_of"]
@@ -25,7 +24,7 @@ def rows_for(layer: Layer, x: np.ndarray, step: Step) -> Rows:
     if rows is None:
         raise ValueError(
             f"step.rows is not set, which says to {layer} which row is which step of a sequence; "
-            "dlbook.rnn.arrange(lengths, steps) makes it"
+            "dlbook.fast.sequences.arrange(lengths, steps) makes it"
         )
     if len(x) != len(rows.places):
         raise ValueError(f"{layer} gets {len(x)} rows, step.rows is of {len(rows.places)}")

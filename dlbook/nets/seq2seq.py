@@ -1,6 +1,6 @@
 """A decoder that begins where an encoder ended.
 
-What is read lies in rows, and so does what is written (`dlbook.rnn.Rows`), each with a layout of its
+What is read lies in rows, and so does what is written (`dlbook.fast.sequences.Rows`), each with a layout of its
 own. Equations: `sequence_tasks`.
 """
 

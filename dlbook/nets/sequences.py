@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dlbook.fast.sequences import Rows, arrange
 from dlbook.nets.containers import within
 from dlbook.nets.network import Composition, Network
 from dlbook.nets.norms import BatchNorm
 from dlbook.nets.rows import Bidirectional, Last, by_row, carry, nodes, piece_of, steps_of
-from dlbook.rnn import Rows, arrange
 from dlbook.tools import shapes
 from dlbook.tools.flat import belong, fits
 

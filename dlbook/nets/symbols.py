@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dlbook.fast.sequences import arrange
+from dlbook.nets.recurrent import Params
 from dlbook.nets.rows import carry
 from dlbook.optimization import Optimizer
-from dlbook.rnn import Params, arrange, outputs, sample_symbol, tracks
+from dlbook.rnn import outputs, sample_symbol, tracks
 from dlbook.tools import shapes
 from dlbook.tools.flat import fits, like
 from dlbook.training import clip

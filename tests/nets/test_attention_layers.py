@@ -7,6 +7,8 @@ import pytest
 from compiled import compiled_only, same_bits
 
 from dlbook import attention as att
+from dlbook.fast.attend import PARALLEL_FROM
+from dlbook.fast.sequences import arrange
 from dlbook.nets.attention import LuongAttention, MultiHeadAttention, PositionalEncoding
 from dlbook.nets.check import check_model
 from dlbook.nets.containers import Container, Residual, Sequential
@@ -17,7 +19,6 @@ from dlbook.nets.network import Network
 from dlbook.nets.norms import LayerNorm
 from dlbook.nets.padded import PaddedNetwork
 from dlbook.nets.tree import built
-from dlbook.rnn import arrange
 from dlbook.tools.flat import like
 from dlbook.training import xavier
 
@@ -141,7 +142,7 @@ def test_no_example_at_all(rng):
 def test_the_same_bits_for_any_number_of_threads(rng):
     x, dz, layer = *rng.normal(size=(2, 4, 300, M)), MultiHeadAttention(M, H)
     params, grads = with_parameters(layer, (300, M), rng)
-    assert 4 * 300 * 300 * 2 * M > 2 * att.PARALLEL_FROM
+    assert 4 * 300 * 300 * 2 * M > 2 * PARALLEL_FROM
     assert same_bits(lambda: (*there_and_back(layer, params, x, dz, grads), grads.flat))
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dlbook.attention import look
+from dlbook.fast.sequences import arrange
 from dlbook.gated import gru_states
 from dlbook.nets import AttentiveDecoder, Dense, EncoderDecoder, check_model
 from dlbook.nets.attention import LuongAttention
@@ -13,7 +14,6 @@ from dlbook.nets.norms import BatchNorm
 from dlbook.nets.recurrent import GRU, LSTM, RNN
 from dlbook.nets.seq2seq import Seq2Seq
 from dlbook.nets.tree import built
-from dlbook.rnn import arrange
 from dlbook.sequence_tasks import log_likelihood
 
 KINDS = EncoderDecoder, AttentiveDecoder

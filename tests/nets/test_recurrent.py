@@ -1,15 +1,12 @@
 """Recurrent layers, both directions, and networks of sequences of unequal length."""
 
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
 import pytest
 from compiled import compiled_only, same_bits
 
-from dlbook import rnn
-from dlbook.gated import Gated
-from dlbook.matmul import DEPTH
+from dlbook.fast.sequences import arrange
 from dlbook.nets.check import check_model
 from dlbook.nets.containers import Residual, Sequential
 from dlbook.nets.costs import Bernoulli, Gaussian, MeanSquare
@@ -57,25 +54,6 @@ def network(net, **settings):
     return SequenceNetwork(() if settings.get("symbols") else K, net, **settings)
 
 
-def pairs(old, new):
-    """Yield the arrays of an `rnn.RNN` or `Gated` beside those of layers, in order."""
-
-    def sets(tree):
-        if hasattr(tree, "_fields") and isinstance(tree[0], np.ndarray):
-            return [tree]
-        return [found for part in tree for found in sets(part)]
-
-    *cells, dense = sets(new.net)
-    for s, cell in enumerate(cells):
-        yield from ((old.wx[s], cell.wx), (old.wh[s], cell.wh), (old.b[s], cell.b))
-    yield from ((old.wy, dense.w), (old.by, dense.b))
-
-
-def apart(old, new):
-    """Return the largest difference between two sets of parameters or gradients."""
-    return max(np.abs(a - b).max() for a, b in pairs(old, new))
-
-
 def stepped(model, params, data):
     """Return loss and gradient of a step, into a gradient that begins as NaN."""
     batch, grads = model.check(params, data), like(params)
@@ -84,64 +62,7 @@ def stepped(model, params, data):
     return model.loss_and_grad(params, model.start(), batch, grads, work, rng), grads
 
 
-def both(old, new, data, seed=3):
-    """Return losses and gradients of two models whose first parameters were drawn alike."""
-    first, second = (model.init(np.random.default_rng(seed)) for model in (old, new))
-    assert apart(first, second) == 0
-    a, b = stepped(old, first, data), stepped(new, second, data)
-    return a, b, first, second
-
-
 # The same bits as the classes of the chapters
-
-
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("depth", [1, 2, 3])
-@pytest.mark.parametrize("cell", KINDS)
-def test_layers_put_together_are_a_gated_network_bit_for_bit(cell, depth, bidirectional, rng):
-    """First weights, loss, gradient, loss in inference and prediction; one sequence is empty."""
-    for residual, symbols, reads in product((False, True), (False, True), ("each", "last")):
-        of = {"depth": depth, "symbols": symbols, "reads": reads}
-        old = Gated(K, J, V, cell=cell, both=bidirectional, skip=residual, **of)
-        of |= {"bidirectional": bidirectional, "residual": residual}
-        of["symbols"] = K if symbols else None
-        new = network(stack(KINDS[cell], **of), symbols=of["symbols"])
-        assert new.reads == reads
-        data = sequences(rng, symbols=symbols, reads=reads)
-        a, b, first, second = both(old, new, data)
-        assert a[0] == b[0]
-        assert apart(a[1], b[1]) == 0
-        losses = (old.loss(first, None, old.check(first, data)),)
-        assert losses == (new.loss(second, None, new.check(second, data)),)
-        said = [m.predict(p, None, data[0], LENGTHS) for m, p in ((old, first), (new, second))]
-        assert np.array_equal(*said)
-
-
-@compiled_only
-@pytest.mark.parametrize("cell", KINDS)
-def test_so_they_are_with_more_rows_than_a_block_has(cell, rng):
-    """Sums over rows go in blocks, and packed factors need more room."""
-    old = Gated(20, 40, V, cell=cell, depth=2, both=True)
-    layers = [Bidirectional(KINDS[cell](40), KINDS[cell](40)) for _ in range(2)]
-    new = SequenceNetwork(20, Sequential(*layers, Dense(V, initial="xavier")))
-    x, lengths = rng.normal(size=(90, 30, 20)).astype("float32"), rng.integers(0, 31, 90)
-    assert lengths.sum() > 2 * DEPTH
-    a, b, *_ = both(old, new, (x, rng.integers(0, V, (90, 30)), lengths))
-    assert a[0] == b[0]
-    assert apart(a[1], b[1]) == 0
-
-
-@pytest.mark.parametrize("initial", rnn.INITIAL)
-@pytest.mark.parametrize("activation", ["tanh", "relu", "linear"])
-def test_a_layer_is_the_recurrent_network_of_its_chapter(activation, initial, rng):
-    """With numbers as targets the cost differs by a factor: ½ of a sum, and a mean of squares."""
-    old = rnn.RNN(K, J, V, cell=activation, initial=initial, scale=0.7, cost="squares")
-    layer = RNN(J, activation, initial=initial, scale=0.7)
-    new = network(Sequential(layer, Dense(V, initial="xavier")), cost=Gaussian())
-    a, b, *_ = both(old, new, sequences(rng, numbers=True))
-    assert b[0] == pytest.approx(a[0] * V / 2, rel=1e-6)
-    for old_part, new_part in pairs(a[1], b[1]):
-        assert np.allclose(old_part * V / 2, new_part, atol=CLOSE)
 
 
 @compiled_only
@@ -216,7 +137,7 @@ def test_the_gradient_of_an_embedding_below_both_directions(rng):
 @pytest.mark.parametrize("kind", KINDS.values())
 def test_gradients_go_through_carried_states(kind, rng):
     """By the first states, by the inputs, and from the last states, also of an empty sequence."""
-    layer, rows = kind(J), rnn.arrange(LENGTHS, T)
+    layer, rows = kind(J), arrange(LENGTHS, T)
     p = built(layer.parameters((K,)), "float64").net
     layer.draw(p, rng)
     x, start = rng.normal(size=(len(rows.places), K)), rng.normal(size=(layer.carried, N, J))
@@ -254,7 +175,7 @@ def test_a_frozen_layer_learns_nothing_and_lets_gradients_through(rng):
 
 def test_a_layer_of_two_directions_is_two_layers(rng):
     """The second gets each sequence turned around, and what it gives is turned back."""
-    layer, rows = Bidirectional(LSTM(4), GRU(3)), rnn.arrange(LENGTHS, T)
+    layer, rows = Bidirectional(LSTM(4), GRU(3)), arrange(LENGTHS, T)
     p = built(layer.parameters((K,)), "float64").net
     layer.draw(p, rng)
     x = rng.normal(size=(N, T, K))
@@ -279,7 +200,7 @@ def test_a_layer_of_two_directions_is_two_layers(rng):
 
 
 def test_the_last_step_of_the_second_direction_is_the_first(rng):
-    rows, x = rnn.arrange(LENGTHS, T), rng.normal(size=(N, T, 6))
+    rows, x = arrange(LENGTHS, T), rng.normal(size=(N, T, 6))
     at = x.reshape(N * T, 6)[rows.places]
     for bidirectional in (False, True):
         step = new_step("float64")
@@ -295,7 +216,7 @@ def test_the_last_step_of_the_second_direction_is_the_first(rng):
 
 def test_an_empty_sequence_may_have_something_to_be_read(rng):
     """What a caller sets stands in its row, and its gradient comes back in the order of the batch."""
-    rows, seen, dy = rnn.arrange(LENGTHS, T), rng.normal(size=(N, J)), rng.normal(size=(N, J))
+    rows, seen, dy = arrange(LENGTHS, T), rng.normal(size=(N, J)), rng.normal(size=(N, J))
     x, step = rng.normal(size=(len(rows.places), J)), new_step("float64")
     step.rows, step.start = rows, [seen]
     y, kept = Last().forward((), x, step)
@@ -306,29 +227,6 @@ def test_an_empty_sequence_may_have_something_to_be_read(rng):
 
 
 # Pieces of time
-
-
-@pytest.mark.parametrize("reads", ["each", "last"])
-def test_truncation_is_that_of_the_recurrent_network(reads, rng):
-    """The last layout of a piece has rows of fewer sequences there, hence other sums."""
-    for depth, every in product((1, 2), (1, 3, 4)):
-        old = rnn.RNN(K, J, V, depth=depth, cut=every, reads=reads)
-        new = network(stack(RNN, depth, reads=reads), truncate=every)
-        a, b, _, second = both(old, new, sequences(rng, reads=reads))
-        assert a[0] == pytest.approx(b[0], abs=CLOSE)
-        assert apart(a[1], b[1]) < CLOSE
-        whole = stepped(replace(new, truncate=None), second, sequences(rng, reads=reads))
-        assert apart(a[1], whole[1]) > 1e-3
-
-
-@pytest.mark.parametrize("kind", [LSTM, GRU])
-def test_truncation_of_gated_layers_is_that_of_gated_networks(kind, rng):
-    cell = kind.__name__.lower()
-    old = Gated(K, J, V, cell=cell, depth=2, skip=True, cut=3)
-    new = network(stack(kind, 2, residual=True), truncate=3)
-    a, b, *_ = both(old, new, sequences(rng))
-    assert a[0] == pytest.approx(b[0], abs=CLOSE)
-    assert apart(a[1], b[1]) < CLOSE
 
 
 @pytest.mark.parametrize("reads", ["each", "last"])
@@ -419,7 +317,7 @@ def test_a_batch_begins_anew_after_one_in_pieces(rng):
 
 @pytest.mark.parametrize(("first", "stop"), [(0, 7), (0, 3), (3, 6), (5, 7), (6, 7)])
 def test_a_piece_has_the_steps_of_the_same_sequences(first, stop):
-    rows = rnn.arrange(LENGTHS, T)
+    rows = arrange(LENGTHS, T)
     assert np.array_equal(steps_of(rows), LENGTHS[rows.order])
     piece = piece_of(rows, first, stop)
     wanted = np.clip(LENGTHS - first, 0, stop - first)
@@ -444,7 +342,7 @@ def test_one_step_after_the_other_is_the_whole(kind, rng):
     params, x = model.init(rng), rng.normal(size=(N, T, K)).astype("float32")
     whole = model.outputs(params, None, x)
     step = new_step("float32", training=False)
-    step.rows = rnn.arrange(np.ones(N, np.int64), 1)
+    step.rows = arrange(np.ones(N, np.int64), 1)
     for t in range(T):
         o, _ = model.net.forward(params.net, np.ascontiguousarray(x[:, t]), step)
         assert np.allclose(o, whole[:, t], atol=CLOSE)
@@ -552,7 +450,7 @@ def test_rows_without_a_layout_are_refused(layer):
 @pytest.mark.parametrize("layer", [RNN(3), LSTM(3), GRU(3), Last(), Bidirectional(RNN(3), RNN(3))])
 def test_rows_of_another_layout_are_refused(layer):
     p, step = built(layer.parameters((K,)), "float64").net, new_step("float64")
-    step.rows = rnn.arrange(LENGTHS, T)
+    step.rows = arrange(LENGTHS, T)
     with pytest.raises(ValueError, match=r"gets 5 rows, step\.rows is of 23"):
         layer.forward(p, np.ones((5, K)), step)
 
@@ -565,7 +463,7 @@ def test_a_layer_above_the_last_step_cannot_go_through_time(rng):
 
 def test_inputs_of_another_kind_are_refused():
     step = new_step("float64")
-    step.rows = rnn.arrange(np.array([2]), 2)
+    step.rows = arrange(np.array([2]), 2)
     for layer, x, error, message in (
         (LSTM(3), np.ones((2, K), "float32"), TypeError, "x is float32"),
         (LSTM(3, symbols=K), np.ones(2), TypeError, "x is float64, symbols are int64"),
