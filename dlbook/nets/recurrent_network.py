@@ -171,7 +171,7 @@ class RecurrentNetwork(Continues, Sequences):
 
     @cached_property
     def kept(self) -> int:
-        """How many arrays cells carry from step to step: h, or h and c."""
+        """How many arrays cells carry from step to step, h or h and c."""
         return self._cells().carried
 
     @property

@@ -290,7 +290,8 @@ class SequenceNetwork(Sequences, Network):
     A tagger of letters that reads both ways:
 
     >>> both = Bidirectional(LSTM(32), LSTM(32))
-    >>> net = SequenceNetwork((), Sequential(Embedding(27, 8), both, Dense(5)), symbols=27)
+    >>> layers = Sequential(Embedding(27, 8), both, Dense(5))
+    >>> net = SequenceNetwork((), layers, symbols=27)
     >>> net.reads
     'each'
     """
