@@ -1,7 +1,7 @@
 """Attention: every step looks at all others and takes a weighted mean of what it finds.
 
-Page: ``book/attention.md``. Builds on `rnn` (memory by name) and `matmul` (the packed product). As
-layers: `dlbook.nets.MultiHeadAttention` and `LuongAttention`.
+Page: ``book/attention.md``. The public functions run the kernels of
+`dlbook.fast.attend`; as layers: `dlbook.nets.MultiHeadAttention` and `LuongAttention`.
 
 Sources: Bahdanau, Cho & Bengio, ICLR (2015), for attention and its additive score; Luong, Pham &
 Manning, EMNLP (2015), for a context beside the state; Vaswani et al., NeurIPS (2017), for the scaled

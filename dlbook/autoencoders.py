@@ -392,9 +392,6 @@ def precision(found, y):
     return right / found.size
 
 
-# The same, fast: one call for a whole step, into memory that is there
-
-
 # Public functions
 
 

@@ -1,7 +1,7 @@
 """Convolution: one small set of weights, used at every position of an image.
 
-Page: ``book/convolution.md``. Builds on `training` (initial weights, the loop's form of a model,
-softmax with cross-entropy) and `matmul` (the packed product).
+Page: ``book/convolution.md``. Builds on `training` (initial weights). The public functions run the
+kernels of `dlbook.fast`; `dlbook.nets` has the layers and the network, `CNN`.
 
 Sources: Fukushima, Biol. Cybern. 36 (1980); LeCun et al., Neural Comput. 1 (1989) and Proc. IEEE
 86 (1998); Chellapilla, Puri & Simard, IWFHR (2006), for the matrix of patches; Dumoulin & Visin,
@@ -403,15 +403,6 @@ def pool_average_backward(dy, H, W, size, stride):
     return dx
 
 
-# The layer, fast: channels last, and every sum a product of matrices
-#
-# What all kernels here share: images lie as (n, h, w, c); the frame of zeros is never stored; the
-# filters are packed in panels for the register tile, once in a call; the batch is cut into a fixed
-# number of parts, each with workspace of its own, so that any number of threads gives the same
-# bits. A line is one row of one image. `how` is (U, V, S, T, P, Q, D, E): the size of the filter,
-# strides, padding, dilations.
-
-
 # Public functions
 
 
@@ -785,6 +776,3 @@ def im2col(
     for args in zip(x.shape[2:], (U, V), stride, (P, Q), dilation, strict=True):
         output_size(*args)
     return patches(pad(x, P, Q, 0), U, V, stride, dilation)
-
-
-# Images moved, and one number for each channel

@@ -1,7 +1,7 @@
 """Gated recurrent networks: cells that decide at each step what to keep, LSTM and GRU.
 
-Page: ``book/gated.md``. Builds on `rnn` (layouts, the way through time in pieces, text; `Gated` is an
-`RNN` of other cells), `linear_classification` (sigmoid), `matmul` (the packed product).
+Page: ``book/gated.md``. Builds on `rnn` (the layer, the way through time) and
+`linear_classification` (sigmoid). `dlbook.nets` has the layers, `LSTM` and `GRU`.
 
 Sources: Hochreiter & Schmidhuber, Neural Computation 9 (1997), for the cell; Gers, Schmidhuber &
 Cummins, Neural Computation 12 (2000), for the forget gate; Graves & Schmidhuber, Neural Networks 18
@@ -363,7 +363,3 @@ def skipped(x, start, layers):
             out[t] += h[l]
             below, l = out[t], l + 1
     return out
-
-
-# The same, fast, for a batch laid out in rows as in `rnn`. What a function does for the sequences
-# `first` to `stop` it does for no others, so that threads can share a batch.

@@ -1,7 +1,7 @@
 """Recurrent networks: one set of weights, used again at every step of a sequence.
 
-Page: ``book/rnn.md``. Builds on `linear_classification` (softmax), `training` (initial weights, the
-dense layer, clipping; `RNN` is trained by its loop), `matmul` (the packed product).
+Page: ``book/rnn.md``. Builds on `linear_classification` (softmax) and `training` (initial weights,
+clipping). `dlbook.nets` has the layer, `RNN`, and what is made of it, `RecurrentNetwork`.
 
 Sources: Elman, Cognitive Science 14 (1990); Werbos, Proc. IEEE 78 (1990), for backpropagation
 through time; Hochreiter (1991) and Bengio, Simard & Frasconi, IEEE Trans. Neural Networks 5 (1994),

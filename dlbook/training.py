@@ -1,7 +1,7 @@
-"""Training: what keeps a signal alive through depth, and the one loop that trains every model.
+"""Training: what keeps a signal alive through depth.
 
-Page: ``book/training.md``. Builds on `backprop` (the equations of a layer), `linear_classification`
-(softmax and cross-entropy), `matmul` (the packed product) and `optimization` (the update).
+Page: ``book/training.md``. Builds on `backprop` (the equations of a layer). The loop that trains
+every model, `fit`, stands in `dlbook.nets`.
 
 Sources: Glorot & Bengio, AISTATS (2010); He et al., ICCV (2015); Ioffe & Szegedy, ICML (2015); Ba,
 Kiros & Hinton, arXiv:1607.06450 (2016); Srivastava et al., JMLR 15 (2014); Pascanu, Mikolov &
@@ -321,9 +321,6 @@ def finite_copy(theta, out):
         out[p] = theta[p]
         finite &= np.isfinite(theta[p])
     return finite
-
-
-# The same, fast: results go where the caller says, and nothing is computed twice
 
 
 # Initial weights

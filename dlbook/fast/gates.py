@@ -1,4 +1,8 @@
-"""Gated cells over rows: LSTM and GRU, all steps on the way up, and back."""
+"""Gated cells over rows: LSTM and GRU, all steps on the way up, and back.
+
+What a function does for the sequences `first` to `stop` it does for no others, so that threads can
+share a batch.
+"""
 
 import numpy as np
 from numba import get_num_threads

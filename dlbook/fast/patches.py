@@ -1,4 +1,10 @@
-"""Convolution as a matrix product: the patches that a filter meets, one in each row."""
+"""Convolution as a matrix product: the patches that a filter meets, one in each row.
+
+Images lie as (n, h, w, c); the frame of zeros is never stored; the filters are packed in panels for
+the register tile, once in a call; the batch is cut into a fixed number of parts, each with memory
+of its own, so that any number of threads gives the same bits. A line is one row of one image. `how`
+is (U, V, S, T, P, Q, D, E): the size of the filter, strides, padding, dilations.
+"""
 # ruff: noqa: E741
 
 from dlbook.matmul import multiply, pack

@@ -1,4 +1,10 @@
-"""Sequences of unequal length: how their steps lie in rows, and symbols that are looked up."""
+"""Sequences of unequal length: how their steps lie in rows, and symbols that are looked up.
+
+A batch is laid out in rows: the first step of all sequences, the longest first, then the second step
+of those that have one, and so on. No row is padding, the sequences that are still running are the
+first rows of the step before, and what does not depend on the order of time is one product over all
+rows.
+"""
 
 from typing import NamedTuple
 
