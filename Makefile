@@ -64,8 +64,8 @@ test-modes: $(READY) ## run the tests without compilation, and with every index 
 test-tiles: $(READY) ## run the tests with every shape of the register tile, and with none
 	set -e; able="$$($(PY) -c 'from dlbook.tools import simd; print(*simd.able())')"; \
 	others="$$($(PY) -c 'from dlbook.tools import simd; print(*simd.TILES.keys() - simd.able())')"; \
-	for shape in $$able none; do DLBOOK_SIMD=$$shape $(PY) -m pytest $(SPREAD) $(TILED:%=tests/test_%.py); done; \
-	for shape in $$others; do NUMBA_DISABLE_JIT=1 DLBOOK_SIMD=$$shape $(PY) -m pytest $(SPREAD) $(TILED:%=tests/test_%.py); done
+	for shape in $$able none; do DLBOOK_SIMD=$$shape $(PY) -m pytest $(SPREAD) $(TILED:%=tests/test_%.py) tests/nets; done; \
+	for shape in $$others; do NUMBA_DISABLE_JIT=1 DLBOOK_SIMD=$$shape $(PY) -m pytest $(SPREAD) $(TILED:%=tests/test_%.py) tests/nets; done
 
 test-peers: $(READY) ## compare the kernels with PyTorch (installs it)
 	$(PY) -c 'import torch' 2>/dev/null || $(PY) -m pip install --quiet --disable-pip-version-check torch==2.13.0

@@ -29,6 +29,7 @@ from dlbook.nets import (
     RecurrentNetwork,
     SequenceNetwork,
     Sequential,
+    check_model,
     fit,
     read_on,
 )
@@ -353,3 +354,10 @@ def test_fit_holds_parameters_against_what_init_draws():
     wrong = drawn(MLP((16, 4)))[0]
     with pytest.raises(ValueError, match=r"params has w\[2\] of shape \(4, 16\)"):
         by_fit(Own(), wrong, (FEATURES, LABELS))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_passes_the_check_of_a_model(name):
+    """Gradients are those of the loss, overwritten, and the same bits again; data stay as they are."""
+    model, _, data = MODELS[name]
+    check_model(dataclasses.replace(model, dtype="float64"), data, count=5)
