@@ -1,7 +1,7 @@
 """An encoder and a decoder, with or without attention, put together from layers.
 
-Sequences of symbols lie in rows, one for each step (`dlbook.fast.sequences.Rows`), with one layout for what is
-read and another for what is written. Equations: `sequence_tasks`, `attention`.
+Sequences of symbols lie in rows, one for each step (`dlbook.fast.sequences.Rows`), with one layout
+for what is read and another for what is written. Equations: `sequence_tasks`, `attention`.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,7 +1,7 @@
 """A decoder that begins where an encoder ended.
 
-What is read lies in rows, and so does what is written (`dlbook.fast.sequences.Rows`), each with a layout of its
-own. Equations: `sequence_tasks`.
+What is read lies in rows, and so does what is written (`dlbook.fast.sequences.Rows`), each with a
+layout of its own. Equations: `sequence_tasks`.
 """
 
 from dlbook.nets.containers import Container
