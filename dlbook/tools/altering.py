@@ -165,6 +165,11 @@ def _put(items, at, new):
     return [*items[:at], new, *items[at + 1 :]]
 
 
+def _keeps(name):
+    """Say whether a call only makes, counts or converts."""
+    return name in KEPT or name.endswith("_like")
+
+
 def _exchanged(items):
     """Yield lists with two neighbours exchanged."""
     for i in range(len(items) - 1):
@@ -254,9 +259,8 @@ def _of_call(node, parent, loops):
         for i in range(len(args)):
             if isinstance(args[i], ast.Name):
                 yield "last left out", _with(node, args=_put(args, i, _moved(args[i], -1)))
-    elif len(args) == 1 and not (node.keywords or isinstance(parent, ast.Expr) or name in KEPT):
-        if not name.endswith("_like"):
-            yield "function dropped", args[0]
+    elif len(args) == 1 and not (node.keywords or isinstance(parent, ast.Expr) or _keeps(name)):
+        yield "function dropped", args[0]
     if name not in SYMMETRIC:
         for exchanged in _exchanged(args):
             yield "arguments exchanged", _with(node, args=exchanged)
