@@ -60,7 +60,7 @@ from dlbook.{module} import {function}
 from dlbook.verification import claim, verify
 
 x = np.array([1.0, 2.0, 4.0])
-verify("{label}", {function}(x), {oracle}, by="NumPy")
+verify("{label}", {function}, x, {oracle}, by="NumPy")
 claim("{module}-grows", {function}(x)[2] > 1, f"it gives {{{function}(x)[2]:g}}")
 ```
 
@@ -88,6 +88,18 @@ PAGES = {
         oracle="x**2",
     ),
 }
+SAME = """[[equal]]
+function = "double.double"
+was = "return times(x, 2.0)"
+now = "return times(2.0, x)"
+because = "a product is commutative"
+"""
+WRONG = """[[equal]]
+function = "square.square"
+was = "return x * x"
+now = "return x"
+because = "one is its own square"
+"""
 INDEX = """# Book
 
 ```{toctree}
@@ -124,6 +136,7 @@ class Small:
         self.write("dlbook/square.py", SQUARE)
         for page, text in {**PAGES, "index": INDEX, "api": API}.items():
             self.write(f"book/{page}.md", text)
+        self.write("book/declared.toml", SAME)
 
     def write(self, path, text):
         (self.root / path).write_text(text, encoding="utf-8")
@@ -239,7 +252,7 @@ def test_a_new_version_runs_every_page(small):
     ("old", "new", "words"),
     [
         (
-            'verify("double-twice", double(x), x + x, by="NumPy")\n',
+            'verify("double-twice", double, x, x + x, by="NumPy")\n',
             "",
             "equation double-twice (1.1): no check ran",
         ),
@@ -270,3 +283,71 @@ def test_an_equation_needs_a_kernel(small):
     status, _, warnings = small.build()
     assert status == 1
     assert "no documented function names it in its docstring" in warnings
+
+
+def test_a_mark_says_what_it_rejects(built):
+    """Every altered version is rejected, and the page says so."""
+    row = built.results()["double-twice"]
+    assert row["altered"] - 1 == row["rejected"] > 3
+    assert row["declared_equal"] == 1
+    words = f"ejects {row['rejected']} of {row['rejected']} altered versions; 1 more is the same"
+    assert words in built.html("double")
+    assert words in built.html("index")
+
+
+def test_altered_versions_are_listed_for_whoever_asks(built):
+    """With what was altered, the input that exposed it, and what the check saw."""
+    text = (built.root / "_build" / "html" / "altered" / "double.js").read_text(encoding="utf-8")
+    rows = json.loads(text.partition(".altered = ")[2].rstrip(";\n"))["double-twice"]
+    assert len(rows) == built.results()["double-twice"]["altered"]
+    row = next(row for row in rows if row[:2] == ["return times(x, 2.0)", "return times(x, 3.0)"])
+    assert row[2] == "x = [1., 2., 4.]"
+    assert "largest error 5e-01" in row[3]
+    assert ["return times(x, 2.0)", "return times(2.0, x)", "", "a product is commutative"] in rows
+
+
+def test_cases_are_data(built):
+    """A case says what the kernel is given and what is expected."""
+    text = (built.root / "_build" / "html" / "cases" / "double.json").read_text(encoding="utf-8")
+    (case,) = json.loads(text)["double-twice"]
+    assert case["kernel"] == "dlbook.double.double"
+    assert case["args"] == [{"float64": [1, 2, 4]}]
+    assert case["expected"] == {"float64": [2, 4, 8]}
+
+
+def test_what_no_case_notices_is_refused(small):
+    """The message names the kernel, the line and the alteration."""
+    small.edit("book/square.md", "np.array([1.0, 2.0, 4.0])", "np.array([0.0, 1.0])")
+    small.edit("book/square.md", "square(x)[2] > 1", "square(x)[1] > 0")
+    small.edit("book/square.md", "square(x)[2]:g", "square(x)[1]:g")
+    status, _, warnings = small.build()
+    assert status == 1
+    assert "book/square.md:15: WARNING: equation square-power (2.1): `square`, line 8" in warnings
+    assert "left operand only, “return x * x” → “return x” is noticed by no case" in warnings
+    assert "the cases are too weak: it differs on redraw 0" in warnings
+
+
+def test_the_same_function_needs_a_reason(small):
+    """A version that cannot be told apart is refused where nobody declares it."""
+    small.write("book/declared.toml", "")
+    status, _, warnings = small.build()
+    assert status == 1
+    words = "arguments exchanged, “return times(x, 2.0)” → “return times(2.0, x)” is noticed"
+    assert f"{words} by no case (the same in 60 redraws)" in warnings
+
+
+def test_what_is_declared_has_to_be_there(small):
+    small.edit("book/declared.toml", "times(2.0, x)", "times(2.0, 2.0)")
+    status, _, warnings = small.build()
+    assert status == 1
+    assert "declared.toml: `double.double`, “return times(x, 2.0)” → “return times(2.0" in warnings
+
+
+def test_what_is_declared_has_to_be_the_same(small):
+    """The reason does not help a version that computes something else."""
+    small.edit("book/square.md", "np.array([1.0, 2.0, 4.0])", "np.array([0.0, 1.0, 1.0])")
+    small.edit("book/square.md", "square(x)[2] > 1", "square(x)[2] > 0")
+    small.write("book/declared.toml", SAME + WRONG)
+    status, _, warnings = small.build()
+    assert status == 1
+    assert "declared the same function, but the cases are too weak" in warnings
