@@ -57,12 +57,17 @@ PAGE = """{header}
 ```{{code-cell}} ipython3
 import numpy as np
 from dlbook.{module} import {function}
-from dlbook.verification import claim, verify
+from dlbook.verification import claim, numbers, verify
 
 x = np.array([1.0, 2.0, 4.0])
 verify("{label}", {function}, x, {oracle}, by="NumPy")
-claim("{module}-grows", {function}(x)[2] > 1, f"it gives {{{function}(x)[2]:g}}")
+claim("{module}-grows", "It makes four larger.", {function}(x)[2] > 4,
+      f"it gives {{{function}(x)[2]:g}}", control=("one half", x[2] / 2 > 4))
+numbers(largest={function}(x)[2])
 ```
+
+It makes four
+larger. The largest is {{number}}`largest:.1f`.
 
 ```{{equations}}
 {label}: what it says
@@ -261,7 +266,7 @@ def test_a_new_version_runs_every_page(small):
             'verify("double-thrice"',
             "names equation double-thrice, which no page has",
         ),
-        ("double(x)[2] > 1", "double(x)[2] > 9", "claim double-grows: it gives 8"),
+        ("double(x)[2] > 4", "double(x)[2] > 9", "claim double-grows: it gives 8"),
         ('claim("double-grows"', 'claim("square-grows"', "claim square-grows is checked twice"),
         ("x = np.array", "1 / 0\nx = np.array", "the page stopped at line"),
         ("x = np.array", "1 / 0\nx = np.array", "ZeroDivisionError"),
@@ -269,6 +274,17 @@ def test_a_new_version_runs_every_page(small):
         ("y_n = 2 x_n", r"y_n = \nosuch x_n", "Undefined control sequence"),
         ("{kernel} double.double", "{kernel} double.triple", "no such function"),
         ("{equations}", "{nosuchpart}", "nosuchpart"),
+        ("{number}`largest", "{number}`smallest", "no cell tells 'smallest'; told are largest"),
+        ("`largest:.1f`", "`largest:d`", "largest: Unknown format code 'd'"),
+        ("The largest is", "Of 359 the largest is", "1 types numbers that no cell computed, 0"),
+        ("The largest is", "In later chapters it is", "1 promises of later chapters without"),
+        ("The largest is", "It is {later}`so <square.cube>`,", "promises cube, which square does"),
+        ("The largest is", "It is {later}`so <double.double>`,", "double is no later chapter"),
+        ("The largest is", "It is {later}`so`,", "is no promise: write words <chapter.thing>"),
+        ("It makes four\nlarger.", "It grows.", "lacks a sentence that its page has: “It makes"),
+        (', control=("one half", x[2] / 2 > 4)', "", "lacks a control for which its criterion is"),
+        ("x[2] / 2 > 4", "x[2] * 2 > 4", "but the criterion holds for the control too: one half"),
+        ("x = np.array([1.0", "x = np.random.rand() + np.array([1.0", "lacks five seeds"),
     ],
 )
 def test_a_page_that_breaks_a_promise_is_refused(small, old, new, words):
@@ -318,8 +334,10 @@ def test_cases_are_data(built):
 def test_what_no_case_notices_is_refused(small):
     """The message names the kernel, the line and the alteration."""
     small.edit("book/square.md", "np.array([1.0, 2.0, 4.0])", "np.array([0.0, 1.0])")
-    small.edit("book/square.md", "square(x)[2] > 1", "square(x)[1] > 0")
+    small.edit("book/square.md", "square(x)[2] > 4", "square(x)[1] > 0.5")
+    small.edit("book/square.md", "x[2] / 2 > 4", "x[1] / 2 > 0.5")
     small.edit("book/square.md", "square(x)[2]:g", "square(x)[1]:g")
+    small.edit("book/square.md", "square(x)[2])", "square(x)[1])")
     status, _, warnings = small.build()
     assert status == 1
     assert "book/square.md:15: WARNING: equation square-power (2.1): `square`, line 8" in warnings
@@ -346,8 +364,39 @@ def test_what_is_declared_has_to_be_there(small):
 def test_what_is_declared_has_to_be_the_same(small):
     """The reason does not help a version that computes something else."""
     small.edit("book/square.md", "np.array([1.0, 2.0, 4.0])", "np.array([0.0, 1.0, 1.0])")
-    small.edit("book/square.md", "square(x)[2] > 1", "square(x)[2] > 0")
+    small.edit("book/square.md", "square(x)[2] > 4", "square(x)[2] > 0.5")
     small.write("book/declared.toml", SAME + WRONG)
     status, _, warnings = small.build()
     assert status == 1
     assert "declared the same function, but the cases are too weak" in warnings
+
+
+def test_a_claim_is_told_whole(built):
+    """Sentence, criterion, evidence and control stand in the results."""
+    row = built.results("claims")["double-grows"]
+    assert row["sentence"] == "It makes four larger."
+    assert row["criterion"] == "double(x)[2] > 4"
+    assert (row["evidence"], row["control"]) == ("it gives 8", "one half")
+
+
+def test_a_number_in_the_prose_is_computed(built):
+    assert 'The largest is <span class="number">8.0</span>.' in built.html("double")
+    assert 'The largest is <span class="number">16.0</span>.' in built.html("square")
+
+
+def test_a_promise_is_a_link(small):
+    small.edit("book/double.md", "The largest is", "See {later}`the square <square.square>`: it is")
+    status, _, warnings = small.build()
+    assert status == 0, warnings
+    assert re.search(r'<a [^>]*href="square.html"[^>]*>.*?the square.*?</a>', small.html("double"))
+
+
+def test_exceptions_can_only_shrink(small):
+    """A page may have what the list lets pass, no more, and the list may not let more pass."""
+    small.edit("book/double.md", "The largest is", "Of 359 and 1,797 the largest is")
+    small.write("book/exceptions.toml", "[double]\nnumerals = 2\n")
+    assert small.build()[0] == 0
+    small.edit("book/double.md", "Of 359 and 1,797 the", "Of 359 the")
+    status, _, warnings = small.build()
+    assert status == 1
+    assert "has 1; exceptions.toml still lets 2 numerals pass" in warnings

@@ -161,20 +161,10 @@ def listed(app, docname, node):
         rows = [equations[label] for label in chosen if label in equations]
         heads = ("Equation", "What it says", "Function", "Measured error")
         return table(heads, (10, 34, 28, 28), equation_rows(app, docname, rows))
-    titles = app.env.titles
     if node["kind"] == "claims":
         ordered = sorted(claims.values(), key=lambda c: (chapter_order(app, c["page"]), c["line"]))
-        return table(
-            ("Chapter", "Measured"),
-            (22, 78),
-            (
-                [
-                    [link(app, docname, (c["page"], c["anchor"]), titles[c["page"]].astext())],
-                    [nodes.Text(f"{'✓' if c['passed'] else '✗'} {c['evidence']}")],
-                ]
-                for c in ordered
-            ),
-        )
+        heads = ("Chapter", "Claim", "Criterion", "Measured")
+        return table(heads, (14, 30, 22, 34), (claim_row(app, docname, c) for c in ordered))
     ordered = sorted(pitfalls, key=lambda c: (chapter_order(app, c["page"]), c["line"]))
     return table(
         ("Equation", "Wrong form", "How it fails"),
@@ -197,6 +187,22 @@ def listed(app, docname, node):
             for c in ordered
         ),
     )
+
+
+def claim_row(app, docname, c):
+    """Return sentence, criterion and evidence of a claim, with its seeds and its control."""
+    title = app.env.titles[c["page"]].astext()
+    measured = f"{'✓' if c['passed'] else '✗'} {c['evidence']}"
+    if isinstance(c.get("seeds"), list):
+        measured += f" · {len(c['seeds'])} seeds: {', '.join(map(str, c['seeds']))}"
+    if c.get("control"):
+        measured += f" · it does not hold for {c['control']}"
+    return [
+        [link(app, docname, (c["page"], c["anchor"]), title)],
+        [nodes.Text(c.get("sentence") or "–")],
+        [nodes.literal("", c["criterion"])] if c.get("criterion") else [nodes.Text("–")],
+        [nodes.Text(measured)],
+    ]
 
 
 def chapter_order(app, docname):

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 import altered
+import prose
 from docutils import nodes
 from myst_nb.core.render import load_mime_renders
 from sphinx.domains import Domain
@@ -18,6 +19,7 @@ from sphinx.util import logging
 from dlbook.tools.listing import LABELS
 
 MIME = "application/vnd.dlbook.verification+json"
+CELL = re.compile(r"^`{3,}\{code-cell\}[^\n]*\n(?::[^\n]*\n)*(.*?)^`{3,}\s*$", re.M | re.S)
 log = logging.getLogger(__name__)
 
 
@@ -43,7 +45,11 @@ class CheckRenderer:
         page = Path(renderer.source).read_text(encoding="utf-8").splitlines()
         first = max(0, data.line - 3)  # myst-nb's line is only near the fence
         start = next((i for i in range(first, len(page)) if page[i : i + len(cell)] == cell), first)
+        if data.content["kind"] == "numbers":
+            return [prose.told("", values=data.content["values"])]
         record = dict(data.content, line=start + (data.content.get("cell_line") or 1))
+        if record["kind"] == "claim":
+            record["criterion"] = prose.criterion("\n".join(cell), record["label"])
         return [check("", "", classes=["check"], record=record)]
 
 
@@ -60,6 +66,7 @@ class Verified(Domain):
                 "equations": [],
                 "checks": [],
                 "cases": [],
+                "prose": {},
                 "kernels": {},
                 "names": {},
                 "lists": False,
@@ -76,6 +83,8 @@ class Verified(Domain):
     def process_doc(self, env, docname, document):
         """Collect from a page that was just read."""
         page = self.page(docname)
+        prose.filled(document)
+        page["prose"] = prose.read(document)
         page["equations"] = [
             (n["label"], n["ids"][0], n.line)
             for n in document.findall(nodes.math_block)
@@ -91,6 +100,15 @@ class Verified(Domain):
             if case := node["record"].pop("case", None):
                 page["cases"].append(dict(case, label=node["record"]["label"]))
             page["checks"].append(dict(node["record"], page=docname, anchor=anchor))
+        if made := [c for c in page["checks"] if c["kind"] == "claim"]:
+            text = Path(env.doc2path(docname)).read_text(encoding="utf-8")
+            names = prose.drawn(re.findall(CELL, text))
+            lacking = [(c["line"], c["label"], prose.lacks(c, text, names)) for c in made]
+            page["prose"]["claims"] = [
+                (line, f"{label} lacks {' and '.join(missing)}")
+                for line, label, missing in lacking
+                if missing
+            ]
         for node in document.findall(listing):
             page["lists"] = True
             page["names"].update(node.get("names_of", {}))
@@ -242,6 +260,7 @@ def updated(app, env):
     sound = {label: row for label, row in equations.items() if row["passed"]}
     app.altered, stale = altered.outcomes(app, sound, domain.cases())
     app.verified = domain.joined = domain.join(app.altered, stale)
+    domain.joined[3].extend(prose.faults(app, domain.data["pages"]))
     equations, claims, pitfalls, faults = app.verified
     everything = [*equations.values(), claims, pitfalls]
     shown = {
@@ -323,6 +342,7 @@ def setup(app):
     app.connect("env-get-updated", updated, priority=900)
     app.connect("build-finished", finished)
     app.setup_extension("marks")
+    app.setup_extension("prose")
     return {
         "version": "1",
         "env_version": 4,
