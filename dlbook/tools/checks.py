@@ -254,8 +254,8 @@ def _case(label, kernel, args, expected, by, options):
     """Return the record of a case, with the case itself for the build of the book."""
     if expected is None:
         raise TypeError(f"{label}: expected is missing; a case is verify(label, kernel, args, …)")
-    names = list(inspect.signature(getattr(kernel, "py_func", kernel)).parameters)
     if "out" in options:  # as places, since an altered version may exchange its parameters
+        names = list(inspect.signature(getattr(kernel, "py_func", kernel)).parameters)
         options["out"] = tuple(names.index(name) for name in options["out"])
     args = args if type(args) is tuple else (args,)
     expected = np.array(expected) if isinstance(expected, list) else expected
