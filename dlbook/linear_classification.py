@@ -887,8 +887,8 @@ def standardize(train: ArrayLike, *others: ArrayLike) -> tuple[np.ndarray, ...]:
 class Calibration(NamedTuple):
     """What was promised and what happened, by bins of the promise."""
 
-    promised: np.ndarray  # (q) mean probability in each bin
-    happened: np.ndarray  # (q) share of events in it
+    predicted: np.ndarray  # (q) mean probability in each bin
+    observed: np.ndarray  # (q) share of events in it
     count: np.ndarray  # (q) number of cases in it
 
 

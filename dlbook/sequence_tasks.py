@@ -33,19 +33,19 @@ __all__ = [
     "WRITTEN",
     "Lines",
     "beam_search",
+    "beam_step",
     "chunks",
     "dates",
     "dates_right",
     "encoder_decoder",
-    "extend",
-    "forced",
+    "encoder_gradient",
     "frequency",
-    "handed_back",
+    "length_normalized",
     "log_likelihood",
     "padded",
-    "per_length",
     "summed_loss",
     "tagged",
+    "teacher_forcing",
     "written_date",
 ]
 
@@ -66,11 +66,11 @@ def summed_loss(o, y, lengths):
 
 
 @njit
-def tagged(x, first, last, forth, back, wy, by):
+def tagged(x, first, last, forward, backward, wy, by):
     """(sequence_tasks-tagger)  o_t = wy (h→_t, h←_t) + by, which is made of all of x
     (t k), (j), (j), layer, layer, (v 2j), (v) -> (t v)
     """
-    return outputs(bidirectional(x, first, last, forth, back), wy, by)
+    return outputs(bidirectional(x, first, last, forward, backward), wy, by)
 
 
 # From a sequence to a sequence
@@ -96,7 +96,7 @@ def log_likelihood(o, y):
 
 
 @njit
-def handed_back(dd, gates, d, wh):
+def encoder_gradient(dd, gates, d, wh):
     """(sequence_tasks-handed-back)  ∂C/∂h_T = ∂C/∂d_0 = z_1 e_1 + whᵀ δh_1,
     e_u = ∂C_u/∂d_u + z_{u+1} e_{u+1} + whᵀ δh_{u+1}
     (u j), (u 4j), (u+1 j), (3j j) -> (j)
@@ -113,7 +113,7 @@ def handed_back(dd, gates, d, wh):
 
 
 @njit(whole="y")
-def forced(y, begin):
+def teacher_forcing(y, begin):
     """(sequence_tasks-teacher-forcing)  what is read at step u is y_{u−1}, and y_0 = begin
     (n u), () -> (n u)
     """
@@ -126,7 +126,7 @@ def forced(y, begin):
 
 
 @njit
-def extend(sums, logs, width):
+def beam_step(sums, logs, width):
     """(sequence_tasks-beam-search)  the `width` largest of s_b + log p(v | b)
     (b), (b v), () -> (w), (w), (w): b, v, sum, the largest first
     """
@@ -148,7 +148,7 @@ def extend(sums, logs, width):
 
 
 @njit
-def per_length(total, length, power):
+def length_normalized(total, length, power):
     """(sequence_tasks-length)  s = log p(y | x) / U^a
     (), (), () -> ()
     """
@@ -190,23 +190,23 @@ def beam_search(
     list of (ndarray of int64, float)
         At most `width` sequences that have ended, the best first, each with what it is compared by.
     """
-    width, most = shapes.count("width", width), shapes.count("max_length", max_length)
+    width, longest = shapes.count("width", width), shapes.count("max_length", max_length)
     power = shapes.number("length_penalty", length_penalty, least=0)
     state, sums = shapes.array("first", first), np.zeros(1)
     symbols, written, ended = np.array([begin]), np.empty((1, 0), np.int64), []
-    for length in range(1, most + 1):
+    for length in range(1, longest + 1):
         logs, state = step(state, symbols)
-        whose, symbols, sums = extend(sums, np.ascontiguousarray(logs, float), width)
+        whose, symbols, sums = beam_step(sums, np.ascontiguousarray(logs, float), width)
         written = np.column_stack((written[whose], symbols))
         done = symbols == end
-        ended += [
-            (written[b], float(per_length(sums[b], length, power))) for b in np.flatnonzero(done)
-        ]
+        for b in np.flatnonzero(done):
+            ended.append((written[b], float(length_normalized(sums[b], length, power))))
         ended = sorted(ended, key=lambda pair: -pair[1])[:width]
         going = ~done & (sums > -np.inf)
         state, symbols, sums = state[whose[going]], symbols[going], sums[going]
         written = written[going]
-        best = per_length(sums.max(initial=-np.inf), most, power)  # no continuation can do better
+        # no continuation can do better than
+        best = length_normalized(sums.max(initial=-np.inf), longest, power)
         if not going.any() or (len(ended) == width and best <= ended[-1][1]):
             break
     return ended
@@ -256,7 +256,7 @@ class Lines(NamedTuple):
         return self.x, self.y, self.lengths, self.ends
 
 
-def dates(count: int, rng: np.random.Generator, *, least: int = 1, most: int = 6) -> Lines:
+def dates(count: int, rng: np.random.Generator, *, min_dates: int = 1, max_dates: int = 6) -> Lines:
     """Draw lines of dates, each of them written in one of four forms.
 
     Parameters
@@ -265,7 +265,7 @@ def dates(count: int, rng: np.random.Generator, *, least: int = 1, most: int = 6
         Lines.
     rng : numpy.random.Generator
         Draws them. All days from 1950 to 2049 are equally likely, and so are all forms.
-    least, most : int
+    min_dates, max_dates : int
         Fewest and most dates of a line; k of them with a probability proportional to 1/k, so that
         there are as many dates in short lines as in long ones.
 
@@ -273,8 +273,8 @@ def dates(count: int, rng: np.random.Generator, *, least: int = 1, most: int = 6
     -------
     Lines
     """
-    count, least = shapes.count("count", count), shapes.count("least", least)
-    sizes = np.arange(least, shapes.count("most", most, least=least) + 1)
+    count, least = shapes.count("count", count), shapes.count("min_dates", min_dates)
+    sizes = np.arange(least, shapes.count("max_dates", max_dates, least=least) + 1)
     counts = shapes.generator("rng", rng).choice(sizes, count, p=1 / sizes / (1 / sizes).sum())
     days = rng.integers(FIRST_DAY, LAST_DAY + 1, counts.sum()).tolist()
     forms = rng.integers(4, size=counts.sum()).tolist()

@@ -19,7 +19,7 @@ from dlbook import optimization as opt
 from dlbook import rnn as recurrent
 from dlbook import sequence_tasks as tasks
 from dlbook import verification as ver
-from dlbook.nets import MLP, Autoencoder, RecurrentNetwork, fit, read_on
+from dlbook.nets import MLP, Autoencoder, RecurrentNetwork, fit, fit_stream
 from dlbook.tools import music
 from dlbook.tools.text import Alphabet
 
@@ -123,8 +123,10 @@ CALLS = {
     "principal_components": (ae.principal_components, X),
     "probabilities": (lambda x: lc.probabilities(lc.logistic_regression(X, SIGNS, 0.1), x), X),
     "rate_limit": (lr.rate_limit, X),
-    "read_on": (
-        lambda s: read_on(*(READER, READER.init(fresh()), s, opt.SGD(0.01)), batch=2, steps=3)[1],
+    "fit_stream": (
+        lambda s: fit_stream(*(READER, READER.init(fresh()), s, opt.SGD(0.01)), batch=2, steps=3)[
+            1
+        ],
         TEXT,
     ),
     "separating_perceptron": (neurons.separating_perceptron, X[:3], BITS[:3]),

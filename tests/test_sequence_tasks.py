@@ -58,10 +58,10 @@ KERNELS = [
     (tasks.tagged, a_tagger),
     (tasks.encoder_decoder, a_pair),
     (tasks.log_likelihood, lambda rng: (rng.normal(size=(U, V)), rng.integers(V, size=U))),
-    (tasks.handed_back, some_errors),
-    (tasks.forced, lambda rng: (rng.integers(V, size=(3, U)), 1)),
-    (tasks.extend, lambda rng: (rng.normal(size=3), rng.normal(size=(3, V)), 4)),
-    (tasks.per_length, lambda rng: (-3.5, 4, 0.7)),
+    (tasks.encoder_gradient, some_errors),
+    (tasks.teacher_forcing, lambda rng: (rng.integers(V, size=(3, U)), 1)),
+    (tasks.beam_step, lambda rng: (rng.normal(size=3), rng.normal(size=(3, V)), 4)),
+    (tasks.length_normalized, lambda rng: (-3.5, 4, 0.7)),
     (tasks.frequency, lambda rng: (64.0,)),
 ]
 
@@ -136,9 +136,9 @@ def test_what_is_handed_back(rng):
         return total
 
     d, gates = gru_states(read, start, wx, wh, b)
-    found = tasks.handed_back(dd, gates, d, wh)
+    found = tasks.encoder_gradient(dd, gates, d, wh)
     assert relative_error(found, complex_step(cost, start)) < 1e-13
-    wrong = tasks.handed_back(dd, gates, d, -wh)
+    wrong = tasks.encoder_gradient(dd, gates, d, -wh)
     assert relative_error(wrong, complex_step(cost, start)) > 1e-2
 
 
@@ -151,19 +151,19 @@ def gru_any(x, h, wx, wh, b):
 
 
 @pytest.mark.parametrize("width", [1, 2, 7, 18, 50])
-def test_extend_is_a_sort(width, rng):
+def test_beam_step_is_a_sort(width, rng):
     sums, logs = rng.normal(size=3), rng.normal(size=(3, V))
-    whose, which, best = tasks.extend(sums, logs, width)
+    whose, which, best = tasks.beam_step(sums, logs, width)
     every = sums[:, None] + logs
     np.testing.assert_array_equal(best, np.sort(every.ravel())[::-1][:width])
     np.testing.assert_array_equal(every[whose, which], best)
     assert len({*zip(whose.tolist(), which.tolist(), strict=True)}) == min(width, 18)
 
 
-def test_extend_takes_the_first_of_equals():
-    whose, which, best = tasks.extend(np.zeros(2), np.zeros((2, 3)), 4)
+def test_beam_step_takes_the_first_of_equals():
+    whose, which, best = tasks.beam_step(np.zeros(2), np.zeros((2, 3)), 4)
     assert (whose.tolist(), which.tolist(), best.tolist()) == ([0, 0, 0, 1], [0, 1, 2, 0], [0] * 4)
-    _, which, best = tasks.extend(np.zeros(1), np.array([[-np.inf, -1.0, -np.inf]]), 2)
+    _, which, best = tasks.beam_step(np.zeros(1), np.array([[-np.inf, -1.0, -np.inf]]), 2)
     assert which[0] == 1 and best[1] == -np.inf
 
 
@@ -254,7 +254,7 @@ def one_by_one(net, params, batch):
     for n in range(len(x)):
         steps = np.eye(net.inputs)[x[n, : lengths[n]]].reshape(-1, net.inputs)
         target = y[n, : ends[n]]
-        read = np.eye(net.outputs)[tasks.forced(target[None], net.begin)[0]]
+        read = np.eye(net.outputs)[tasks.teacher_forcing(target[None], net.begin)[0]]
         of = steps, read, np.zeros(net.hidden), *layers, params.wy, params.by
         total -= tasks.log_likelihood(tasks.encoder_decoder(*of), target)
     return total / ends.sum()
@@ -499,7 +499,7 @@ def test_short_lines_are_more_frequent(rng):
 
 
 def test_dates_are_counted(rng):
-    lines = tasks.dates(4, rng, least=3, most=3)
+    lines = tasks.dates(4, rng, min_dates=3, max_dates=3)
     found = lines.y.copy()
     found[np.arange(lines.y.shape[1]) >= lines.ends[:, None]] = -1
     whole, share = tasks.dates_right(found, lines)

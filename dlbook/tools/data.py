@@ -281,14 +281,14 @@ def _kinds(text):
     return kinds
 
 
-def source(files=40, most=20_000):
+def source(files=40, max_length=20_000):
     """Return modules of the standard library with each character labelled by `tokenize`.
 
     Parameters
     ----------
     files : int
         How many modules, in alphabetical order.
-    most : int
+    max_length : int
         Longest module taken, in characters.
 
     Returns
@@ -300,11 +300,11 @@ def source(files=40, most=20_000):
     Raises
     ------
     TypeError, ValueError
-        If an argument is not a whole number, or `most` is below 1,000.
+        If an argument is not a whole number, or `max_length` is below 1,000.
     DataError
         If the standard library has fewer such modules.
     """
-    files, most = shapes.count("files", files), shapes.count("most", most, least=1000)
+    files, most = shapes.count("files", files), shapes.count("max_length", max_length, least=1000)
     return tuple(part._replace(kinds=part.kinds.copy()) for part in _source(files, most))
 
 
