@@ -59,6 +59,8 @@ KEPT = MAKERS | {
     "copy",
     "enumerate",
     "float",
+    "float32",
+    "float64",
     "int",
     "len",
     "list",
@@ -157,7 +159,7 @@ def _zero(node):
 def _guards(node):
     """Say whether a statement only looks after bad arguments."""
     if isinstance(node, ast.If):
-        return not node.orelse and all(isinstance(n, ast.Raise) for n in node.body)
+        return not node.orelse and isinstance(node.body[-1], ast.Raise)
     call = getattr(node, "value", None) if isinstance(node, (ast.Expr, ast.Assign)) else None
     names = ast.walk(call.func) if isinstance(call, ast.Call) else ()
     return any(isinstance(n, ast.Name) and n.id in CHECKS for n in names)
@@ -172,10 +174,17 @@ def _keeps(name):
     return name in KEPT or name.endswith("_like")
 
 
-def _exchanged(items):
-    """Yield lists with two neighbours exchanged."""
+def _alike(a, b):
+    """Say whether two values are the same, or arrays that are made in the same way."""
+    made = all(isinstance(v, ast.Call) and _name(v).endswith("_like") for v in (a, b))
+    return (made and _name(a) == _name(b)) or ast.unparse(a) == ast.unparse(b)
+
+
+def _exchanged(items, values=()):
+    """Yield lists with two neighbours exchanged, unless the values they are given are alike."""
     for i in range(len(items) - 1):
-        if not any(isinstance(v, ast.Starred) for v in items[i : i + 2]):
+        alike = len(values) == len(items) and _alike(*values[i : i + 2])
+        if not (alike or any(isinstance(v, ast.Starred) for v in items[i : i + 2])):
             yield [*items[:i], items[i + 1], items[i], *items[i + 2 :]]
 
 
@@ -237,7 +246,8 @@ def _of_index(node, parent, loops):
 
 def _of_tuple(node, parent, loops):
     if isinstance(node.ctx, ast.Load) or isinstance(parent, ast.Assign):
-        for elements in _exchanged(node.elts):
+        values = getattr(parent.value, "elts", ()) if isinstance(parent, ast.Assign) else ()
+        for elements in _exchanged(node.elts, values):
             yield "neighbours exchanged", _with(node, elts=elements)
 
 
