@@ -68,7 +68,9 @@ KEPT = MAKERS | {
     "range",
     "reversed",
     "tuple",
+    "type",
 }
+CHECKS = {"axes", "check_indices", "shapes"}
 
 
 class Version(NamedTuple):
@@ -158,7 +160,7 @@ def _guards(node):
         return not node.orelse and all(isinstance(n, ast.Raise) for n in node.body)
     call = getattr(node, "value", None) if isinstance(node, (ast.Expr, ast.Assign)) else None
     names = ast.walk(call.func) if isinstance(call, ast.Call) else ()
-    return any(isinstance(n, ast.Name) and n.id in ("shapes", "axes") for n in names)
+    return any(isinstance(n, ast.Name) and n.id in CHECKS for n in names)
 
 
 def _put(items, at, new):

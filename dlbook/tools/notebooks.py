@@ -182,7 +182,7 @@ class Writer:
         source = "\n".join(block.lines).strip("\n")
         for figure in block.figures:
             source = source.replace(figure.code, self.numbered(figure))
-        tags = block.options.get("tags", "[]")
+        tags = block.options.get("tags", "[]").replace("[hide-input, checks]", "[hide-input]")
         if tags not in ("[]", "[hide-input]", "[hide-cell]"):
             self.fail(block.line, f"tags: {tags}, expected [hide-input], [hide-cell] or {SOLUTION}")
         hidden = {"jupyter": {"source_hidden": True}, "tags": [tags[1:-1]]} if tags != "[]" else {}
