@@ -59,6 +59,8 @@ KEPT = MAKERS | {
     "copy",
     "enumerate",
     "float",
+    "float32",
+    "float64",
     "int",
     "len",
     "list",
@@ -172,10 +174,17 @@ def _keeps(name):
     return name in KEPT or name.endswith("_like")
 
 
-def _exchanged(items):
-    """Yield lists with two neighbours exchanged."""
+def _alike(a, b):
+    """Say whether two values are the same, or arrays that are made in the same way."""
+    made = all(isinstance(v, ast.Call) and _name(v).endswith("_like") for v in (a, b))
+    return (made and _name(a) == _name(b)) or ast.unparse(a) == ast.unparse(b)
+
+
+def _exchanged(items, values=()):
+    """Yield lists with two neighbours exchanged, unless the values they are given are alike."""
     for i in range(len(items) - 1):
-        if not any(isinstance(v, ast.Starred) for v in items[i : i + 2]):
+        alike = len(values) == len(items) and _alike(*values[i : i + 2])
+        if not (alike or any(isinstance(v, ast.Starred) for v in items[i : i + 2])):
             yield [*items[:i], items[i + 1], items[i], *items[i + 2 :]]
 
 
@@ -237,7 +246,8 @@ def _of_index(node, parent, loops):
 
 def _of_tuple(node, parent, loops):
     if isinstance(node.ctx, ast.Load) or isinstance(parent, ast.Assign):
-        for elements in _exchanged(node.elts):
+        values = getattr(parent.value, "elts", ()) if isinstance(parent, ast.Assign) else ()
+        for elements in _exchanged(node.elts, values):
             yield "neighbours exchanged", _with(node, elts=elements)
 
 
