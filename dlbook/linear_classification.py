@@ -885,15 +885,15 @@ def standardize(train: ArrayLike, *others: ArrayLike) -> tuple[np.ndarray, ...]:
 
 
 class Calibration(NamedTuple):
-    """What was promised and what happened, by bins of the promise."""
+    """Predicted probabilities and observed frequencies, by bins of the prediction."""
 
-    promised: np.ndarray  # (q) mean probability in each bin
-    happened: np.ndarray  # (q) share of events in it
+    predicted: np.ndarray  # (q) mean probability in each bin
+    observed: np.ndarray  # (q) share of events in it
     count: np.ndarray  # (q) number of cases in it
 
 
 def calibration(p: ArrayLike, event: ArrayLike, bins: int = 5) -> Calibration:
-    """Sort the cases by promised probability, cut them into bins of equal count and compare.
+    """Sort the cases by predicted probability, cut them into bins of equal count and compare.
 
     Parameters
     ----------
