@@ -1,9 +1,9 @@
 """Exercises: right answers are recognised, wrong ones named, strange ones met; files and progress."""
 
 import ast
+import contextlib
 import csv
 import functools
-import contextlib
 import inspect
 import io
 import itertools
