@@ -113,7 +113,7 @@ class Sequential(Container):
     def shape(self, s):
         return self.layers[-1].shape(self.inputs(s)[-1])
 
-    def _nodes(self, step):
+    def nodes(self, step):
         """Decide once who may write over what, from where on a gradient is wanted, what is run as one.
 
         What is run as one has a node under the place of its first layer.
@@ -128,7 +128,7 @@ class Sequential(Container):
 
     def forward(self, p, x, step):
         kept, training = [], step.all.training
-        for unit, i, node in step.slot or self._nodes(step):
+        for unit, i, node in step.slot or self.nodes(step):
             x, k = unit.forward(p if type(unit) is Stack else p[i], x, node)
             kept.append(k if training else None)
         return x, kept

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from dlbook.nets.containers import Sequential
 from dlbook.nets.costs import AXES, Cost, SoftmaxCrossEntropy
 from dlbook.nets.layer import Layer, Step, new_step
+from dlbook.nets.stack import Stack
 from dlbook.nets.tree import Views, built, mapped, viewed
 from dlbook.tools import shapes
 from dlbook.tools.flat import Layout, belong, fits, laid_out, like, step_fits
@@ -37,6 +38,7 @@ class Given(NamedTuple):
     model: Any
     p: Any
     g: Any
+    whole: Any  # takes the step in one call, where that can be
 
 
 class Composition:
@@ -192,6 +194,8 @@ class Composition:
     def _there_and_back(self, given, batch, work):
         """Return the mean cost of a batch and fill `grads`, in a step that is set up for it."""
         x, y = self._entered(work, batch)
+        if given.whole is not None:
+            return given.whole(x, y)
         z, kept = self._forward(given.p, x, work)
         loss = self._cost_of(z, y)  # z is ∂C/∂z from here on
         self.net.backward(given.p, z, kept, given.g, work)
@@ -212,8 +216,16 @@ class Composition:
         step_fits(self, params, state, grads, [])
         work.set_state(self._held(state))
         trees = self._tree(params), self._tree(grads)
-        work.all.given = Given(params, grads, state, self, *trees)
+        work.all.given = Given(params, grads, state, self, *trees, self._whole(*trees, work))
         return work.all.given
+
+    def _whole(self, p, g, work):
+        """Return what takes a step of dense layers alone in one call, or None for others."""
+        alone = isinstance(self.net, Sequential) and len(self.inside) == 1
+        if not alone or self._cost.step is None or self._looks_again:
+            return None
+        (unit, _, node), *more = work.slot or self.net.nodes(work)
+        return unit.whole(self._cost.step, p, g, node) if not more and type(unit) is Stack else None
 
     def _entered(self, step, batch):
         """Return input and targets of a checked batch; set what layers look up in the step."""

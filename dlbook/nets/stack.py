@@ -101,8 +101,8 @@ class Stack:
         da = step.array("da", size - y.size) if training else None
         return Slot(x.dtype, a, y, step.panels(*factors), da, dx, into)
 
-    def forward(self, p, x, step):
-        """Apply the layers."""
+    def _found(self, p, x, step):
+        """Return what the node keeps, and the slot for this shape of batch."""
         held = step.slot
         if held is None:
             held = step.slot = Held()
@@ -115,6 +115,11 @@ class Stack:
                 if len(held.slots) >= SHAPES:
                     held.slots.clear()
                 held.slots[x.shape] = slot
+        return held, slot
+
+    def forward(self, p, x, step):
+        """Apply the layers."""
+        held, slot = self._found(p, x, step)
         rows = x if x.ndim == 2 else rows_of(x)
         stack_forward(held.flat, self.table, self.slopes, rows, slot.a, slot.panels)
         return slot.y, (rows, slot)
@@ -129,6 +134,19 @@ class Stack:
         of = held.flat, self.table, self.slopes, rows, slot.a, dy, slot.da, slot.panels
         stack_backward(*of, into, wanted, slot.into)
         return slot.dx
+
+    def whole(self, kernel, p, grads, step):
+        """Return a function of inputs and targets that takes a whole step in one call."""
+        into, table, slopes = self.vector(grads), None, self.slopes
+
+        def take(x, y):
+            nonlocal table
+            held, slot = self._found(p, x, step)
+            table = self.table if table is None else table
+            of = held.flat, table, slopes, x, y, slot.a, slot.da, slot.panels, into, slot.into
+            return float(kernel(*of))
+
+        return take
 
 
 def in_stacks(layers: tuple[Layer, ...]) -> list[tuple[Any, int]]:
