@@ -656,14 +656,10 @@ class Optimizer(ABC):
         ValueError, TypeError
             For arrays that do not fit, a step below 1, or a rate that is negative or not finite.
         """
-        kernel, settings, rows = self._plan
-        if not _fit(flat_params, flat_grads, slots, rows):
-            _explain(flat_params, flat_grads, slots, self.slots)
+        kernel, settings = self._ready(flat_params, flat_grads, slots)
         t = operator.index(step)
         if t < 1:
             raise ValueError(f"step is {step}, expected 1 for the first step")
-        if flat_params.nbytes >= PARALLEL_FROM and numba.get_num_threads() > 1:
-            kernel = _spread(kernel)
         kernel(flat_params, flat_grads, slots, t, self.rate_at(t, factor), *settings)
 
     def bound(
@@ -686,13 +682,18 @@ class Optimizer(ABC):
         ValueError, TypeError
             As `update`, for the arrays now and for the rate at each step.
         """
+        kernel, settings = self._ready(flat_params, flat_grads, slots)
+        rate_at = self.rate_at
+        return lambda t: kernel(flat_params, flat_grads, slots, t, rate_at(t), *settings)
+
+    def _ready(self, flat_params, flat_grads, slots):
+        """Return the kernel for these arrays, if they fit, and its settings after the rate."""
         kernel, settings, rows = self._plan
         if not _fit(flat_params, flat_grads, slots, rows):
             _explain(flat_params, flat_grads, slots, self.slots)
         if flat_params.nbytes >= PARALLEL_FROM and numba.get_num_threads() > 1:
             kernel = _spread(kernel)
-        rate_at = self.rate_at
-        return lambda t: kernel(flat_params, flat_grads, slots, t, rate_at(t), *settings)
+        return kernel, settings
 
 
 def _fit(theta, g, slots, rows):

@@ -29,9 +29,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dlbook.gated import bidirectional, gru_deltas, gru_states
-from dlbook.rnn import Alphabet, outputs, total_loss
+from dlbook.rnn import outputs, total_loss
 from dlbook.tools import shapes
 from dlbook.tools.jit import njit
+from dlbook.tools.text import Alphabet
 
 __all__ = [
     "ISO",

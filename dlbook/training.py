@@ -16,7 +16,6 @@ root = √(v + ε), dy = ∂C/∂y and so on for every other letter.
 """
 # ruff: noqa: E741
 
-import itertools
 from collections.abc import Sequence
 from math import prod
 
@@ -30,7 +29,6 @@ __all__ = [
     "batchnorm",
     "batchnorm_backward",
     "clip",
-    "cut_up",
     "dropout",
     "dropout_backward",
     "finite_copy",
@@ -419,9 +417,3 @@ def he(
     slope = shapes.number("slope", slope, least=0)
     shapes.choice("fan", fan, ("in", "out"))
     return _draw(shape, he_variance(fan_in if fan == "in" else fan_out, slope), rng, uniform, dtype)
-
-
-def cut_up(flat, sizes):
-    """Return views of a flat vector, one after the other, in the given shapes."""
-    ends = itertools.accumulate(map(prod, sizes))
-    return [flat[end - prod(s) : end].reshape(s) for s, end in zip(sizes, ends, strict=True)]

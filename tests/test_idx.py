@@ -14,7 +14,7 @@ import pytest
 from compiled import compiled_only
 
 from dlbook.tools import data
-from dlbook.tools.data import DataError
+from dlbook.tools.errors import DataError
 from dlbook.tools.idx import Examples, read_idx, read_labelled
 
 PAGE = Path(__file__).resolve().parents[1] / "book" / "data.md"

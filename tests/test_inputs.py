@@ -20,6 +20,7 @@ from dlbook import rnn as recurrent
 from dlbook import sequence_tasks as tasks
 from dlbook import verification as ver
 from dlbook.nets import MLP, Autoencoder, RecurrentNetwork, fit, read_on
+from dlbook.tools.text import Alphabet
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(8, 3)), RNG.normal(size=8)
@@ -147,7 +148,7 @@ CALLS = {
     "Autoencoder.fit": fitting(Autoencoder((3, 2)), X),
     "RecurrentNetwork.fit": fitting(SERIES, RNG.normal(size=(8, 5, 3)), CLASSES, TEXT[:8]),
     "RecurrentNetwork.predict": predicting(SERIES, RNG.normal(size=(2, 5, 3)), TEXT[3:5]),
-    "Alphabet.decode": (recurrent.Alphabet("abcd").decode, TEXT),
+    "Alphabet.decode": (Alphabet("abcd").decode, TEXT),
 }
 
 CHAPTERS = (

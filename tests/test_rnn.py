@@ -13,8 +13,8 @@ from dlbook.linear_classification import softmax
 from dlbook.nets import Diverged, RecurrentNetwork, fit, read_on
 from dlbook.nets.recurrent import Params
 from dlbook.optimization import SGD, Adam
-from dlbook.rnn import Alphabet
 from dlbook.tools.flat import like
+from dlbook.tools.text import Alphabet
 from dlbook.verification import central_differences, complex_step, monte_carlo, relative_error
 
 T, K, J, V = 5, 2, 4, 3

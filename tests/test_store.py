@@ -15,7 +15,7 @@ import safetensors.numpy
 
 from dlbook import backprop
 from dlbook.tools import files, store
-from dlbook.tools.data import DataError
+from dlbook.tools.errors import DataError
 from dlbook.tools.flat import like, named
 from dlbook.tools.store import load, load_params, save, save_params
 

@@ -18,7 +18,7 @@ from compiled import compiled_only
 from dlbook import backprop, training
 from dlbook.nets import Diverged, checkpoint, fit, loop
 from dlbook.optimization import SGD, Adam, AdamW, Momentum, Nesterov, RMSprop, WarmupCosine
-from dlbook.tools.data import DataError
+from dlbook.tools.errors import DataError
 from dlbook.tools.flat import like
 from dlbook.tools.store import save_params
 from dlbook.training import clip, finite_copy

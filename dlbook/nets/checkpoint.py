@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dlbook.tools import shapes, store
-from dlbook.tools.data import DataError
+from dlbook.tools.errors import DataError
 from dlbook.tools.flat import like, named
 
 __all__ = ["Best", "Checkpoint", "Resumable", "can_be"]

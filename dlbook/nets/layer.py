@@ -198,13 +198,17 @@ class Step:
         """What draws in this step, which refuses to be missing."""
         return shapes.generator("rng", self.all.rng)
 
+    def _nearest(self, name):
+        """Return what this node has, or the nearest above that has it."""
+        node = self
+        while node is not None and getattr(node, name) is None:
+            node = node.up
+        return None if node is None else getattr(node, name)
+
     @property
     def rows(self):
         """Layout of ragged sequences, this node's own or that of the nearest one above."""
-        node = self
-        while node is not None and node._rows is None:
-            node = node.up
-        return None if node is None else node._rows
+        return self._nearest("_rows")
 
     @rows.setter
     def rows(self, value):
@@ -213,10 +217,7 @@ class Step:
     @property
     def lengths(self):
         """Lengths of padded sequences, found like `rows`."""
-        node = self
-        while node is not None and node._lengths is None:
-            node = node.up
-        return None if node is None else node._lengths
+        return self._nearest("_lengths")
 
     @lengths.setter
     def lengths(self, value):

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dlbook.nets.network import Network, joined, pieces
+from dlbook.nets.sequences import cleared
 from dlbook.tools import shapes
 from dlbook.tools.flat import belong, fits
 
@@ -16,16 +17,6 @@ __all__ = ["PaddedNetwork"]
 def counted(lengths, steps):
     """Return which steps of each sequence count, (n, t)."""
     return np.arange(steps) < lengths[:, None]
-
-
-def cleared(name, x, counts):
-    """Return an array with zeros in the padding, so that nobody looks at what stood there."""
-    x = shapes.array(name, x)
-    if x.shape[:2] != counts.shape:
-        return x  # whoever checks shapes says so
-    x = x.copy()
-    x[~counts] = 0
-    return x
 
 
 @dataclass(frozen=True)
@@ -80,7 +71,9 @@ class PaddedNetwork(Network):
         fits(params, self.layout)
         axes = shapes.Axes()
         x, lengths = self._sequences(axes, data[0], data[2])
-        y = cleared("y", data[1], counted(lengths, self.input[0])) if self.each else data[1]
+        y = data[1]
+        if self.each:
+            y = cleared(shapes.array("y", y), ~counted(lengths, self.input[0]))
         return x, self.cost.check(axes, y, self.output, self.dtype), lengths
 
     def _sequences(self, axes, x, lengths):
@@ -89,7 +82,7 @@ class PaddedNetwork(Network):
         if lengths is None:
             lengths = np.full(x.shape[:1], steps)
         lengths = axes.labels("lengths", lengths, "n", steps + 1)
-        return self._examples(axes, cleared("x", x, counted(lengths, steps))), lengths
+        return self._examples(axes, cleared(x, ~counted(lengths, steps))), lengths
 
     def _entered(self, step, batch):
         """Return input and targets of a checked batch; set the lengths in the step."""

@@ -11,7 +11,25 @@ __all__ = ["Frozen", "Repeat"]
 
 
 @dataclass(frozen=True)
-class Repeat(Layer):
+class Around(Layer):
+    """What stands around one layer and gives what that gives."""
+
+    layer: Layer
+
+    @property
+    def keeps_output(self):
+        return self.layer.keeps_output
+
+    @property
+    def passes(self):
+        return self.layer.passes
+
+    def least(self, s):
+        return self.layer.least(s)
+
+
+@dataclass(frozen=True)
+class Repeat(Around):
     """One layer, several times: weights that are shared through depth.
 
     Parameters
@@ -22,7 +40,6 @@ class Repeat(Layer):
         How often.
     """
 
-    layer: Layer
     times: int
 
     def __post_init__(self):
@@ -33,14 +50,6 @@ class Repeat(Layer):
     @property
     def learns(self):
         return self.layer.learns
-
-    @property
-    def keeps_output(self):
-        return self.layer.keeps_output
-
-    @property
-    def passes(self):
-        return self.layer.passes
 
     def shape(self, s):
         if self.layer.shape(s) != s:
@@ -54,9 +63,6 @@ class Repeat(Layer):
         if self.times > 1 and any(sizes(self.layer.running(s))):
             raise ValueError(f"{self.layer} is repeated, and its running statistics are of one use")
         return [self.layer.running(s)] * self.times
-
-    def least(self, s):
-        return self.layer.least(s)
 
     def draw(self, p, rng):
         self.layer.draw(p[0], rng)
@@ -84,7 +90,7 @@ class Repeat(Layer):
 
 
 @dataclass(frozen=True)
-class Frozen(Layer):
+class Frozen(Around):
     """A layer that was learned elsewhere: no optimizer, decay or clipping sees its parameters.
 
     They are part of the running statistics. Batch normalization inside follows its own in training.
@@ -97,25 +103,13 @@ class Frozen(Layer):
         Its parameters, as `dlbook.nets.network.Network.init` or `fit` returned them for it.
     """
 
-    layer: Layer
     values: Any
-
-    @property
-    def keeps_output(self):
-        return self.layer.keeps_output
-
-    @property
-    def passes(self):
-        return self.layer.passes
 
     def shape(self, s):
         return self.layer.shape(s)
 
     def running(self, s):
         return [self.layer.running(s), self.layer.parameters(s)]
-
-    def least(self, s):
-        return self.layer.least(s)
 
     def begin(self, h):
         self.layer.begin(h[0])

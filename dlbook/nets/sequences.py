@@ -213,7 +213,7 @@ class Sequences(Composition):
     def _answers(self, params, state, x, lengths=None):
         """Return what the network gives for checked sequences; see `SequenceNetwork.outputs`."""
         belong(self, params, state)
-        (N, T), V, p = x.shape[:2], self.output[0], self._tree(params)
+        (N, T), V = x.shape[:2], self.output[0]
         lengths = np.full(N, T) if lengths is None else lengths
         found = np.zeros((N, T, V) if self.reads == "each" else (N, V), self.dtype)
         p, held = self._tree(params), self._held(state)
@@ -228,9 +228,10 @@ class Sequences(Composition):
         """Return the mean cost of checked data, in inference and without penalties."""
         belong(self, params, state)
         read = batch[2].sum() if self.reads == "each" else len(batch[2])
-        p, share, loss = self._tree(params), 1 / max(1, int(read)), 0.0
+        share, loss = 1 / max(1, int(read)), 0.0
+        p, held = self._tree(params), self._held(state)
         for part in parts(batch[0]):
-            step = self._still(self._held(state))
+            step = self._still(held)
             x, y = self._entered(step, tuple(array[part] for array in batch))
             loss += self._cost.rows_into(self.net.forward(p, x, step)[0], y, share)
         return float(loss)

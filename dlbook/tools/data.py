@@ -34,11 +34,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from dlbook.tools import shapes
+from dlbook.tools.errors import DataError
 
 __all__ = [
     "CREDITS",
     "KINDS",
-    "DataError",
     "Labelled",
     "Split",
     "Table",
@@ -60,10 +60,6 @@ CREDITS = {
     "flower": "photograph flower.jpg: flickr user vultilion, CC BY 2.0",
 }
 KINDS = ("blank", "name", "keyword", "number", "string", "comment", "operator")
-
-
-class DataError(ValueError):
-    """A data set or a file is missing, damaged or not what it should be."""
 
 
 class Split(NamedTuple):

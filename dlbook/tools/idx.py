@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlbook.tools import shapes
-from dlbook.tools.data import DataError
+from dlbook.tools.errors import DataError
 
 __all__ = ["MOST", "Examples", "read_idx", "read_labelled"]
 

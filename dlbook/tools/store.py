@@ -21,7 +21,7 @@ import safetensors
 import safetensors.numpy
 
 from dlbook.tools import files
-from dlbook.tools.data import DataError
+from dlbook.tools.errors import DataError
 from dlbook.tools.flat import named
 from dlbook.tools.shapes import shown
 

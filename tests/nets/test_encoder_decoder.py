@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from compiled import compiled_only
 
 from dlbook.attention import look
 from dlbook.fast.sequences import arrange
@@ -70,6 +71,7 @@ def test_a_seed_gives_the_weights_of_its_layers(kind):
     assert (params.encoder.b[0][4:8] == 1.5).all()
 
 
+@compiled_only
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("cell", ["gru", "lstm", "tanh"])
 @pytest.mark.parametrize("N", [1, 5])

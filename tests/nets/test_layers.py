@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from compiled import compiled_only
 
 from dlbook.nets.check import check_model
 from dlbook.nets.containers import Parallel, Residual, Sequential
@@ -94,6 +95,7 @@ def test_gradients_of_rows(name, rng):
     check_model(Network(7, ROWS[name], dtype="float64"), (x, y))
 
 
+@compiled_only
 @pytest.mark.parametrize("name", IMAGES)
 def test_gradients_of_images(name, rng):
     x, y = rng.normal(size=(4, 2, 6, 7)), rng.integers(0, 4, 4)
@@ -291,6 +293,7 @@ def test_batch_norm_needs_two_rows_to_have_a_variance(rng):
 # Memory and order
 
 
+@compiled_only
 @pytest.mark.parametrize("name", ["conv", "residual", "inception"])
 def test_inference_in_pieces_is_inference_at_once(name, rng):
     """Examples go up in parts; each is on its own, in inference."""
@@ -360,6 +363,7 @@ def test_layers_name_what_they_give(rng):
     assert names["net.head"].shape == (3, 4)
 
 
+@compiled_only
 @pytest.mark.parametrize("name", ["inception", "residual"])
 def test_networks_learn(name, rng):
     """Which third of an image is bright."""

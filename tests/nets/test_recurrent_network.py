@@ -4,6 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from compiled import compiled_only
 
 from dlbook.nets import RecurrentNetwork, check_model
 from dlbook.tools.flat import like
@@ -14,6 +15,7 @@ WAYS = ({}, {"bidirectional": True}, {"residual": True, "checkpoint_every": 3})
 GRID = list(product(("tanh", "lstm", "gru"), (1, 3), ("each", "last"), (False, True), WAYS))
 
 
+@compiled_only
 @pytest.mark.parametrize(("cell", "depth", "reads", "symbols", "way"), GRID)
 def test_the_model_keeps_its_promises(cell, depth, reads, symbols, way, rng):
     settings = {"cell": cell, "depth": depth, "reads": reads, "symbols": symbols} | way

@@ -8,6 +8,7 @@ from shown import shown
 from torch.nn.functional import scaled_dot_product_attention
 
 from dlbook import attention as att
+from dlbook.fast.attend import BLOCK
 from dlbook.nets import MultiHeadAttention, new_step
 from dlbook.nets.tree import built
 
@@ -77,7 +78,7 @@ def test_what_is_drawn_covers_all_that_is_said():
         assert both.count(tuple(map(bool, case))) >= 10
     crossed = [arrays[0].shape[2] != arrays[1].shape[2] for arrays, *_ in found]
     assert 40 < sum(crossed) < 160
-    assert sum(arrays[0].shape[2] > att.BLOCK for arrays, *_ in found) > 50
+    assert sum(arrays[0].shape[2] > BLOCK for arrays, *_ in found) > 50
 
 
 @pytest.mark.parametrize("seed", range(200))

@@ -7,6 +7,7 @@ from shown import shown
 from torch import nn
 
 from dlbook import training
+from dlbook.fast import norms
 from dlbook.nets import MLP
 from dlbook.optimization import Adam
 from dlbook.tools.flat import like
@@ -32,8 +33,8 @@ def forms(norm):
         size = x.shape[1] if norm == "batch" else len(x)
         mean, root, y = np.empty(size), np.empty(size), np.empty_like(x)
         dx, dgamma, dbeta = np.empty_like(x), np.empty_like(gamma), np.empty_like(gamma)
-        getattr(training, f"fused_{norm}norm")(x, gamma, beta, eps, mean, root, y)
-        back = getattr(training, f"fused_{norm}norm_backward")
+        getattr(norms, f"fused_{norm}norm")(x, gamma, beta, eps, mean, root, y)
+        back = getattr(norms, f"fused_{norm}norm_backward")
         back(dy, x, gamma, mean, root, dx, dgamma, dbeta)
         return y, dx, dgamma, dbeta
 
