@@ -16,18 +16,10 @@ from dlbook.fast.dense import (
     dense_into,
     gradients_into,
 )
-from dlbook.fast.losses import bernoulli_into, gaussian_into, softmax_cross_entropy_into
 from dlbook.tools import elementary
 from dlbook.tools.jit import njit_fast
 
-__all__ = [
-    "KINDS",
-    "bernoulli_step",
-    "gaussian_step",
-    "softmax_step",
-    "stack_backward",
-    "stack_forward",
-]
+__all__ = ["KINDS", "stack_backward", "stack_forward"]
 
 KINDS = ("linear", "relu", "leaky-relu", "sigmoid", "tanh")  # in a table by their place here
 
@@ -85,42 +77,3 @@ def stack_backward(flat, table, slopes, x, a, dy, da, panels, grads, wanted, dx)
         if l or dx.size:
             dense_input_into(delta, flat[at : at + J * K].reshape(J, K), panels, into)
         delta = into
-
-
-@njit_fast
-def softmax_step(flat, table, slopes, x, y, a, da, panels, grads, dx):
-    """A whole step of layers without an activation on top: the cost, and its gradient in `grads`
-    (numbers), (l 4), (l), (n k), (n), (numbers), (numbers), (numbers) -> (numbers), ()
-    """
-    stack_forward(flat, table, slopes, x, a, panels)
-    N, J = x.shape[0], table[-1, 0]
-    z = a[a.size - N * J :].reshape(N, J)
-    loss = softmax_cross_entropy_into(z, y)
-    stack_backward(flat, table, slopes, x, a, z, da, panels, grads, True, dx)
-    return loss
-
-
-@njit_fast
-def gaussian_step(flat, table, slopes, x, y, a, da, panels, grads, dx):
-    """The same for normal numbers
-    (numbers), (l 4), (l), (n k), (n j), (numbers), (numbers), (numbers) -> (numbers), ()
-    """
-    stack_forward(flat, table, slopes, x, a, panels)
-    N, J = x.shape[0], table[-1, 0]
-    z = a[a.size - N * J :].reshape(N, J)
-    loss = gaussian_into(z, y)
-    stack_backward(flat, table, slopes, x, a, z, da, panels, grads, True, dx)
-    return loss
-
-
-@njit_fast
-def bernoulli_step(flat, table, slopes, x, y, a, da, panels, grads, dx):
-    """The same for numbers between 0 and 1
-    (numbers), (l 4), (l), (n k), (n j), (numbers), (numbers), (numbers) -> (numbers), ()
-    """
-    stack_forward(flat, table, slopes, x, a, panels)
-    N, J = x.shape[0], table[-1, 0]
-    z = a[a.size - N * J :].reshape(N, J)
-    loss = bernoulli_into(z, y)
-    stack_backward(flat, table, slopes, x, a, z, da, panels, grads, True, dx)
-    return loss

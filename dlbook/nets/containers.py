@@ -113,7 +113,7 @@ class Sequential(Container):
     def shape(self, s):
         return self.layers[-1].shape(self.inputs(s)[-1])
 
-    def nodes(self, step):
+    def _nodes(self, step):
         """Decide once who may write over what, from where on a gradient is wanted, what is run as one.
 
         What is run as one has a node under the place of its first layer.
@@ -128,7 +128,7 @@ class Sequential(Container):
 
     def forward(self, p, x, step):
         kept, training = [], step.all.training
-        for unit, i, node in step.slot or self.nodes(step):
+        for unit, i, node in step.slot or self._nodes(step):
             x, k = unit.forward(p if type(unit) is Stack else p[i], x, node)
             kept.append(k if training else None)
         return x, kept
@@ -142,6 +142,11 @@ class Sequential(Container):
             if dy is None:  # nothing below wants it
                 return None
         return dy if step.wants else None
+
+    def whole(self, p, grads, step, cost):
+        """Return what takes a whole step at once, or None: there is such for dense layers alone."""
+        (unit, _, node), *more = step.slot or self._nodes(step)
+        return unit.whole(p, grads, node, cost) if type(unit) is Stack and not more else None
 
 
 @dataclass(frozen=True, init=False)

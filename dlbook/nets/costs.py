@@ -5,7 +5,7 @@ examples; for sequences, over all steps. Equations: `linear_classification`, `au
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from dlbook.fast.losses import (
     softmax_cross_entropy_into,
     square_rows,
 )
-from dlbook.fast.stack import bernoulli_step, gaussian_step, softmax_step
 from dlbook.nets.layer import Shape, features, rows_of
 from dlbook.tools import elementary, shapes
 
@@ -28,8 +27,6 @@ AXES = "nabcdefg"  # of examples and what they consist of
 @dataclass(frozen=True)
 class Cost:
     """What all costs offer."""
-
-    step: ClassVar[Any] = None  # kernel of a whole step of dense layers, where there is one
 
     def check(self, axes: shapes.Axes, y: Any, s: Shape, dtype: str) -> np.ndarray:
         """Return checked targets for a network that gives examples of shape s."""
@@ -56,8 +53,6 @@ class Cost:
 class SoftmaxCrossEntropy(Cost):
     """−log of the probability of the right class; the network gives scores of the classes."""
 
-    step: ClassVar[Any] = staticmethod(softmax_step)
-
     def check(self, axes, y, s, dtype):
         *inner, classes = features(self, s)
         for axis, n in zip(AXES[1:], inner, strict=False):
@@ -65,7 +60,7 @@ class SoftmaxCrossEntropy(Cost):
         return axes.labels("y", y, " ".join(AXES[: len(s)]), classes)
 
     def into(self, z, y):
-        return softmax_cross_entropy_into(rows_of(z), y.reshape(-1))
+        return softmax_cross_entropy_into(rows_of(z), y if y.ndim == 1 else y.reshape(-1))
 
     def rows_into(self, z, y, share):
         return cross_entropy_rows(z, y, share)
@@ -98,8 +93,6 @@ def targets(axes, y, s, dtype):
 class Gaussian(_OfNumbers):
     """½ Σ (z − y)², the negative log-likelihood of normal numbers of variance 1, up to a constant."""
 
-    step: ClassVar[Any] = staticmethod(gaussian_step)
-
     def into(self, z, y):
         return gaussian_into(*self._rows(z, y))
 
@@ -122,8 +115,6 @@ class MeanSquare(_OfNumbers):
 @dataclass(frozen=True)
 class Bernoulli(_OfNumbers):
     """−Σ (y log σ(z) + (1 − y) log(1 − σ(z))); targets lie in [0, 1], z are logits."""
-
-    step: ClassVar[Any] = staticmethod(bernoulli_step)
 
     def check(self, axes, y, s, dtype):
         y = super().check(axes, y, s, dtype)

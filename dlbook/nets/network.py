@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 from dlbook.nets.containers import Sequential
 from dlbook.nets.costs import AXES, Cost, SoftmaxCrossEntropy
 from dlbook.nets.layer import Layer, Step, new_step
-from dlbook.nets.stack import Stack
 from dlbook.nets.tree import Views, built, mapped, viewed
 from dlbook.tools import shapes
 from dlbook.tools.flat import Layout, belong, fits, laid_out, like, step_fits
@@ -38,7 +37,7 @@ class Given(NamedTuple):
     model: Any
     p: Any
     g: Any
-    whole: Any  # takes the step in one call, where that can be
+    whole: Any  # takes the step at once, where there is such
 
 
 class Composition:
@@ -215,17 +214,11 @@ class Composition:
         """Hold what a step is given against the model, and return it by layers."""
         step_fits(self, params, state, grads, [])
         work.set_state(self._held(state))
-        trees = self._tree(params), self._tree(grads)
-        work.all.given = Given(params, grads, state, self, *trees, self._whole(*trees, work))
+        p, g, whole = self._tree(params), self._tree(grads), None
+        if isinstance(self.net, Sequential) and len(self.inside) == 1 and not self._looks_again:
+            whole = self.net.whole(p, g, work, self._cost_of)
+        work.all.given = Given(params, grads, state, self, p, g, whole)
         return work.all.given
-
-    def _whole(self, p, g, work):
-        """Return what takes a step of dense layers alone in one call, or None for others."""
-        alone = isinstance(self.net, Sequential) and len(self.inside) == 1
-        if not alone or self._cost.step is None or self._looks_again:
-            return None
-        (unit, _, node), *more = work.slot or self.net.nodes(work)
-        return unit.whole(self._cost.step, p, g, node) if not more and type(unit) is Stack else None
 
     def _entered(self, step, batch):
         """Return input and targets of a checked batch; set what layers look up in the step."""

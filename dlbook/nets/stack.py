@@ -135,16 +135,20 @@ class Stack:
         stack_backward(*of, into, wanted, slot.into)
         return slot.dx
 
-    def whole(self, kernel, p, grads, step):
-        """Return a function of inputs and targets that takes a whole step in one call."""
-        into, table, slopes = self.vector(grads), None, self.slopes
+    def whole(self, p, grads, step, cost):
+        """Return a function of inputs and targets that takes a step with a cost on top.
+
+        It calls what `forward` and `backward` call, without the way through containers.
+        """
+        into, slopes = self.vector(grads), self.slopes
 
         def take(x, y):
-            nonlocal table
-            held, slot = self._found(p, x, step)
-            table = self.table if table is None else table
-            of = held.flat, table, slopes, x, y, slot.a, slot.da, slot.panels, into, slot.into
-            return float(kernel(*of))
+            held, (_, a, z, panels, da, _, dx) = self._found(p, x, step)
+            flat, table = held.flat, self.table
+            stack_forward(flat, table, slopes, x, a, panels)
+            loss = cost(z, y)  # z is ∂C/∂z from here on
+            stack_backward(flat, table, slopes, x, a, z, da, panels, into, True, dx)
+            return loss
 
         return take
 
