@@ -106,8 +106,8 @@ class Recurrent(Layer):
         dstart = [step.array("d" + "hc"[m], n, J) for m in range(self.carried)]
         for m, part in enumerate(dstart):
             part[:] = 0 if m == 0 or dlast is None else dlast[m].take(rows.order, 0)
-        ended = rows.last >= n  # the others have no step, and hand on what they began with
         if dlast is not None:
+            ended = rows.last >= n  # the others have no step, and hand on what they began with
             dh[rows.last[ended] - n] += dlast[0][rows.order[ended]]
         dz, by_state = self.run_back(p, dh, z, found, rows.counts, dstart, step)
         if dlast is not None:
