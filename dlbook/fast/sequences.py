@@ -16,6 +16,7 @@ __all__ = [
     "arrange",
     "arrange_into",
     "earlier_into",
+    "ends_into",
     "look_up_backward_into",
     "look_up_into",
     "Rows",
@@ -64,6 +65,17 @@ def earlier_into(h, counts, before):
             before[r] = h[earlier + m]
             r += 1
         earlier, now = now, now + counts[t]
+
+
+@njit_fast
+def ends_into(h, last, order, ends):
+    """Copy the last state of each sequence to its place in the batch
+    (n+r j), (n), (n) -> (n j)
+    """
+    for n in range(order.size):
+        row, end = h[last[n]], ends[order[n]]
+        for j in range(row.size):
+            end[j] = row[j]
 
 
 @njit_fast
