@@ -202,7 +202,7 @@ def linear_jacobian(w, x):
     (j k), (k) -> (j k), (j j k)
     """
     J, K = w.shape
-    by_x, by_w = np.zeros((J, K), w.dtype), np.zeros((J, J, K), w.dtype)
+    by_x, by_w = np.empty((J, K), w.dtype), np.zeros((J, J, K), w.dtype)
     for j in range(J):
         for k in range(K):
             by_x[j, k] = w[j, k]

@@ -20,7 +20,7 @@ __all__ = [
     "look_up_backward_into",
     "look_up_into",
     "Rows",
-    "turn_into",
+    "reverse_into",
 ]
 
 
@@ -139,7 +139,7 @@ def arrange(lengths: np.ndarray, steps: int) -> Rows:
 
 
 @njit_fast
-def turn_into(counts, turn):
+def reverse_into(counts, turn):
     """Say for each row which row it is when every sequence is read from its end
     (t) -> (r)
     """

@@ -313,7 +313,7 @@ class Composition:
         x : array_like, shape (n, …)
             Examples.
         """
-        z = self._cost.says(self.outputs(params, state, self._examples(shapes.Axes(), x)))
+        z = self._cost.predict(self.outputs(params, state, self._examples(shapes.Axes(), x)))
         if isinstance(z, np.ndarray) and z.ndim == 4:
             return np.ascontiguousarray(z.transpose(0, 3, 1, 2))
         return z

@@ -61,7 +61,7 @@ IMAGES = {
         Dense(4),
     ),
     "transposed": Sequential(
-        ConvTranspose2d(4, 3, stride=2, padding=1, groups=2, more=1),
+        ConvTranspose2d(4, 3, stride=2, padding=1, groups=2, output_padding=1),
         Activation("tanh"),
         ConvTranspose2d(3, (2, 3), dilation=2, bias=False),
         GlobalPool(),
@@ -232,7 +232,7 @@ def test_float32_is_refused_by_the_check(rng):
         (lambda: Dense(3.0), "out is 3.0, expected a whole number"),
         (lambda: Activation("swish"), "kind is 'swish'"),
         (lambda: Dropout(1.0), "p is 1.0"),
-        (lambda: ConvTranspose2d(3, stride=2, more=2), "less than the stride"),
+        (lambda: ConvTranspose2d(3, stride=2, output_padding=2), "less than the stride"),
         (lambda: MaxPool2d(2, padding=2), "half of the window"),
         (lambda: Network(7, Dense), "net is"),
         (lambda: Network(7, Dense(3), "squares"), "cost is 'squares', expected a Cost"),
