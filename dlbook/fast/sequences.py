@@ -6,6 +6,7 @@ first rows of the step before, and what does not depend on the order of time is 
 rows.
 """
 
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -135,7 +136,8 @@ def arrange(lengths: np.ndarray, steps: int) -> Rows:
     order, last = np.empty((2, lengths.size), np.int64)
     counts, places = np.empty(steps, np.int64), np.empty(int(lengths.sum()), np.int64)
     arrange_into(lengths, steps, order, counts, places, last)
-    return Rows(order, counts[:longest], places, last, [0, *np.cumsum(counts[:longest]).tolist()])
+    counts = counts[:longest]
+    return Rows(order, counts, places, last, list(accumulate(counts.tolist(), initial=0)))
 
 
 @njit_fast
