@@ -146,7 +146,7 @@ def causal_mask(T, S, first):
     """(attention-causal)  mask_ts = [s ≤ first + t], steps counted from 0
     (), (), () -> (t s)
     """
-    mask = np.zeros((T, S), np.bool_)
+    mask = np.empty((T, S), np.bool_)
     for t in range(T):
         for s in range(S):
             mask[t, s] = s <= first + t
@@ -158,7 +158,7 @@ def padding_mask(length, T, S):
     """(attention-padding)  mask_ts = [s < length], steps counted from 0
     (), (), () -> (t s)
     """
-    mask = np.zeros((T, S), np.bool_)
+    mask = np.empty((T, S), np.bool_)
     for t in range(T):
         for s in range(S):
             mask[t, s] = s < length
@@ -294,7 +294,7 @@ def concatenated_heads(x, wq, wk, wv, H, mask):
     """
     q, k, v = projected(x[0], wq), projected(x[1], wk), projected(x[1], wv)
     I = v.shape[1] // H
-    o, a = np.zeros_like(q), np.zeros((H, q.shape[0], k.shape[0]), q.dtype)
+    o, a = np.empty_like(q), np.empty((H, q.shape[0], k.shape[0]), q.dtype)
     for h in range(H):
         some = split(q, h, H), split(k, h, H), split(v, h, H)
         found = dot_product_attention(some[0], some[1], some[2], mask)
@@ -321,7 +321,7 @@ def multi_head_backward(dz, x, y, wq, wk, wv, wo, H, mask):
     o, a = concatenated_heads((x, y), wq, wk, wv, H, mask)
     do, I = soft_lookup(dz, wo), o.shape[1] // H
     q, k, v = projected(x, wq), projected(y, wk), projected(y, wv)
-    dq, dk, dv = np.zeros_like(q), np.zeros_like(k), np.zeros_like(v)
+    dq, dk, dv = np.empty_like(q), np.empty_like(k), np.empty_like(v)
     for h in range(H):
         at = slice(h * I, (h + 1) * I)
         some = split(q, h, H), split(k, h, H), split(v, h, H)
@@ -414,7 +414,7 @@ def tiled(q, k, v, R):
             for e in range(v.shape[1]):
                 o[t, e] = o[t, e] * c + np.sum(p * v[s : s + R, e])
             m[t] = new
-    return o / l.reshape(-1, 1), m + np.log(l)
+    return o / l[:, None], m + np.log(l)
 
 
 @njit

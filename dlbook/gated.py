@@ -165,7 +165,7 @@ def lstm_deltas(dh, gates, c, wh):
     (t j), (t 4j), (t+1 j), (4j j) -> (t 4j)
     """
     T, J = dh.shape
-    delta, dc = np.zeros_like(gates), np.zeros_like(c[0])
+    delta, dc = np.empty_like(gates), np.zeros_like(c[0])
     for t in range(T - 1, -1, -1):
         later = delta[t + 1] if t + 1 < T else np.zeros_like(delta[t])
         for j in range(J):
@@ -286,8 +286,8 @@ def gru_deltas(dh, gates, h, wh):
     (t j), (t 4j), (t+1 j), (3j j) -> (t 3j), (t 3j)
     """
     (T, J), e = dh.shape, np.zeros_like(h[0])
-    by_x = np.zeros((T, 3 * J), h.dtype)
-    by_h = by_x.copy()
+    by_x = np.empty((T, 3 * J), h.dtype)
+    by_h = np.empty_like(by_x)
     for t in range(T - 1, -1, -1):
         for j in range(J):
             r, z = gates[t, j], gates[t, J + j]

@@ -202,7 +202,7 @@ def rmsprop(theta, g, slots, t, rate, rho, eps, decay):
 
 @njit
 def rmsprop_momentum(theta, g, slots, t, rate, rho, eps, decay, mu, center):
-    """v_p ← ρ v_p + (1 − ρ) g_p²,  m_p ← ρ m_p + (1 − ρ) g_p,
+    """(optimization-rmsprop)  v_p ← ρ v_p + (1 − ρ) g_p²,  m_p ← ρ m_p + (1 − ρ) g_p,
     b_p ← μ b_p + g_p / (√(v_p − c m_p²) + ε),  θ_p ← θ_p − η b_p
     (p), (p), (3 p), (), () … -> (p), (3 p) in place
     """

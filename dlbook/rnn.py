@@ -130,7 +130,7 @@ def deltas(dh, h, wh):
     (t j), (t+1 j), (j j) -> (t j)
     """
     T, J = dh.shape
-    delta = np.zeros_like(dh)
+    delta = np.empty_like(dh)
     for t in range(T - 1, -1, -1):
         for j in range(J):
             delta[t, j] = dh[t, j]
@@ -186,7 +186,7 @@ def truncated_deltas(dh, h, wh, truncate):
     + [truncate ∤ t] Σ_i wh_ij δ_{t+1,i})
     (t j), (t+1 j), (j j), () -> (t j)
     """
-    delta = np.zeros_like(dh)
+    delta = np.empty_like(dh)
     for first in range(0, dh.shape[0], truncate):
         stop = first + truncate
         delta[first:stop] = deltas(dh[first:stop], h[first : stop + 1], wh)

@@ -60,8 +60,7 @@ def summed_loss(o, y, lengths):
     """
     total = o.dtype.type(0)
     for n in range(o.shape[0]):
-        if lengths[n] > 0:
-            total += total_loss(o[n, : lengths[n]], y[n, : lengths[n]])
+        total += total_loss(o[n, : lengths[n]], y[n, : lengths[n]])
     return total
 
 
@@ -128,23 +127,11 @@ def teacher_forcing(y, begin):
 @njit
 def beam_step(sums, logs, width):
     """(sequence_tasks-beam-search)  the `width` largest of s_b + log p(v | b)
-    (b), (b v), () -> (w), (w), (w): b, v, sum, the largest first
+    (b), (b v), () -> (w), (w), (w): b, v, sum, largest first, ties in order
     """
-    (B, V), W, kept = logs.shape, min(width, logs.size), 0
-    whose, which = np.empty(W, np.int64), np.empty(W, np.int64)
-    best = np.empty(W, logs.dtype)
-    for b in range(B):
-        for v in range(V):
-            total, at = sums[b] + logs[b, v], kept
-            while at > 0 and best[at - 1] < total:
-                at -= 1
-            if at < W:
-                kept = min(kept + 1, W)
-                for k in range(kept - 1, at, -1):
-                    best[k], whose[k] = best[k - 1], whose[k - 1]
-                    which[k] = which[k - 1]
-                best[at], whose[at], which[at] = total, b, v
-    return whose, which, best
+    V, totals = logs.shape[1], (sums[:, None] + logs).ravel()
+    order = np.argsort(-totals, kind="mergesort")[:width]
+    return order // V, order % V, totals[order]
 
 
 @njit

@@ -60,7 +60,7 @@ class SoftmaxCrossEntropy(Cost):
         return axes.labels("y", y, " ".join(AXES[: len(s)]), classes)
 
     def into(self, z, y):
-        return softmax_cross_entropy_into(rows_of(z), y.reshape(-1))
+        return softmax_cross_entropy_into(rows_of(z), y if y.ndim == 1 else y.reshape(-1))
 
     def rows_into(self, z, y, share):
         return cross_entropy_rows(z, y, share)

@@ -279,9 +279,14 @@ class EncoderDecoder(Decoding, Composition):
             o = found["scores"][0].astype(float)
             o -= o.max(axis=1, keepdims=True)
             o -= np.log(np.exp(o).sum(axis=1, keepdims=True))
-            return o, np.concatenate(net.node("decoder", node).last, axis=1)
+            return o, together(net.node("decoder", node).last)
 
-        return np.concatenate(first, axis=1), step
+        return together(first), step
+
+
+def together(states):
+    """Return what an LSTM carries side by side; of other cells it is one array."""
+    return states[0] if len(states) == 1 else np.concatenate(states, axis=1)
 
 
 @dataclass(frozen=True)

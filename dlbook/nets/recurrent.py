@@ -14,7 +14,12 @@ import numpy as np
 from dlbook.fast.dense import dense_input_into, dense_into, rows_gradient_into, rows_sum_into
 from dlbook.fast.gates import gru_backward_into, gru_into, in_parts, lstm_backward_into, lstm_into
 from dlbook.fast.recurrent import STATE_ACTIVATIONS, recur_backward_into, recur_into
-from dlbook.fast.sequences import earlier_into, look_up_backward_into, look_up_into
+from dlbook.fast.sequences import (
+    earlier_into,
+    ends_into,
+    look_up_backward_into,
+    look_up_into,
+)
 from dlbook.matmul import DEPTH, pack_parallel
 from dlbook.nets.layer import Layer, features
 from dlbook.nets.rows import rows_for
@@ -96,8 +101,8 @@ class Recurrent(Layer):
         self._weigh(p, x, z, step)
         self.run(p, z, found, rows.counts, step)
         step.last = [np.empty((n, J), z.dtype) for _ in found]  # outlives the step
-        for into, part in zip(step.last, found, strict=True):
-            into[rows.order] = part[rows.last]
+        for ends, part in zip(step.last, found, strict=True):
+            ends_into(part, rows.last, rows.order, ends)
         return found[0][n:], (x, z, found)
 
     def backward(self, p, dh, kept, grads, step):
@@ -106,8 +111,8 @@ class Recurrent(Layer):
         dstart = [step.array("d" + "hc"[m], n, J) for m in range(self.carried)]
         for m, part in enumerate(dstart):
             part[:] = 0 if m == 0 or dlast is None else dlast[m].take(rows.order, 0)
-        ended = rows.last >= n  # the others have no step, and hand on what they began with
         if dlast is not None:
+            ended = rows.last >= n  # the others have no step, and hand on what they began with
             dh[rows.last[ended] - n] += dlast[0][rows.order[ended]]
         dz, by_state = self.run_backward(p, dh, z, found, rows.counts, dstart, step)
         if dlast is not None:

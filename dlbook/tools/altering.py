@@ -62,6 +62,7 @@ KEPT = MAKERS | {
     "float32",
     "float64",
     "int",
+    "kind",
     "len",
     "list",
     "ndarray",
