@@ -159,7 +159,7 @@ def outcomes(app, equations, given):
 def judgement(declared, function, row, inputs):
     """Return how a row counts after what is declared, and what exposed it."""
     if row["outcome"] == "rejected":
-        return {"input": inputs[row["case"]]}
+        return {"input": inputs[row["case"]]} if inputs else {}
     if row["outcome"] != "survives":
         return {}
     reason = declared.reason(function, row)

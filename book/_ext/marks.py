@@ -7,11 +7,15 @@ all equations numbered.
 import re
 
 from docutils import nodes
-from sphinx.util.docutils import SphinxDirective
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinx.util.nodes import make_refnode
 from verified import check, listing
 
 from dlbook.tools.listing import LABELS_IN_CODE
+
+COUNTED = ("altered", "rejected", "declared_equal")
+log = logging.getLogger(__name__)
 
 
 class EquationTable(SphinxDirective):
@@ -27,6 +31,17 @@ class EquationTable(SphinxDirective):
                 names_of={label.strip(): name.strip() for label, name in names.items()},
             )
         ]
+
+
+class tally(nodes.Inline, nodes.TextElement):
+    """A figure of the build."""
+
+
+class TallyRole(SphinxRole):
+    """{tally}`what`: how many equations, cases, altered, rejected, declared_equal the build has."""
+
+    def run(self):
+        return [tally("", "", what=self.text), listing(kind="tally")], []
 
 
 class EquationIndex(SphinxDirective):
@@ -259,13 +274,31 @@ def resolved(app, doctree, docname):
             )
             node += nodes.Text(f"{what}: {story(dict(r, checks=1))}")
         node["classes"].append("passed" if r["passed"] else "failed")
+    for node in list(doctree.findall(tally)):
+        known = tallied(app)
+        if node["what"] not in known:
+            log.warning("tally knows %s", ", ".join(known), location=node)
+        count = known.get(node["what"], 0)
+        node.replace_self(nodes.inline("", f"{count:,}", classes=["number"]))
     for node in list(doctree.findall(listing)):
+        if node["kind"] == "tally":
+            node.parent.remove(node)
+            continue
         node.replace_self(listed(app, docname, node))
     for node in doctree.findall(nodes.literal_block):
         if "kernel" in node["classes"]:  # a reader sees numbers, never labels
             text = LABELS_IN_CODE.sub(lambda m: numbered(m, equations), node.rawsource)
             node.rawsource = text
             node.children[:] = [nodes.Text(text)]
+
+
+def tallied(app):
+    """Return what the whole build has of each kind."""
+    rows = app.verified[0].values()
+    found = {key: sum(r.get(key, 0) for r in rows) for key in COUNTED}
+    cases = app.env.domains["verified"].cases().values()
+    tried = sum(case["blob"] is not None for some in cases for case in some)
+    return {"equations": len(rows), "cases": tried, **found}
 
 
 def fold(box, equations):
@@ -296,5 +329,6 @@ def setup(app):
         ("pitfall-index", PitfallIndex),
     ):
         app.add_directive(name, directive)
+    app.add_role("tally", TallyRole())
     app.connect("doctree-resolved", resolved, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

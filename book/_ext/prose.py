@@ -141,9 +141,17 @@ def read(document):
 # Claims
 
 
+def _parsed(cell):
+    """Return the tree of a cell without its magics; a cell that is no Python is empty."""
+    try:
+        return ast.parse(re.sub(r"^\s*[%!].*$", "", cell, flags=re.M))
+    except SyntaxError:
+        return ast.Module([], [])
+
+
 def criterion(cell, label):
     """Return the source of the comparison that decides a claim, read from its cell."""
-    for node in ast.walk(ast.parse(re.sub(r"^\s*[%!].*$", "", cell, flags=re.M))):
+    for node in ast.walk(_parsed(cell)):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "claim":
             known = node.args and isinstance(node.args[0], ast.Constant)
             if known and node.args[0].value == label:
@@ -170,7 +178,7 @@ def drawn(cells):
         return any(word and (word in names or DRAWN.match(word)) for word in _words(node))
 
     for cell in cells:
-        for node in ast.walk(ast.parse(re.sub(r"^\s*[%!].*$", "", cell, flags=re.M))):
+        for node in ast.walk(_parsed(cell)):
             if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)):
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 if node.value and tainted(node.value):

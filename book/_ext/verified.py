@@ -12,6 +12,7 @@ from pathlib import Path
 import altered
 import prose
 from docutils import nodes
+from myst_nb.core.read import read_myst_markdown_notebook
 from myst_nb.core.render import load_mime_renders
 from sphinx.domains import Domain
 from sphinx.util import logging
@@ -19,7 +20,6 @@ from sphinx.util import logging
 from dlbook.tools.listing import LABELS
 
 MIME = "application/vnd.dlbook.verification+json"
-CELL = re.compile(r"^`{3,}\{code-cell\}[^\n]*\n(?::[^\n]*\n)*(.*?)^`{3,}\s*$", re.M | re.S)
 log = logging.getLogger(__name__)
 
 
@@ -102,7 +102,8 @@ class Verified(Domain):
             page["checks"].append(dict(node["record"], page=docname, anchor=anchor))
         if made := [c for c in page["checks"] if c["kind"] == "claim"]:
             text = Path(env.doc2path(docname)).read_text(encoding="utf-8")
-            names = prose.drawn(re.findall(CELL, text))
+            cells = read_myst_markdown_notebook(text, env.myst_config).cells
+            names = prose.drawn([cell.source for cell in cells if cell.cell_type == "code"])
             lacking = [(c["line"], c["label"], prose.lacks(c, text, names)) for c in made]
             page["prose"]["claims"] = [
                 (line, f"{label} lacks {' and '.join(missing)}")
