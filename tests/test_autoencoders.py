@@ -324,13 +324,13 @@ def test_precision_by_hand():
 KINDS = list(itertools.product(("relu", "sigmoid", "tanh"), ("gaussian", "bernoulli")))
 HANDICAPS = {
     "plain": {},
-    "l1": {"code": "relu", "l1": 0.3},
-    "l1, signed": {"code": "tanh", "l1": 0.3},
-    "kl": {"code": "sigmoid", "kl": 0.4, "rho": 0.2},
+    "l1": {"code_activation": "relu", "l1": 0.3},
+    "l1, signed": {"code_activation": "tanh", "l1": 0.3},
+    "kl": {"code_activation": "sigmoid", "kl": 0.4, "rho": 0.2},
     "mask": {"noise": "mask", "level": 0.4},
     "gaussian": {"noise": "gaussian", "level": 0.3},
-    "contractive": {"encoder": (6, 3), "code": "sigmoid", "contractive": 0.7, "kl": 0.2},
-    "wide": {"encoder": (6, 9), "code": "sigmoid", "contractive": 0.7},
+    "contractive": {"encoder": (6, 3), "code_activation": "sigmoid", "contractive": 0.7, "kl": 0.2},
+    "wide": {"encoder": (6, 9), "code_activation": "sigmoid", "contractive": 0.7},
 }
 
 
@@ -371,7 +371,7 @@ def test_training_is_its_literal_kernels(bend, likelihood, how):
     for layer in range(2, depth + 1):
         a = affine(a, params.w[layer], params.b[layer])
         if layer == len(net.encoder):
-            a = BENDS[net.code](a)
+            a = BENDS[net.code_activation](a)
             extra += net.l1 * ae.l1_penalty(a)
             extra += net.kl * ae.kl_penalty(ae.mean_activation(a), net.rho) if net.kl else 0
         elif layer < depth:
@@ -489,13 +489,13 @@ def test_resuming_gives_the_same_bits(tmp_path):
         ({"decoder": (3, 5)}, "decoder"),
         ({"decoder": (4, 6)}, "decoder"),
         ({"activation": "gelu"}, "activation"),
-        ({"code": "step"}, "code"),
+        ({"code_activation": "step"}, "code_activation"),
         ({"likelihood": "poisson"}, "likelihood"),
         ({"l1": -1.0}, "l1"),
         ({"kl": 1.0}, "sigmoid"),
-        ({"kl": 1.0, "code": "sigmoid", "rho": 1.0}, "rho"),
+        ({"kl": 1.0, "code_activation": "sigmoid", "rho": 1.0}, "rho"),
         ({"contractive": 1.0}, "sigmoid"),
-        ({"contractive": 1.0, "code": "sigmoid"}, "one layer"),
+        ({"contractive": 1.0, "code_activation": "sigmoid"}, "one layer"),
         ({"noise": "salt", "level": 0.1}, "noise"),
         ({"noise": "mask", "level": 1.0}, "level"),
         ({"noise": "gaussian"}, "level"),
