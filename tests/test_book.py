@@ -100,6 +100,16 @@ def test_equation(build, label, where):
     )
 
 
+@pytest.mark.parametrize(("label", "where"), [pytest.param(*row, id=row[0]) for row in labels()])
+def test_altered_kernels(build, label, where):
+    """Every altered version of the kernel is rejected, or declared the same function."""
+    row = build.row("equations", label, where)
+    lives = [w for w in build.warnings.splitlines() if label in w and "[verified.survivor]" in w]
+    assert not lives, "\n".join(lives)
+    assert row["altered"] == row["rejected"] + row["declared_equal"] > 0, f"{where}: {label}: {row}"
+    assert row["rejected"] > row["declared_equal"], f"{where}: {label}: hardly anything is rejected"
+
+
 @pytest.mark.parametrize(("label", "where"), [pytest.param(*row, id=row[0]) for row in claims()])
 def test_claim(build, label, where):
     """The measured claim holds."""
@@ -116,6 +126,7 @@ def test_page(build, page):
     elsewhere = (
         "[verified.failed]",
         "[verified.unverified]",
+        "[verified.survivor]",
         "[mystnb.exec]",
         "Executing notebook failed",
     )
