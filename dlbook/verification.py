@@ -19,6 +19,7 @@ from dlbook.tools.checks import (
     VerificationError,
     claim,
     compare,
+    numbers,
     refute,
     verify,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "complex_step",
     "forward_differences",
     "monte_carlo",
+    "numbers",
     "refute",
     "relative_error",
     "verify",

@@ -62,6 +62,7 @@ KEPT = MAKERS | {
     "float32",
     "float64",
     "int",
+    "kind",
     "len",
     "list",
     "ndarray",
@@ -159,7 +160,7 @@ def _zero(node):
 def _guards(node):
     """Say whether a statement only looks after bad arguments."""
     if isinstance(node, ast.If):
-        return not node.orelse and all(isinstance(n, ast.Raise) for n in node.body)
+        return not node.orelse and isinstance(node.body[-1], ast.Raise)
     call = getattr(node, "value", None) if isinstance(node, (ast.Expr, ast.Assign)) else None
     names = ast.walk(call.func) if isinstance(call, ast.Call) else ()
     return any(isinstance(n, ast.Name) and n.id in CHECKS for n in names)

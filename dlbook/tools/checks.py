@@ -24,6 +24,7 @@ __all__ = [
     "compare",
     "finish",
     "judged",
+    "numbers",
     "refute",
     "verify",
 ]
@@ -43,13 +44,15 @@ class Record(dict):
         return Record({**self, **other})
 
     def __str__(self):
-        return f"{self['label']}: {self.words()}"
+        return self.words() if self["kind"] == "numbers" else f"{self['label']}: {self.words()}"
 
     def words(self):
         """Return the result as a reader sees it, without the label."""
         tick = "✓" if self["passed"] else "✗"
         if self["kind"] == "claim":
             return f"{tick} {self['evidence']}"
+        if self["kind"] == "numbers":
+            return ", ".join(f"{name} = {value}" for name, value in self["values"].items())
         numbers = "1 number" if self["count"] == 1 else f"{self['count']} numbers"
         return f"{tick} {self['detail']}, {numbers} against {self['oracle']}"
 
@@ -251,8 +254,8 @@ def _case(label, kernel, args, expected, by, options):
     """Return the record of a case, with the case itself for the build of the book."""
     if expected is None:
         raise TypeError(f"{label}: expected is missing; a case is verify(label, kernel, args, …)")
-    names = list(inspect.signature(getattr(kernel, "py_func", kernel)).parameters)
     if "out" in options:  # as places, since an altered version may exchange its parameters
+        names = list(inspect.signature(getattr(kernel, "py_func", kernel)).parameters)
         options["out"] = tuple(names.index(name) for name in options["out"])
     args = args if type(args) is tuple else (args,)
     expected = np.array(expected) if isinstance(expected, list) else expected
@@ -360,19 +363,65 @@ def verify(
     _publish(record)
 
 
-def claim(label, holds, evidence):
+def claim(label, sentence, holds, evidence=None, *, seeds=None, control=None):
     """Check a sentence of the prose by an experiment.
 
     Parameters
     ----------
     label : str
         Label of the claim, "<chapter>-<slug>".
+    sentence : str
+        The sentence as the page says it, with "…" where a number is filled in.
     holds : bool
-        The comparison that decides.
+        The criterion: the comparison that decides.
     evidence : str
         What was measured, in words and numbers.
+    seeds : sequence of int or str
+        The seeds of the random draws, five or more; or why one draw is enough.
+    control : tuple of (str, bool)
+        The control or the alternative, in words, and whether the criterion holds for it. It must
+        not.
+
+    Raises
+    ------
+    VerificationError
+        If the criterion does not hold, or holds for the control too. While the book is built it
+        is raised at the end of the page.
     """
-    _publish(Record(kind="claim", label=label, passed=bool(holds), evidence=str(evidence)))
+    if evidence is None:  # a claim whose sentence is not told yet
+        sentence, holds, evidence = None, sentence, holds
+    words, too = control or (None, False)
+    if too:
+        evidence = f"{evidence}; but the criterion holds for the control too: {words}"
+    _publish(
+        Record(
+            kind="claim",
+            label=label,
+            sentence=sentence,
+            passed=bool(holds) and not too,
+            evidence=str(evidence),
+            seeds=seeds if seeds is None or isinstance(seeds, str) else [int(s) for s in seeds],
+            control=words,
+        )
+    )
+
+
+def numbers(**values):
+    """Tell the prose of a page numbers by name; ``{number}`` with a name and a format shows one.
+
+    Parameters
+    ----------
+    **values : float, int or str
+        What a cell computed.
+    """
+    plain = {
+        name: value.item() if isinstance(value, (np.generic, np.ndarray)) else value
+        for name, value in values.items()
+    }
+    for name, value in plain.items():
+        if not isinstance(value, (int, float, str)):
+            raise TypeError(f"{name} is {type(value).__name__}, expected a number or a string")
+    _publish(Record(kind="numbers", label="numbers", passed=True, values=plain))
 
 
 def refute(label, wrong, expected, by, rtol=1e-7, *, form):

@@ -182,10 +182,11 @@ class Writer:
         source = "\n".join(block.lines).strip("\n")
         for figure in block.figures:
             source = source.replace(figure.code, self.numbered(figure))
-        tags = block.options.get("tags", "[]").replace("[hide-input, checks]", "[hide-input]")
-        if tags not in ("[]", "[hide-input]", "[hide-cell]"):
+        tags = block.options.get("tags", "[]")
+        if tags not in ("[]", "[hide-input]", "[hide-input, checks]", "[hide-cell]"):
             self.fail(block.line, f"tags: {tags}, expected [hide-input], [hide-cell] or {SOLUTION}")
-        hidden = {"jupyter": {"source_hidden": True}, "tags": [tags[1:-1]]} if tags != "[]" else {}
+        tags = tags[1:-1].split(", ") if tags != "[]" else []
+        hidden = {"jupyter": {"source_hidden": True}, "tags": tags} if tags else {}
         return self.cell("code", source, **hidden)
 
     def numbered(self, figure):

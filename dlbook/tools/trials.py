@@ -27,7 +27,7 @@ from dlbook.tools.cases import leaves, named
 from dlbook.tools.checks import judged
 from dlbook.tools.listing import LABELS
 
-__all__ = ["Job", "functions_of", "tried"]
+__all__ = ["Job", "functions_of", "labels_of", "tried"]
 
 SECONDS, MEMORY, REDRAWS = 20, 6 * 2**30, 60
 QUIET = {"NUMBA_DISABLE_JIT": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -43,7 +43,8 @@ class Job(NamedTuple):
     where: dict  # by (was, now) of a version the condition under which it is the same function
 
 
-def _labels(function):
+def labels_of(function: Any) -> list[str]:
+    """Return the labels of the equations that a function says it computes."""
     found = LABELS.match((function.__doc__ or "").strip())
     return re.split(", *", found[1]) if found else []
 
@@ -59,20 +60,26 @@ def functions_of(label: str, module: Any) -> list[str]:
         for n, f in functions.items()
         if inspect.isfunction(f) and f.__module__ == module.__name__ and f.__name__ == n
     }
-    found = [n for n, f in functions.items() if label in _labels(f)]
+    found = [n for n, f in functions.items() if label in labels_of(f)]
     for name in found:  # grows on the way
         for other in functions[name].__code__.co_names:
             f = functions.get(other)
-            if f and other not in found and not _labels(f) and "shapes" not in f.__code__.co_names:
+            if (
+                f
+                and other not in found
+                and not labels_of(f)
+                and "shapes" not in f.__code__.co_names
+            ):
                 found.append(other)
     return found
 
 
 def tried(jobs: list[Job]) -> list[dict]:
-    """Return a row for each altered version.
+    """Return a row for the cases of each job, and one for each altered version.
 
-    A row has ``label``, ``function``, ``kind``, ``line``, ``was``, ``now``, ``outcome`` ("rejected",
-    "survives" or "error"), ``case`` (which one rejected it) and ``seen`` (what it saw).
+    All have ``label``, ``function`` and ``kind``. That of the cases, "cases", has ``inputs``, what
+    each gives the kernel, in words. The others have ``line``, ``was``, ``now``, ``outcome``
+    ("rejected", "survives" or "error"), ``case`` (which one rejected it) and ``seen`` (what it saw).
     """
     rows, start = [], (0, 0)
     while start:
@@ -154,6 +161,20 @@ def _outcome(blobs):
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+def _in_words(blob):
+    """Return what a case gives its kernel, short enough for one line."""
+    case, parts = pickle.loads(blob), []
+    names = list(inspect.signature(inspect.unwrap(case["kernel"])).parameters)
+    for name, arg in zip(names, case["args"], strict=False):
+        if isinstance(arg, np.ndarray):
+            shown = np.array2string(arg, precision=3, separator=", ", threshold=12)
+        else:
+            shown = repr(arg)
+        shown = " ".join(shown.split())
+        parts.append(f"{name} = {shown if len(shown) <= 60 else shown[:59] + '…'}")
+    return ", ".join(parts)
+
+
 def _redrawn(blob, seed):
     """Return a case with other numbers: normal ones, half of them rounded; whole ones moved."""
     case, rng = pickle.loads(blob), np.random.default_rng(seed)
@@ -223,6 +244,8 @@ class Trial:
             right = _outcome(self.job.cases) if self.job.cases else right
             if right["outcome"] != "survives":
                 return self.write(self.about | {"kind": "unaltered"} | right | {"outcome": "error"})
+            inputs = [_in_words(blob) for blob in self.job.cases]
+            self.write(self.about | {"kind": "cases", "outcome": "", "inputs": inputs})
             self.turns.most = 200 * self.turns.n + 1000
             for v, version in enumerate(altering.versions(function)):
                 if v >= first:
