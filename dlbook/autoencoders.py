@@ -106,7 +106,7 @@ def principal_sines(u, v):
                 along += u[k, i] * v[k, j]
             for k in range(v.shape[0]):
                 rest[k, j] -= u[k, i] * along
-    return np.linalg.svd(rest)[1][: v.shape[1]]
+    return np.linalg.svd(rest)[1]
 
 
 @njit
