@@ -107,7 +107,12 @@ BENDS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "linear": nn.I
 @pytest.mark.parametrize("bend", BENDS)
 def test_dense_network(bend, code, likelihood, rng):
     net = Autoencoder(
-        (8, 6, 3), activation=bend, code_activation=code, likelihood=likelihood, l1=0.3, dtype="float64"
+        (8, 6, 3),
+        activation=bend,
+        code_activation=code,
+        likelihood=likelihood,
+        l1=0.3,
+        dtype="float64",
     )
     params = net.init(rng)
     params.flat[:] += 0.1 * rng.normal(size=params.flat.size)
