@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dlbook.tools import shapes
+from dlbook.tools.built import called
 
 __all__ = [
     "Estimate",
@@ -211,15 +212,16 @@ class Record(dict):
         return f"{self['label']}: {self.words()}"
 
     def words(self):
-        """Return the result as a reader sees it, without the label."""
+        """Return the result as a reader sees it: the equation's number, if it is known, no label."""
         tick = "✓" if self["passed"] else "✗"
         if self["kind"] == "claim":
             return f"{tick} {self['evidence']}"
         numbers = "1 number" if self["count"] == 1 else f"{self['count']} numbers"
+        tick = f"{tick} {called(self['label'], '')}".rstrip()
         return f"{tick} {self['detail']}, {numbers} against {self['oracle']}"
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        text = self.words() if self["passed"] else str(self)
+        text = self.words() if self["passed"] or called(self["label"]) else str(self)
         return {MIME: dict(self), "text/html": f"<p>{escape(text)}</p>", "text/plain": text}
 
     def _repr_pretty_(self, printer, cycle):
