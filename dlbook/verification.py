@@ -220,13 +220,17 @@ class Record(dict):
         tick = f"{tick} {called(self['label'], '')}".rstrip()
         return f"{tick} {self['detail']}, {numbers} against {self['oracle']}"
 
+    def _line(self):
+        """Return what a notebook shows; a failed check whose number is not known has its label."""
+        return self.words() if self["passed"] or called(self["label"]) else str(self)
+
     def _repr_mimebundle_(self, include=None, exclude=None):
-        text = self.words() if self["passed"] or called(self["label"]) else str(self)
+        text = self._line()
         return {MIME: dict(self), "text/html": f"<p>{escape(text)}</p>", "text/plain": text}
 
     def _repr_pretty_(self, printer, cycle):
         """Be a sentence in IPython's terminal, which would print a dictionary."""
-        printer.text(str(self))
+        printer.text(self._line() if called(self["label"]) else str(self))
 
 
 def _unusable(a, e, by, se, scale):

@@ -35,8 +35,8 @@ WELCOME = """# {title}
 check names its equation and says how far the code lies from an independent calculation.*
 
 To run it, install the package: {install}. Then run the cells from
-top to bottom, which takes about {time} on two cores, and longer the first time, when the package
-is compiled. The next cell stops if the package is missing, and knows the numbers of the book.
+top to bottom, which takes about {time} on two cores, and longer the first time, while kernels
+are compiled. The next cell stops if the package is missing, and knows the numbers of the book.
 
 Text CC BY 4.0, code BSD-3-Clause, © the dlbook authors."""
 PRESENT = """from importlib.util import find_spec
@@ -125,7 +125,7 @@ class Markdown:
     # within a line
 
     def write_Text(self, node):
-        return escaped(node.astext())
+        return escaped(node.astext(), begins=node.parent.children[0] is node)
 
     def write_inline(self, node):
         return self.inline(node)
@@ -248,16 +248,17 @@ class Markdown:
         return " ".join(self.blocks(node.children).split())
 
 
-def escaped(text):
-    """Return text in which nothing is taken for a mark of Markdown or for a formula."""
+def escaped(text, begins=False):
+    """Return text in which nothing is taken for a mark of Markdown or for a formula.
 
-    def begins(m):
-        return f"{m[1]}&#{ord(m[2][0])};{m[2][1:]}"  # what would begin another block
-
+    What `begins` a line must not begin a heading, a list or a quotation either.
+    """
     text = re.sub(r"([\\`*$|]|(?<!\w)_|_(?!\w)|~(?=~))", r"\\\1", text)
     text = text.replace("&", "&amp;").replace("<", "&lt;")
     text = re.sub(r"\[(?=[^\]]*\][(\[:])", "&#91;", text)
-    return re.sub(r"(?m)^( *)([#>+=-]|\d+(?=[.)] ))", begins, text)
+    first = r"((?:^|\n) *)" if begins else r"(\n *)"
+    mark = r"([#>+=-]|\d(?=\d*[.)] ))"
+    return re.sub(first + mark, lambda m: f"{m[1]}&#{ord(m[2])};", text)
 
 
 class Sources(Backend):
@@ -372,7 +373,8 @@ class Notebook:
         data = EXERCISES / f"{self.docname}.py"
         text = code + (data.read_text(encoding="utf-8") if data.is_file() else "")
         known = set(re.findall(r"[\w-]+-[\w-]+", text)) | set(re.findall(r"\{doc\}`(\w+)", text))
-        return {k: v for k, v in self.app.names.items() if k in known or f"ex-{k[3:]}" in known}
+        named = self.app.names.items()
+        return {k: v for k, v in named if k in known or k.removeprefix("ex-") in known}
 
     def cited(self):
         """Return a list of the sources that the page cites, as the bibliography gives them."""

@@ -251,8 +251,10 @@ def setup(app):
     app.add_node(
         exercise_title,
         html=(
-            lambda self, node: self.visit_title(node),
-            lambda self, node: self.depart_title(node),
+            lambda self, node: self.body.append(
+                self.starttag(node, "p", "", CLASS="admonition-title")
+            ),
+            lambda self, node: self.body.append("</p>\n"),
         ),
     )
     app.connect("doctree-resolved", resolved, priority=850)
