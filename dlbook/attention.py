@@ -14,7 +14,7 @@ query and of a key, v those of a value; m width of the model; j units of an addi
 a tile. The capital is the count, except that W is the width of a panel, as in `matmul`.
 
 Names: q queries, k keys, v values, z scores, a weights (a row of them sums to one), o results; do is
-∂C/∂o and so on for every other letter. `seen` says which keys a query may look at. L is the
+∂C/∂o and so on for every other letter. `mask` says which keys a query may look at. L is the
 logarithm of the sum of a row's exponentials.
 """
 # ruff: noqa: E741
@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlbook.fast.attend import attend, attend_back
+from dlbook.fast.attend import attend, attend_backward
 from dlbook.fast.memory import Memory
 from dlbook.tools import shapes
 from dlbook.tools.jit import check_indices, njit
@@ -36,22 +36,22 @@ __all__ = [
     "attention",
     "attention_backward",
     "attention_cost",
-    "carry_back",
-    "causal",
-    "dk",
-    "dq",
-    "dv",
-    "joined",
+    "causal_mask",
+    "concatenated_heads",
+    "dot_product_attention",
+    "dot_product_attention_backward",
+    "key_gradient",
     "largest_and_sum",
-    "look",
     "masked_softmax",
     "multi_head",
     "multi_head_backward",
-    "padding",
+    "padding_mask",
     "permuted",
-    "positions",
+    "positional_encoding",
     "product_variance",
     "projected",
+    "query_gradient",
+    "recomputed_weights",
     "recurrence_cost",
     "row_dots",
     "scaled_scores",
@@ -60,7 +60,7 @@ __all__ = [
     "softmax_backward",
     "split",
     "tiled",
-    "weights_again",
+    "value_gradient",
 ]
 
 # One head, written out. Rows are steps.
@@ -142,32 +142,32 @@ def scaled_scores(q, k):
 
 
 @njit
-def causal(T, S, first):
-    """(attention-causal)  seen_ts = [s ≤ first + t], steps counted from 0
+def causal_mask(T, S, first):
+    """(attention-causal)  mask_ts = [s ≤ first + t], steps counted from 0
     (), (), () -> (t s)
     """
-    seen = np.zeros((T, S), np.bool_)
+    mask = np.empty((T, S), np.bool_)
     for t in range(T):
         for s in range(S):
-            seen[t, s] = s <= first + t
-    return seen
+            mask[t, s] = s <= first + t
+    return mask
 
 
 @njit
-def padding(length, T, S):
-    """(attention-padding)  seen_ts = [s < length], steps counted from 0
+def padding_mask(length, T, S):
+    """(attention-padding)  mask_ts = [s < length], steps counted from 0
     (), (), () -> (t s)
     """
-    seen = np.zeros((T, S), np.bool_)
+    mask = np.empty((T, S), np.bool_)
     for t in range(T):
         for s in range(S):
-            seen[t, s] = s < length
-    return seen
+            mask[t, s] = s < length
+    return mask
 
 
-@njit(whole="seen")
-def masked_softmax(z, seen):
-    """(attention-mask)  a_ts = [seen_ts] exp(z_ts) / Σ_r [seen_tr] exp(z_tr)
+@njit(whole="mask")
+def masked_softmax(z, mask):
+    """(attention-mask)  a_ts = [mask_ts] exp(z_ts) / Σ_r [mask_tr] exp(z_tr)
     (t s), (t s) -> (t s)
 
     A row that sees nothing is zero throughout; one that sees scores of −∞ only is NaN.
@@ -176,10 +176,10 @@ def masked_softmax(z, seen):
     for t in range(z.shape[0]):
         most, total = -np.inf, z.dtype.type(0)
         for s in range(z.shape[1]):
-            if seen[t, s]:
+            if mask[t, s]:
                 most = max(most, z[t, s].real)
         for s in range(z.shape[1]):
-            if seen[t, s]:
+            if mask[t, s]:
                 a[t, s] = np.exp(z[t, s] - most)
                 total += a[t, s]
         if most > -np.inf:
@@ -187,12 +187,12 @@ def masked_softmax(z, seen):
     return a
 
 
-@njit(whole="seen")
-def look(q, k, v, seen):
+@njit(whole="mask")
+def dot_product_attention(q, k, v, mask):
     """o = softmax(q kᵀ / √K over what is seen) v; also the weights
     (t k), (s k), (s v), (t s) -> (t v), (t s)
     """
-    a = masked_softmax(scaled_scores(q, k), seen)
+    a = masked_softmax(scaled_scores(q, k), mask)
     return soft_lookup(a, v), a
 
 
@@ -215,7 +215,7 @@ def softmax_backward(da, a):
 
 
 @njit
-def dq(dz, k):
+def query_gradient(dz, k):
     """(attention-dq)  dq_tk = Σ_s dz_ts k_sk / √K
     (t s), (s k) -> (t k)
     """
@@ -228,7 +228,7 @@ def dq(dz, k):
 
 
 @njit
-def dk(dz, q):
+def key_gradient(dz, q):
     """(attention-dk)  dk_sk = Σ_t dz_ts q_tk / √K
     (t s), (t k) -> (s k)
     """
@@ -241,7 +241,7 @@ def dk(dz, q):
 
 
 @njit
-def dv(a, do):
+def value_gradient(a, do):
     """(attention-dv)  dv_sv = Σ_t a_ts do_tv
     (t s), (t v) -> (s v)
     """
@@ -254,12 +254,12 @@ def dv(a, do):
 
 
 @njit
-def carry_back(do, q, k, v, a):
+def dot_product_attention_backward(do, q, k, v, a):
     """From ∂C/∂o to ∂C/∂q, ∂C/∂k, ∂C/∂v, where da_ts = Σ_v do_tv v_sv
     (t v), (t k), (s k), (s v), (t s) -> (t k), (s k), (s v)
     """
     dz = softmax_backward(projected(do, v), a)
-    return dq(dz, k), dk(dz, q), dv(a, do)
+    return query_gradient(dz, k), key_gradient(dz, q), value_gradient(a, do)
 
 
 # Several heads. A head has some columns of the projections for its own.
@@ -287,49 +287,51 @@ def split(x, h, H):
     return x[:, h * I : (h + 1) * I].copy()
 
 
-@njit(whole="seen")
-def joined(x, wq, wk, wv, H, seen):
-    """o^h = look(q^h, k^h, v^h),  q = x_0 wqᵀ,  k = x_1 wkᵀ,  v = x_1 wvᵀ
+@njit(whole="mask")
+def concatenated_heads(x, wq, wk, wv, H, mask):
+    """o^h = attention(q^h, k^h, v^h), q = x_0 wqᵀ, k = x_1 wkᵀ, v = x_1 wvᵀ
     2 of (t m), (i m), (i m), (i m), (), (t s) -> (t i), (h t s)
     """
     q, k, v = projected(x[0], wq), projected(x[1], wk), projected(x[1], wv)
     I = v.shape[1] // H
-    o, a = np.zeros_like(q), np.zeros((H, q.shape[0], k.shape[0]), q.dtype)
+    o, a = np.empty_like(q), np.empty((H, q.shape[0], k.shape[0]), q.dtype)
     for h in range(H):
-        found = look(split(q, h, H), split(k, h, H), split(v, h, H), seen)
+        some = split(q, h, H), split(k, h, H), split(v, h, H)
+        found = dot_product_attention(some[0], some[1], some[2], mask)
         o[:, h * I : (h + 1) * I], a[h] = found
     return o, a
 
 
-@njit(whole="seen")
-def multi_head(x, y, wq, wk, wv, wo, H, seen):
+@njit(whole="mask")
+def multi_head(x, y, wq, wk, wv, wo, H, mask):
     """(attention-multi-head)  z_tm = Σ_h Σ_i wo_m,(hI+i) o^h_ti,
-    o^h = look(x wqᵀ, y wkᵀ, y wvᵀ restricted to the columns of head h)
+    o^h = attention(x wqᵀ, y wkᵀ, y wvᵀ restricted to the columns of head h)
     (t m), (s m), (i m), (i m), (i m), (m i), (), (t s) -> (t m)
     """
-    o, _ = joined((x, y), wq, wk, wv, H, seen)
+    o, _ = concatenated_heads((x, y), wq, wk, wv, H, mask)
     return projected(o, wo)
 
 
-@njit(whole="seen")
-def multi_head_backward(dz, x, y, wq, wk, wv, wo, H, seen):
+@njit(whole="mask")
+def multi_head_backward(dz, x, y, wq, wk, wv, wo, H, mask):
     """(attention-multi-head-backward)  dwo = dzᵀ o,  dwq = dqᵀ x,
     dwk = dkᵀ y,  dwv = dvᵀ y,  dx = dq wq,  dy = dk wk + dv wv
     (t m), (t m), (s m), 3 of (i m), (m i), (), (t s) -> as x, y, weights
     """
-    o, a = joined((x, y), wq, wk, wv, H, seen)
+    o, a = concatenated_heads((x, y), wq, wk, wv, H, mask)
     do, I = soft_lookup(dz, wo), o.shape[1] // H
     q, k, v = projected(x, wq), projected(y, wk), projected(y, wv)
-    dq_, dk_, dv_ = np.zeros_like(q), np.zeros_like(k), np.zeros_like(v)
+    dq, dk, dv = np.empty_like(q), np.empty_like(k), np.empty_like(v)
     for h in range(H):
         at = slice(h * I, (h + 1) * I)
         some = split(q, h, H), split(k, h, H), split(v, h, H)
-        dq_[:, at], dk_[:, at], dv_[:, at] = carry_back(
+        dq[:, at], dk[:, at], dv[:, at] = dot_product_attention_backward(
             split(do, h, H), some[0], some[1], some[2], a[h]
         )
-    dy = soft_lookup(dk_, wk) + soft_lookup(dv_, wv)
-    dwq, dwk, dwv = dv(dq_, x), dv(dk_, y), dv(dv_, y)
-    return soft_lookup(dq_, wq), dy, dwq, dwk, dwv, dv(dz, o)
+    dy = soft_lookup(dk, wk) + soft_lookup(dv, wv)
+    dwq, dwk = projected(dq.T, x.T), projected(dk.T, y.T)
+    dwv, dwo = projected(dv.T, y.T), projected(dz.T, o.T)
+    return soft_lookup(dq, wq), dy, dwq, dwk, dwv, dwo
 
 
 # Order
@@ -348,7 +350,7 @@ def permuted(x, order):
 
 
 @njit
-def positions(T, M):
+def positional_encoding(T, M):
     """(attention-positional)  p_t,2i = sin(t ω_i),  p_t,2i+1 = cos(t ω_i),
     ω_i = 10000^(−2i/M)
     (), () -> (t m)
@@ -412,11 +414,11 @@ def tiled(q, k, v, R):
             for e in range(v.shape[1]):
                 o[t, e] = o[t, e] * c + np.sum(p * v[s : s + R, e])
             m[t] = new
-    return o / l.reshape(-1, 1), m + np.log(l)
+    return o / l[:, None], m + np.log(l)
 
 
 @njit
-def weights_again(z, L):
+def recomputed_weights(z, L):
     """(attention-recompute)  a_ts = exp(z_ts − L_t)
     (t s), (t) -> (t s)
     """
@@ -585,5 +587,5 @@ def attention_backward(
     if not do.dtype == o.dtype == L.dtype == q.dtype:
         raise TypeError(f"do is {do.dtype} and found is {o.dtype}, expected {q.dtype} as q")
     into = np.empty_like(q), np.empty_like(k), np.empty_like(v)
-    attend_back(do, q, k, v, o, L, *into, lengths, how, Memory(q.dtype))
+    attend_backward(do, q, k, v, o, L, *into, lengths, how, Memory(q.dtype))
     return into

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlbook.linear_classification import sigmoid, softmax
+from dlbook.linear_classification import log_sum_exp, sigmoid, softmax
 from dlbook.matmul import squared_distances
 from dlbook.neurons import affine
 from dlbook.tools import shapes, units
@@ -137,7 +137,7 @@ def l1_penalty(h):
 
 @njit
 def l1_gradient(h):
-    """∂Ω/∂h_nj = sign(h_nj) / N, zero at zero
+    """(autoencoders-l1-sparsity)  ∂Ω/∂h_nj = sign(h_nj) / N, zero at zero
     (n j) -> (n j)
     """
     dh = np.empty_like(h)
@@ -281,7 +281,7 @@ def gaussian_nll(x_hat, x, variance):
 
 @njit
 def gaussian_nll_gradient(x_hat, x, variance):
-    """dx̂_nk = (x̂_nk − x_nk) / (N v)
+    """(autoencoders-gaussian-nll)  dx̂_nk = (x̂_nk − x_nk) / (N v)
     (n k), (n k), () -> (n k)
     """
     dx_hat = np.empty_like(x_hat)
@@ -310,7 +310,7 @@ def bernoulli_nll(a, x):
 
 @njit
 def bernoulli_nll_gradient(a, x):
-    """da_nk = (σ(a_nk) − x_nk) / N
+    """(autoencoders-bernoulli-nll)  da_nk = (σ(a_nk) − x_nk) / N
     (n k), (n k) -> (n k)
     """
     da, p = np.empty_like(a), sigmoid(a)
@@ -330,15 +330,15 @@ def categorical_nll(a, x):
     check_indices(x, M)
     total = a.dtype.type(0)
     for n in range(N):
+        whole = log_sum_exp(a[n])
         for k in range(K):
-            p = softmax(a[n, k : k + 1])
-            total -= np.log(p[0, x[n, k]])
+            total += whole[k] - a[n, k, x[n, k]]
     return total / N
 
 
 @njit(whole="x")
 def categorical_nll_gradient(a, x):
-    """da_nkm = (softmax(a_nk)_m − [m = x_nk]) / N
+    """(autoencoders-categorical-nll)  da_nkm = (softmax(a_nk)_m − [m = x_nk]) / N
     (n k m), (n k) -> (n k m)
     """
     check_indices(x, a.shape[2])
@@ -367,7 +367,7 @@ def upsample(x):
 
 @njit
 def upsample_backward(dy):
-    """dx_n,c,⌊h/2⌋,⌊w/2⌋ += dy_nchw
+    """(autoencoders-upsample)  dx_n,c,⌊h/2⌋,⌊w/2⌋ += dy_nchw
     (n c 2h 2w) -> (n c h w)
     """
     N, C, H, W = dy.shape

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dlbook.fast.conv import backward, forward, memory
-from dlbook.fast.pool import average_back_into, average_into, pool_back_into, pool_into
+from dlbook.fast.pool import average_backward_into, average_into, pool_backward_into, pool_into
 from dlbook.tools import shapes
 from dlbook.tools.jit import njit
 
@@ -43,7 +43,6 @@ __all__ = [
     "convolve",
     "correlate",
     "dense_parameters",
-    "field_of",
     "flip",
     "gradient_of_copies",
     "im2col",
@@ -58,6 +57,7 @@ __all__ = [
     "pool_max",
     "pool_max_backward",
     "receptive_field",
+    "receptive_fields",
     "shared_gradient",
     "size_after",
     "toeplitz",
@@ -166,7 +166,7 @@ def dense_parameters(n, m):
 
 
 @njit(whole="F S D")
-def field_of(F, S, D):
+def receptive_fields(F, S, D):
     """(convolution-receptive-field)  r_l = r_{l−1} + D_l (F_l − 1) s_{l−1},   s_l = S_l s_{l−1}
     (l), (l), (l) -> (l), (l)
 
@@ -485,7 +485,7 @@ def receptive_field(
         if len(values) != len(filters) or not len(values):
             raise ValueError(f"{name} has {len(values)} numbers, expected {max(1, len(filters))}")
         lists[name] = np.array([shapes.count(f"{name}[{i}]", n) for i, n in enumerate(values)])
-    return field_of(*lists.values())[0]
+    return receptive_fields(*lists.values())[0]
 
 
 class _Plan(NamedTuple):
@@ -707,7 +707,7 @@ def max_pool2d_backward(
         for frame, step, count in zip(padding, stride, out[1:3], strict=True)
     )
     np.copyto(at, (down[:, None] * size[1] + right)[..., None], where=y == -np.inf)
-    pool_back_into(_errors(dy, out, x.dtype, axes), at, size, stride, dx)
+    pool_backward_into(_errors(dy, out, x.dtype, axes), at, size, stride, dx)
     return _first(_inside(dx, padding))
 
 
@@ -741,7 +741,7 @@ def avg_pool2d_backward(
     axes = shapes.Axes()
     x, size, stride, padding, out = _windows(x, size, stride, padding, 0, axes)
     dx = np.empty_like(x)
-    average_back_into(_errors(dy, out, x.dtype, axes), size, stride, dx)
+    average_backward_into(_errors(dy, out, x.dtype, axes), size, stride, dx)
     return _first(_inside(dx, padding))
 
 

@@ -42,12 +42,12 @@ __all__ = [
     "lstm_states",
     "output_gate",
     "parameters",
-    "recall",
+    "recurrent_input",
     "reset_gate",
-    "skipped",
+    "residual_stack",
     "stacked",
     "update_gate",
-    "weighted",
+    "weighted_input",
     "weights_gradient",
 ]
 
@@ -55,7 +55,7 @@ __all__ = [
 
 
 @njit
-def weighted(x, before, wx, wh, b):
+def weighted_input(x, before, wx, wh, b):
     """z_j = Σ_k wx_jk x_k + Σ_i wh_ji before_i + b_j
     (k), (i), (j k), (j i), (j) -> (j)
     """
@@ -73,7 +73,7 @@ def forget_gate(x, before, wx, wh, b):
     """(gated-forget)  f_j = σ(Σ_k wx_jk x_k + Σ_i wh_ji before_i + b_j)
     (k), (i), (j k), (j i), (j) -> (j)
     """
-    return sigmoid(weighted(x, before, wx, wh, b))
+    return sigmoid(weighted_input(x, before, wx, wh, b))
 
 
 @njit
@@ -81,7 +81,7 @@ def input_gate(x, before, wx, wh, b):
     """(gated-input)  i_j = σ(Σ_k wx_jk x_k + Σ_i wh_ji before_i + b_j)
     (k), (i), (j k), (j i), (j) -> (j)
     """
-    return sigmoid(weighted(x, before, wx, wh, b))
+    return sigmoid(weighted_input(x, before, wx, wh, b))
 
 
 @njit
@@ -89,7 +89,7 @@ def candidate(x, before, wx, wh, b):
     """(gated-candidate)  g_j = tanh(Σ_k wx_jk x_k + Σ_i wh_ji before_i + b_j)
     (k), (i), (j k), (j i), (j) -> (j)
     """
-    return np.tanh(weighted(x, before, wx, wh, b))
+    return np.tanh(weighted_input(x, before, wx, wh, b))
 
 
 @njit
@@ -108,7 +108,7 @@ def output_gate(x, before, wx, wh, b):
     """(gated-output-gate)  o_j = σ(Σ_k wx_jk x_k + Σ_i wh_ji before_i + b_j)
     (k), (i), (j k), (j i), (j) -> (j)
     """
-    return sigmoid(weighted(x, before, wx, wh, b))
+    return sigmoid(weighted_input(x, before, wx, wh, b))
 
 
 @njit
@@ -165,7 +165,7 @@ def lstm_deltas(dh, gates, c, wh):
     (t j), (t 4j), (t+1 j), (4j j) -> (t 4j)
     """
     T, J = dh.shape
-    delta, dc = np.zeros_like(gates), np.zeros_like(c[0])
+    delta, dc = np.empty_like(gates), np.zeros_like(c[0])
     for t in range(T - 1, -1, -1):
         later = delta[t + 1] if t + 1 < T else np.zeros_like(delta[t])
         for j in range(J):
@@ -211,7 +211,7 @@ def reset_gate(x, before, wx, wh, b):
     """(gated-gru-reset)  r_j = σ(Σ_k wx_jk x_k + Σ_i wh_ji before_i + b_j)
     (k), (i), (j k), (j i), (j) -> (j)
     """
-    return sigmoid(weighted(x, before, wx, wh, b))
+    return sigmoid(weighted_input(x, before, wx, wh, b))
 
 
 @njit
@@ -219,11 +219,11 @@ def update_gate(x, before, wx, wh, b):
     """(gated-gru-update)  z_j = σ(Σ_k wx_jk x_k + Σ_i wh_ji before_i + b_j)
     (k), (i), (j k), (j i), (j) -> (j)
     """
-    return sigmoid(weighted(x, before, wx, wh, b))
+    return sigmoid(weighted_input(x, before, wx, wh, b))
 
 
 @njit
-def recall(before, wh, bh):
+def recurrent_input(before, wh, bh):
     """q_j = Σ_i wh_ji before_i + bh_j
     (i), (j i), (j) -> (j)
     """
@@ -240,7 +240,7 @@ def gru_candidate(x, before, r, wx, wh, bx, bh):
     + r_j (Σ_i wh_ji before_i + bh_j))
     (k), (i), (j), (j k), (j i), (j), (j) -> (j)
     """
-    n, q = bx.copy(), recall(before, wh, bh)
+    n, q = bx.copy(), recurrent_input(before, wh, bh)
     for j in range(bx.shape[0]):
         for k in range(x.shape[0]):
             n[j] += wx[j, k] * x[k]
@@ -273,7 +273,7 @@ def gru_states(x, start, wx, wh, b):
         gates[t, z] = update_gate(x[t], h[t], wx[z], wh[z], b[z])
         of = wx[n], wh[n], b[n], b[q]
         gates[t, n] = gru_candidate(x[t], h[t], gates[t, r], *of)
-        gates[t, q] = recall(h[t], wh[n], b[q])
+        gates[t, q] = recurrent_input(h[t], wh[n], b[q])
         h[t + 1] = gru_state(gates[t, z], gates[t, n], h[t])
     return h, gates
 
@@ -286,8 +286,8 @@ def gru_deltas(dh, gates, h, wh):
     (t j), (t 4j), (t+1 j), (3j j) -> (t 3j), (t 3j)
     """
     (T, J), e = dh.shape, np.zeros_like(h[0])
-    by_x = np.zeros((T, 3 * J), h.dtype)
-    by_h = by_x.copy()
+    by_x = np.empty((T, 3 * J), h.dtype)
+    by_h = np.empty_like(by_x)
     for t in range(T - 1, -1, -1):
         for j in range(J):
             r, z = gates[t, j], gates[t, J + j]
@@ -316,19 +316,19 @@ def parameters(gates, K, J, biases):
 
 
 @njit
-def bidirectional(x, forth_0, back_0, forth, back):
+def bidirectional(x, forward_0, backward_0, forward, backward):
     """(gated-bidirectional)  a_t = (h→_t, h←_t),
     h→_t = cell→(x_t, h→_{t−1}),   h←_t = cell←(x_t, h←_{t+1})
     (t k), (j), (j), layer, layer -> (t 2j)
     """
-    T, J = x.shape[0], forth_0.shape[0]
-    a, h = np.empty((T, 2 * J), forth_0.dtype), forth_0
+    T, J = x.shape[0], forward_0.shape[0]
+    a, h = np.empty((T, 2 * J), forward_0.dtype), forward_0
     for t in range(T):
-        h = state(x[t], h, forth[0], forth[1], forth[2])
+        h = state(x[t], h, forward[0], forward[1], forward[2])
         a[t, :J] = h
-    h = back_0
+    h = backward_0
     for t in range(T - 1, -1, -1):
-        h = state(x[t], h, back[0], back[1], back[2])
+        h = state(x[t], h, backward[0], backward[1], backward[2])
         a[t, J:] = h
     return a
 
@@ -350,7 +350,7 @@ def stacked(x, start, layers):
 
 
 @njit
-def skipped(x, start, layers):
+def residual_stack(x, start, layers):
     """(gated-skip)  a^l_t = a^{l−1}_t + cell^l(a^{l−1}_t, h^l_{t−1}) for l > 1
     (t k), (l j), l layers -> (t j)
     """

@@ -83,9 +83,8 @@ def score(X, w, b):
     (n p), (p), () -> (n)
     """
     N, P = X.shape
-    z = np.full(N, w[0] + b)  # complex if either is
+    z = np.zeros(N, w.dtype) + b  # complex if either is
     for n in range(N):
-        z[n] = b
         for p in range(P):
             z[n] += X[n, p] * w[p]
     return z
@@ -97,10 +96,9 @@ def scores(X, W, b):
     (n p), (j p), (j) -> (n j)
     """
     N, P = X.shape
-    z = np.full((N, len(W)), W[0, 0] + b[0])
+    z = np.zeros((N, len(W)), W.dtype) + b
     for n in range(N):
         for j in range(len(W)):
-            z[n, j] = b[j]
             for p in range(P):
                 z[n, j] += X[n, p] * W[j, p]
     return z
@@ -454,7 +452,7 @@ def logistic_gradient(X, y, w, b, l2):
     """
     N, P = X.shape
     dz = margins(logistic_slope(margins(score(X, w, b), y)), y) / N
-    dw = l2 * w + np.zeros(P, dz.dtype)
+    dw = np.zeros(P, dz.dtype) + l2 * w
     for n in range(N):
         for p in range(P):
             dw[p] += dz[n] * X[n, p]
@@ -499,7 +497,7 @@ def softmax_gradient(X, y, W, b, l2):
     (n p), (n), (j p), (j), () -> (j p), (j)
     """
     dz = softmax_cross_entropy_gradient(scores(X, W, b), y)
-    dW = l2 * W + np.zeros(W.shape, dz.dtype)
+    dW = np.zeros(W.shape, dz.dtype) + l2 * W
     db = np.zeros(len(b), dz.dtype)
     for n in range(len(X)):
         for j in range(len(W)):
@@ -885,15 +883,15 @@ def standardize(train: ArrayLike, *others: ArrayLike) -> tuple[np.ndarray, ...]:
 
 
 class Calibration(NamedTuple):
-    """What was promised and what happened, by bins of the promise."""
+    """Predicted probabilities and observed frequencies, by bins of the prediction."""
 
-    promised: np.ndarray  # (q) mean probability in each bin
-    happened: np.ndarray  # (q) share of events in it
+    predicted: np.ndarray  # (q) mean probability in each bin
+    observed: np.ndarray  # (q) share of events in it
     count: np.ndarray  # (q) number of cases in it
 
 
 def calibration(p: ArrayLike, event: ArrayLike, bins: int = 5) -> Calibration:
-    """Sort the cases by promised probability, cut them into bins of equal count and compare.
+    """Sort the cases by predicted probability, cut them into bins of equal count and compare.
 
     Parameters
     ----------

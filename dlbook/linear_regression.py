@@ -181,7 +181,7 @@ def solve_lower(L, b):
     """(linear_regression-forward)  z_i = (b_i − Σ_{k<i} L_ik z_k) / L_ii
     (p p), (p) -> (p)
     """
-    z = np.zeros_like(b)
+    z = np.empty_like(b)
     for i in range(len(b)):
         s = b[i]
         for k in range(i):
@@ -195,7 +195,7 @@ def solve_upper(R, z):
     """(linear_regression-backward)  β_i = (z_i − Σ_{k>i} R_ik β_k) / R_ii
     (p p), (p) -> (p)
     """
-    beta = np.zeros_like(z)
+    beta = np.empty_like(z)
     for i in range(len(z) - 1, -1, -1):
         s = z[i]
         for k in range(i + 1, len(z)):
@@ -239,7 +239,9 @@ def reflect(v, A):
     square = 0.0
     for m in range(N):
         square += v[m] * v[m]
-    for p in range(P if square > 0 else 0):
+    if square == 0:
+        return B
+    for p in range(P):
         dot = 0.0
         for m in range(N):
             dot += v[m] * A[m, p]
@@ -254,7 +256,7 @@ def householder_qr(X):
     (n p) -> (n p), (p p)
     """
     N, P = X.shape
-    A, V, Q = X.copy(), np.zeros((P, N), X.dtype), np.zeros((N, P), X.dtype)
+    A, V, Q = X.copy(), np.empty((P, N), X.dtype), np.zeros((N, P), X.dtype)
     for p in range(P):  # each reflection clears a column below the diagonal
         v = reflector(A[:, p], p)
         A = reflect(v, A)
@@ -425,7 +427,7 @@ def intervals(beta, se, quantile):
     """(linear_regression-interval)  β_p ± quantile · se_p
     (p), (p), () -> (p), (p)
     """
-    low, high = np.zeros_like(beta), np.zeros_like(beta)
+    low, high = np.empty_like(beta), np.empty_like(beta)
     for p in range(len(beta)):
         low[p] = beta[p] - quantile * se[p]
         high[p] = beta[p] + quantile * se[p]
@@ -449,7 +451,7 @@ def gd_step(X, y, beta, rate):
     (n p), (n), (p), () -> (p)
     """
     dbeta = gradient(X, y, beta)
-    new = np.zeros_like(beta)
+    new = np.empty_like(beta)
     for p in range(len(beta)):
         new[p] = beta[p] - rate / len(y) * dbeta[p]
     return new
@@ -477,7 +479,7 @@ def stochastic_step(x, y, beta, rate):
     for q in range(len(x)):
         f += x[q] * beta[q]
     scale = 2 * rate * (y - f)
-    new = np.zeros_like(beta)
+    new = np.empty_like(beta)
     for p in range(len(x)):
         new[p] = beta[p] + scale * x[p]
     return new
@@ -517,7 +519,7 @@ def column_products(A, B):
     (n i), (n j) -> (n ij)
     """
     N, nI, nJ = A.shape[0], A.shape[1], B.shape[1]
-    Z = np.zeros((N, nI * nJ), A.dtype)
+    Z = np.empty((N, nI * nJ), A.dtype)
     for n in range(N):
         for i in range(nI):
             for j in range(nJ):

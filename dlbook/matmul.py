@@ -202,7 +202,7 @@ def linear_jacobian(w, x):
     (j k), (k) -> (j k), (j j k)
     """
     J, K = w.shape
-    by_x, by_w = np.zeros((J, K), w.dtype), np.zeros((J, J, K), w.dtype)
+    by_x, by_w = np.empty((J, K), w.dtype), np.zeros((J, J, K), w.dtype)
     for j in range(J):
         for k in range(K):
             by_x[j, k] = w[j, k]
@@ -457,10 +457,33 @@ def panels(K: int, N: int, dtype: DTypeLike = np.float32) -> np.ndarray:
 
 
 @njit_fast
+def _pack_columns(b, out):
+    """`pack` where columns are contiguous, in squares that are turned in registers."""
+    W, S, (K, J) = PANEL_BYTES // b.itemsize, simd.SQUARE, b.shape
+    for q in range(out.shape[0]):
+        place, first, columns = out[q], q * W, min(W, J - q * W)
+        deep, wide = K // S * S, columns // S * S
+        if columns < W:
+            place[:] = 0
+        for k in range(0, deep, S):
+            for w in range(0, wide, S):
+                simd.turn(b, k, first + w, place, k, w)
+        for w in range(wide, columns):
+            for k in range(deep):
+                place[k, w] = b[k, first + w]
+        for k in range(deep, K):
+            for w in range(columns):
+                place[k, w] = b[k, first + w]
+
+
+@njit_fast
 def pack(b, out):
     """Copy b into panels: P_qkw = b_k,(qW+w), zero beyond the last column
     (k j) -> (q k w)
     """
+    if b.strides[0] == b.itemsize:
+        _pack_columns(b, out)
+        return
     W, J = PANEL_BYTES // b.itemsize, b.shape[1]  # W: known when compiling
     for q in range(out.shape[0]):
         place, first, columns = out[q], q * W, min(W, J - q * W)

@@ -202,7 +202,7 @@ def rmsprop(theta, g, slots, t, rate, rho, eps, decay):
 
 @njit
 def rmsprop_momentum(theta, g, slots, t, rate, rho, eps, decay, mu, center):
-    """v_p ← ρ v_p + (1 − ρ) g_p²,  m_p ← ρ m_p + (1 − ρ) g_p,
+    """(optimization-rmsprop)  v_p ← ρ v_p + (1 − ρ) g_p²,  m_p ← ρ m_p + (1 − ρ) g_p,
     b_p ← μ b_p + g_p / (√(v_p − c m_p²) + ε),  θ_p ← θ_p − η b_p
     (p), (p), (3 p), (), () … -> (p), (3 p) in place
     """
@@ -391,12 +391,12 @@ def quadratic_rate(lam, rate):
 
 
 @njit
-def best_rate(least, most):
+def best_rate(smallest, largest):
     """(optimization-best-rate)  η = 2/(ℓ + L),  max_p |1 − η λ_p| = (κ − 1)/(κ + 1),  κ = L/ℓ
     (), () -> (), ()
     """
-    kappa = most / least
-    return 2 / (least + most), (kappa - 1) / (kappa + 1)
+    kappa = largest / smallest
+    return 2 / (smallest + largest), (kappa - 1) / (kappa + 1)
 
 
 @njit
@@ -412,13 +412,14 @@ def momentum_radius(lam, rate, mu):
 
 
 @njit
-def momentum_optimum(least, most):
+def momentum_optimum(smallest, largest):
     """(optimization-momentum-rate)  η = 4/(√ℓ + √L)²,  μ = ((√κ − 1)/(√κ + 1))²,  ρ = √μ
     (), () -> (), (), ()
     """
-    root = math.sqrt(most / least)
+    root = math.sqrt(largest / smallest)
     rho = (root - 1) / (root + 1)
-    return 4 / (math.sqrt(least) + math.sqrt(most)) ** 2, rho * rho, rho
+    roots = math.sqrt(smallest) + math.sqrt(largest)
+    return 4 / roots**2, rho * rho, rho
 
 
 @njit

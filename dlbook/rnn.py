@@ -24,7 +24,7 @@ from dlbook.tools import shapes
 from dlbook.tools.jit import check_indices, njit
 
 __all__ = [
-    "adding",
+    "adding_problem",
     "bptt",
     "clipped_step",
     "deltas",
@@ -130,7 +130,7 @@ def deltas(dh, h, wh):
     (t j), (t+1 j), (j j) -> (t j)
     """
     T, J = dh.shape
-    delta = np.zeros_like(dh)
+    delta = np.empty_like(dh)
     for t in range(T - 1, -1, -1):
         for j in range(J):
             delta[t, j] = dh[t, j]
@@ -181,15 +181,15 @@ def gradient(x, y, start, wx, wh, b, wy, by):
 
 
 @njit
-def truncated_deltas(dh, h, wh, cut):
+def truncated_deltas(dh, h, wh, truncate):
     """(rnn-truncated)  δ_tj = (1 − h_tj²) (∂C_t/∂h_tj
-    + [cut ∤ t] Σ_i wh_ij δ_{t+1,i})
+    + [truncate ∤ t] Σ_i wh_ij δ_{t+1,i})
     (t j), (t+1 j), (j j), () -> (t j)
     """
-    delta = np.zeros_like(dh)
-    for first in range(0, dh.shape[0], cut):
-        piece = slice(first, first + cut)
-        delta[piece] = deltas(dh[piece], h[first : first + cut + 1], wh)
+    delta = np.empty_like(dh)
+    for first in range(0, dh.shape[0], truncate):
+        stop = first + truncate
+        delta[first:stop] = deltas(dh[first:stop], h[first : stop + 1], wh)
     return delta
 
 
@@ -327,7 +327,9 @@ def tracks(symbols: ArrayLike, batch: int) -> tuple[np.ndarray, np.ndarray]:
 # A task that is all memory
 
 
-def adding(count: int, steps: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def adding_problem(
+    count: int, steps: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Return sequences of random numbers of which two are marked, and the sum of these two.
 
     Parameters

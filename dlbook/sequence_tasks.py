@@ -15,14 +15,8 @@ Names: x what is read, y what is written, whose last symbol is the end; h states
 the decoder; wy, by weights and biases of the scores o.
 """
 
-import base64
-import io
-import re
-import wave
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
-from html import escape
 from typing import NamedTuple
 
 import numpy as np
@@ -38,28 +32,20 @@ __all__ = [
     "ISO",
     "WRITTEN",
     "Lines",
-    "Note",
-    "Notes",
     "beam_search",
+    "beam_step",
     "chunks",
     "dates",
     "dates_right",
     "encoder_decoder",
-    "extend",
-    "forced",
+    "encoder_gradient",
     "frequency",
-    "handed_back",
+    "length_normalized",
     "log_likelihood",
-    "melody",
-    "notation",
     "padded",
-    "per_length",
-    "play",
-    "sound",
     "summed_loss",
     "tagged",
-    "transposed",
-    "wav",
+    "teacher_forcing",
     "written_date",
 ]
 
@@ -74,17 +60,16 @@ def summed_loss(o, y, lengths):
     """
     total = o.dtype.type(0)
     for n in range(o.shape[0]):
-        if lengths[n] > 0:
-            total += total_loss(o[n, : lengths[n]], y[n, : lengths[n]])
+        total += total_loss(o[n, : lengths[n]], y[n, : lengths[n]])
     return total
 
 
 @njit
-def tagged(x, first, last, forth, back, wy, by):
+def tagged(x, first, last, forward, backward, wy, by):
     """(sequence_tasks-tagger)  o_t = wy (h→_t, h←_t) + by, which is made of all of x
     (t k), (j), (j), layer, layer, (v 2j), (v) -> (t v)
     """
-    return outputs(bidirectional(x, first, last, forth, back), wy, by)
+    return outputs(bidirectional(x, first, last, forward, backward), wy, by)
 
 
 # From a sequence to a sequence
@@ -110,7 +95,7 @@ def log_likelihood(o, y):
 
 
 @njit
-def handed_back(dd, gates, d, wh):
+def encoder_gradient(dd, gates, d, wh):
     """(sequence_tasks-handed-back)  ∂C/∂h_T = ∂C/∂d_0 = z_1 e_1 + whᵀ δh_1,
     e_u = ∂C_u/∂d_u + z_{u+1} e_{u+1} + whᵀ δh_{u+1}
     (u j), (u 4j), (u+1 j), (3j j) -> (j)
@@ -127,7 +112,7 @@ def handed_back(dd, gates, d, wh):
 
 
 @njit(whole="y")
-def forced(y, begin):
+def teacher_forcing(y, begin):
     """(sequence_tasks-teacher-forcing)  what is read at step u is y_{u−1}, and y_0 = begin
     (n u), () -> (n u)
     """
@@ -140,29 +125,17 @@ def forced(y, begin):
 
 
 @njit
-def extend(sums, logs, width):
+def beam_step(sums, logs, width):
     """(sequence_tasks-beam-search)  the `width` largest of s_b + log p(v | b)
-    (b), (b v), () -> (w), (w), (w): b, v, sum, the largest first
+    (b), (b v), () -> (w), (w), (w): b, v, sum, largest first, ties in order
     """
-    (B, V), W, kept = logs.shape, min(width, logs.size), 0
-    whose, which = np.empty(W, np.int64), np.empty(W, np.int64)
-    best = np.empty(W, logs.dtype)
-    for b in range(B):
-        for v in range(V):
-            total, at = sums[b] + logs[b, v], kept
-            while at > 0 and best[at - 1] < total:
-                at -= 1
-            if at < W:
-                kept = min(kept + 1, W)
-                for k in range(kept - 1, at, -1):
-                    best[k], whose[k] = best[k - 1], whose[k - 1]
-                    which[k] = which[k - 1]
-                best[at], whose[at], which[at] = total, b, v
-    return whose, which, best
+    V, totals = logs.shape[1], (sums[:, None] + logs).ravel()
+    order = np.argsort(-totals, kind="mergesort")[:width]
+    return order // V, order % V, totals[order]
 
 
 @njit
-def per_length(total, length, power):
+def length_normalized(total, length, power):
     """(sequence_tasks-length)  s = log p(y | x) / U^a
     (), (), () -> ()
     """
@@ -204,23 +177,23 @@ def beam_search(
     list of (ndarray of int64, float)
         At most `width` sequences that have ended, the best first, each with what it is compared by.
     """
-    width, most = shapes.count("width", width), shapes.count("max_length", max_length)
+    width, longest = shapes.count("width", width), shapes.count("max_length", max_length)
     power = shapes.number("length_penalty", length_penalty, least=0)
     state, sums = shapes.array("first", first), np.zeros(1)
     symbols, written, ended = np.array([begin]), np.empty((1, 0), np.int64), []
-    for length in range(1, most + 1):
+    for length in range(1, longest + 1):
         logs, state = step(state, symbols)
-        whose, symbols, sums = extend(sums, np.ascontiguousarray(logs, float), width)
+        whose, symbols, sums = beam_step(sums, np.ascontiguousarray(logs, float), width)
         written = np.column_stack((written[whose], symbols))
         done = symbols == end
-        ended += [
-            (written[b], float(per_length(sums[b], length, power))) for b in np.flatnonzero(done)
-        ]
+        for b in np.flatnonzero(done):
+            ended.append((written[b], float(length_normalized(sums[b], length, power))))
         ended = sorted(ended, key=lambda pair: -pair[1])[:width]
         going = ~done & (sums > -np.inf)
         state, symbols, sums = state[whose[going]], symbols[going], sums[going]
         written = written[going]
-        best = per_length(sums.max(initial=-np.inf), most, power)  # no continuation can do better
+        # no continuation can do better than
+        best = length_normalized(sums.max(initial=-np.inf), longest, power)
         if not going.any() or (len(ended) == width and best <= ended[-1][1]):
             break
     return ended
@@ -270,7 +243,7 @@ class Lines(NamedTuple):
         return self.x, self.y, self.lengths, self.ends
 
 
-def dates(count: int, rng: np.random.Generator, *, least: int = 1, most: int = 6) -> Lines:
+def dates(count: int, rng: np.random.Generator, *, min_dates: int = 1, max_dates: int = 6) -> Lines:
     """Draw lines of dates, each of them written in one of four forms.
 
     Parameters
@@ -279,7 +252,7 @@ def dates(count: int, rng: np.random.Generator, *, least: int = 1, most: int = 6
         Lines.
     rng : numpy.random.Generator
         Draws them. All days from 1950 to 2049 are equally likely, and so are all forms.
-    least, most : int
+    min_dates, max_dates : int
         Fewest and most dates of a line; k of them with a probability proportional to 1/k, so that
         there are as many dates in short lines as in long ones.
 
@@ -287,8 +260,8 @@ def dates(count: int, rng: np.random.Generator, *, least: int = 1, most: int = 6
     -------
     Lines
     """
-    count, least = shapes.count("count", count), shapes.count("least", least)
-    sizes = np.arange(least, shapes.count("most", most, least=least) + 1)
+    count, least = shapes.count("count", count), shapes.count("min_dates", min_dates)
+    sizes = np.arange(least, shapes.count("max_dates", max_dates, least=least) + 1)
     counts = shapes.generator("rng", rng).choice(sizes, count, p=1 / sizes / (1 / sizes).sum())
     days = rng.integers(FIRST_DAY, LAST_DAY + 1, counts.sum()).tolist()
     forms = rng.integers(4, size=counts.sum()).tolist()
@@ -379,18 +352,7 @@ def chunks(
     return x, padded(y)[0], lengths
 
 
-# Melodies
-
-LETTERS = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
-NOTE = re.compile(r"(?:([a-g])([#b]?)(\'*|,*)|(r))([1-9][0-9]?)?")
-MIDDLE_C, REST = 60, -1
-
-
-class Note(NamedTuple):
-    """A tone or a rest."""
-
-    pitch: int  # semitones, middle C being 60 and A above it 69; −1 is a rest
-    eighths: int  # length
+# Tones
 
 
 @njit
@@ -399,212 +361,3 @@ def frequency(pitch):
     () -> ()
     """
     return 440.0 * 2.0 ** ((pitch - 69) / 12)
-
-
-def melody(text: str, eighths: int | None = None) -> list[Note]:
-    """Read a melody from the notation of this book.
-
-    A note is a letter from c to b, which stands for a pitch of the octave from middle C; then #
-    or b, which change it by a semitone up or down; then any number of ' or of , for octaves up or
-    down; then its length in eighths, 2 if there is none. r is a rest. Notes are separated by
-    blanks, bars by an upright stroke. For example, ``c g1 bb1 | c'4``.
-
-    Parameters
-    ----------
-    text : str
-        The melody.
-    eighths : int, optional
-        Length of a bar. Where given, every bar must have it, but the first may be an upbeat and
-        the last may be short.
-
-    Returns
-    -------
-    list of Note
-
-    Raises
-    ------
-    ValueError
-        With the bar and the note that cannot be read, or the bar that is too long or too short.
-    """
-    if not isinstance(text, str) or not text.strip():
-        raise ValueError(f"text is {shapes.shown(text)}, expected notes")
-    notes, bars = [], text.split("|")
-    for k, bar in enumerate(bars, 1):
-        length = 0
-        for word in bar.split():
-            found = NOTE.fullmatch(word)
-            if found is None:
-                raise ValueError(
-                    f"bar {k} holds {word!r}, expected a letter from a to g with #, b, ' or , and "
-                    "a length, such as f#'3, or a rest, r4"
-                )
-            letter, bend, octave, _, duration = found.groups()
-            pitch = REST
-            if letter:
-                pitch = MIDDLE_C + LETTERS[letter] + {"#": 1, "b": -1, "": 0}[bend]
-                pitch += 12 * (len(octave) if octave.startswith("'") else -len(octave))
-            notes.append(Note(pitch, int(duration or 2)))
-            length += notes[-1].eighths
-        if not length:
-            raise ValueError(f"bar {k} is empty")
-        if eighths is not None:
-            whole = length == shapes.count("eighths", eighths)
-            if not whole and (k not in (1, len(bars)) or length > eighths):
-                raise ValueError(f"bar {k} has {length} eighths, expected {eighths}")
-    return notes
-
-
-def notation(notes: Sequence[Note]) -> str:
-    """Return notes as `melody` reads them, without bars and with sharps only."""
-    words = []
-    for pitch, eighths in notes:
-        octave, step = divmod(pitch - MIDDLE_C, 12)
-        letter = next(c for c, at in reversed(LETTERS.items()) if at <= step)
-        bend = "#" if LETTERS[letter] != step else ""
-        mark = "'" * octave if octave > 0 else "," * -octave
-        name = "r" if pitch == REST else f"{letter}{bend}{mark}"
-        words.append(name + ("" if eighths == 2 else str(eighths)))
-    return " ".join(words)
-
-
-def transposed(notes: Sequence[Note], semitones: int) -> list[Note]:
-    """Return the same melody so many semitones higher; rests stay rests."""
-    semitones = shapes.count("semitones", semitones, least=-60, most=60)
-    return [Note(m if m == REST else m + semitones, length) for m, length in notes]
-
-
-@dataclass(frozen=True)
-class Notes:
-    """The symbols of melodies: 0 for the end, then pitches, then lengths.
-
-    A note is two symbols, so that what is learned about a pitch holds for all of its lengths.
-
-    Parameters
-    ----------
-    lowest, highest : int
-        Pitches that have a symbol.
-    longest : int
-        Length in eighths up to which there are symbols.
-    """
-
-    lowest: int = 45
-    highest: int = 84
-    longest: int = 8
-
-    def __len__(self):
-        return 2 + self.highest - self.lowest + 1 + self.longest
-
-    @property
-    def _lengths(self):
-        return 2 + self.highest - self.lowest
-
-    def encode(self, notes: Sequence[Note]) -> np.ndarray:
-        """Return the symbols of notes, an end in front and behind.
-
-        Raises
-        ------
-        ValueError
-            For a note that has none.
-        """
-        symbols = [0]
-        for k, (pitch, eighths) in enumerate(notes):
-            if pitch != REST and not self.lowest <= pitch <= self.highest:
-                raise ValueError(
-                    f"note {k} has the pitch {pitch}, expected {self.lowest} … {self.highest}"
-                )
-            if not 1 <= eighths <= self.longest:
-                raise ValueError(f"note {k} has {eighths} eighths, expected 1 … {self.longest}")
-            symbols.append(1 if pitch == REST else 2 + pitch - self.lowest)
-            symbols.append(self._lengths + eighths)
-        return np.array([*symbols, 0])
-
-    def decode(self, symbols: ArrayLike) -> list[Note]:
-        """Return the notes up to the end; a pitch without a length, or the reverse, is left out."""
-        notes, pitch = [], None
-        for symbol in shapes.Axes().labels("symbols", symbols, "t", len(self)).tolist():
-            if symbol == 0 and notes:
-                break
-            if symbol > self._lengths and pitch is not None:
-                notes.append(Note(pitch, symbol - self._lengths))
-                pitch = None
-            elif 0 < symbol <= self._lengths:
-                pitch = REST if symbol == 1 else symbol - 2 + self.lowest
-        return notes
-
-
-def sound(notes: Sequence[Note], *, tempo: float = 132, rate: int = 8000) -> np.ndarray:
-    """Return a melody as air pressure: each tone five partials that fade away.
-
-    Parameters
-    ----------
-    notes : sequence of Note
-        The melody.
-    tempo : float
-        Beats of two eighths per minute.
-    rate : int
-        Samples per second.
-
-    Returns
-    -------
-    ndarray, shape (s,)
-        Between −1 and 1.
-    """
-    tempo, rate = shapes.number("tempo", tempo, above=0), shapes.count("rate", rate)
-    parts = [np.zeros(rate // 20)]
-    for pitch, eighths in notes:
-        s = np.arange(round(eighths * 30 / tempo * rate)) / rate
-        tone = np.zeros(s.size)
-        for partial in range(1, 6):
-            f = partial * frequency(float(pitch))
-            if pitch != REST and f < 0.45 * rate:  # higher ones would come back as lower ones
-                tone += np.sin(2 * np.pi * f * s) * np.exp(-2.5 * partial**0.5 * s) / partial**1.5
-        ends = np.minimum(1, np.minimum(s, s[::-1]) / 0.01)  # no clicks
-        parts.append(tone * ends)
-    whole = np.concatenate(parts)
-    return 0.8 * whole / max(np.abs(whole).max(), 1e-9)
-
-
-def wav(samples: ArrayLike, rate: int = 8000) -> bytes:
-    """Return samples between −1 and 1 as a WAV file with one channel of 16 bits."""
-    samples = shapes.Axes().floats("samples", samples, "s")
-    out = io.BytesIO()
-    with wave.open(out, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(shapes.count("rate", rate))
-        file.writeframes(np.rint(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
-    return out.getvalue()
-
-
-def play(samples: ArrayLike, *, alt: str, title: str, rate: int = 8000) -> None:
-    """Put a sound on the page.
-
-    Parameters
-    ----------
-    samples : array_like, shape (s,)
-        Between −1 and 1.
-    alt : str
-        What is heard, for those who do not hear it.
-    title : str
-        A line under it.
-    rate : int
-        Samples per second.
-    """
-    for name, words in (("alt", alt), ("title", title)):
-        if not isinstance(words, str) or not words.strip():
-            raise ValueError(f"{name} is {shapes.shown(words)}, expected a sentence")
-    data = base64.b64encode(wav(samples, rate)).decode()
-    html = (
-        f'<figure class="sound"><audio controls preload="metadata" aria-label="{escape(alt)}" '
-        f'src="data:audio/wav;base64,{data}">{escape(alt)}</audio>'
-        f"<figcaption><p>{escape(title)}</p></figcaption></figure>"
-    )
-    try:
-        from IPython import get_ipython
-        from IPython.display import display
-    except ImportError:
-        get_ipython = None
-    if not (get_ipython and get_ipython()):
-        print(f"sound: {alt}")
-        return
-    display({"text/html": html, "text/plain": f"sound: {alt}"}, raw=True)

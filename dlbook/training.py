@@ -41,7 +41,7 @@ __all__ = [
     "normalize",
     "running_statistics",
     "scaled_norm",
-    "shorten",
+    "scale_in_place",
     "scale_shift",
     "vanishing_bound",
     "weighted_input_variance",
@@ -285,7 +285,7 @@ def scaled_norm(g):
 
 
 @njit
-def shorten(g, factor):
+def scale_in_place(g, factor):
     """g ← c g, in place; no product of it with another factor, which might overflow
     (parameters), () -> ()
     """
@@ -305,7 +305,7 @@ def clip(g, limit):
     if not SMALL < total < np.inf:
         norm = scaled_norm(g)
     if limit < norm < np.inf:
-        shorten(g, g.dtype.type(limit / norm))
+        scale_in_place(g, g.dtype.type(limit / norm))
     return norm
 
 

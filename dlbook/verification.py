@@ -9,15 +9,20 @@ Axes: the functions here take arrays of any shape. Names: x the point, f the fun
 step, u and v random directions, se a standard error.
 """
 
-import os
-import sys
-from html import escape
 from typing import NamedTuple
 
 import numpy as np
 
 from dlbook.tools import shapes
-from dlbook.tools.built import called
+from dlbook.tools.checks import (
+    Record,
+    VerificationError,
+    claim,
+    compare,
+    numbers,
+    refute,
+    verify,
+)
 
 __all__ = [
     "Estimate",
@@ -33,14 +38,11 @@ __all__ = [
     "complex_step",
     "forward_differences",
     "monte_carlo",
+    "numbers",
     "refute",
     "relative_error",
     "verify",
 ]
-
-MIME = "application/vnd.dlbook.verification+json"
-_failed = []
-
 
 # Oracles: derivatives without differentiating
 
@@ -195,252 +197,6 @@ def relative_error(actual, expected, scale=None):
     return float(np.max(np.abs(actual - expected)) / (largest or 1.0))
 
 
-# Records: what a check found
-
-
-class VerificationError(AssertionError):
-    """A check of the book does not hold."""
-
-
-class Record(dict):
-    """The result of one check. Jupyter shows it as one line; the book turns it into a mark."""
-
-    def __or__(self, other):
-        return Record({**self, **other})
-
-    def __str__(self):
-        return f"{self['label']}: {self.words()}"
-
-    def words(self):
-        """Return the result as a reader sees it: the equation's number, if it is known, no label."""
-        tick = "✓" if self["passed"] else "✗"
-        if self["kind"] == "claim":
-            return f"{tick} {self['evidence']}"
-        numbers = "1 number" if self["count"] == 1 else f"{self['count']} numbers"
-        tick = f"{tick} {called(self['label'], '')}".rstrip()
-        return f"{tick} {self['detail']}, {numbers} against {self['oracle']}"
-
-    def _line(self):
-        """Return what a notebook shows; a failed check whose number is not known has its label."""
-        return self.words() if self["passed"] or called(self["label"]) else str(self)
-
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        text = self._line()
-        return {MIME: dict(self), "text/html": f"<p>{escape(text)}</p>", "text/plain": text}
-
-    def _repr_pretty_(self, printer, cycle):
-        """Be a sentence in IPython's terminal, which would print a dictionary."""
-        printer.text(self._line() if called(self["label"]) else str(self))
-
-
-def _unusable(a, e, by, se, scale):
-    """Say why two arrays cannot be compared, or return None."""
-    if a.dtype.kind not in "biufc" or e.dtype.kind not in "biufc":
-        return f"not numbers: dtypes {a.dtype} and {e.dtype}"
-    if a.shape != e.shape:
-        return f"shapes {a.shape} and {e.shape} differ"
-    if a.size == 0:
-        return "nothing to compare"
-    if not (finite := np.isfinite(a) & np.isfinite(e)).all():
-        at = tuple(int(i) for i in np.argwhere(~finite)[0])
-        return f"not finite at {at}: got {a[at]}, {by} gives {e[at]}"
-    if se is not None and not (np.isfinite(se).all() and np.all(np.asarray(se) > 0)):
-        return "a standard error is not a positive number"
-    if se is None and scale is None and not np.any(e) and np.any(a):
-        return (
-            f"the expected value is zero and no scale is given; got up to {np.max(np.abs(a)):.1e}"
-        )
-    return None
-
-
-def compare(
-    label, actual, expected, by, rtol=1e-12, *, relation="==", scale=None, se=None, name=None
-):
-    """Return the `Record` of one comparison, without raising.
-
-    Takes the arguments of `verify`.
-    """
-    a, e = shapes.array("actual", actual), shapes.array("expected", expected)
-    unit = "relative" if se is None else "standard errors"
-    record = Record(
-        kind="equation",
-        label=label,
-        oracle=by,
-        name=name,
-        count=int(a.size),
-        tolerance=float(rtol),
-        unit=unit,
-        relation=relation,
-        float32=a.dtype == np.float32,
-        error=None,
-        elementwise=None,
-        passed=False,
-    )
-    if problem := _unusable(a, e, by, se, scale):
-        return record | {"detail": problem}
-    a, e = np.atleast_1d(a * 1.0), np.atleast_1d(e * 1.0)
-    gap = {"==": np.abs(a - e), "<=": np.maximum(a - e, 0), ">=": np.maximum(e - a, 0)}[relation]
-    size = np.max(np.abs(e)) if scale is None else scale
-    score = gap / (np.broadcast_to(se, a.shape) if se is not None else size or 1.0)
-    at = np.unravel_index(np.argmax(score), a.shape)
-    error = float(score[at])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        elementwise = float(np.max(np.where(gap == 0, 0.0, gap / np.abs(e))))
-    detail = _in_words(error, unit, relation)
-    if error > rtol:
-        detail += f" > {rtol:g} at {tuple(map(int, at))}: got {a[at]:.9g}, {by} gives {e[at]:.9g}"
-    return record | {
-        "error": error,
-        "elementwise": elementwise if np.isfinite(elementwise) else None,
-        "passed": error <= rtol,
-        "detail": detail,
-    }
-
-
-def _in_words(error, unit, relation):
-    """Return the measured error as part of a sentence."""
-    if unit == "standard errors":
-        return f"at most {error:.1f} standard errors away"
-    if relation != "==":
-        return f"the bound is passed by {error:.0e}" if error else "the bound holds everywhere"
-    return f"largest error {error:.0e}" if error else "exactly equal"
-
-
-def _cell_line():
-    """Return the line, within its cell, that asked for the check."""
-    frame = sys._getframe(2)
-    while frame and frame.f_globals.get("__name__") != "__main__":
-        frame = frame.f_back
-    return frame.f_lineno if frame else None
-
-
-def _publish(record):
-    """Show the record first and raise afterwards, so that the failing line can be read."""
-    record["cell_line"] = _cell_line()
-    try:
-        from IPython import get_ipython
-        from IPython.display import display
-
-        shell = get_ipython()
-    except ImportError:
-        shell = None
-    if shell:
-        display(record)
-    else:
-        print(record)
-    if not record["passed"]:
-        _failed.append(record)
-        if (
-            os.environ.get("DLBOOK_VERIFY") != "collect"
-        ):  # the build of the book goes on to the next check
-            raise VerificationError(str(record))
-
-
-def verify(
-    label,
-    actual,
-    expected,
-    by,
-    rtol=1e-12,
-    *,
-    relation="==",
-    scale=None,
-    se=None,
-    reject=None,
-    name=None,
-):
-    """Check a numbered equation against an independent oracle and show the measured error.
-
-    The error is max|actual − expected| / max|expected|: one number against one tolerance.
-
-    Parameters
-    ----------
-    label : str
-        Label of the equation, "<chapter>-<slug>".
-    actual, expected : array_like of one shape
-        What the kernel gives, and what the oracle gives.
-    by : str
-        The oracle in words, as a reader will see it: "central differences".
-    rtol : float
-        Largest error accepted; with `se`, the number of standard errors.
-    relation : {"==", "<=", ">="}
-        "<=" checks a bound, actual ≤ expected.
-    scale : float, optional
-        Natural size of the numbers, where the expected value is zero.
-    se : array_like, optional
-        Standard errors of a Monte Carlo estimate; then `reject` must be given.
-    reject : array_like, optional
-        The value of a wrong form, which the same test must refuse.
-    name : str, optional
-        What is compared, if one label has several checks: "weights", "biases".
-
-    Raises
-    ------
-    VerificationError
-        If the check fails. While the book is built it is raised at the end of the page.
-    """
-    record = compare(
-        label, actual, expected, by, rtol, relation=relation, scale=scale, se=se, name=name
-    )
-    if se is not None and record["passed"]:
-        if reject is None:
-            raise ValueError(
-                f"{label}: a Monte Carlo check needs reject=, a wrong form that it must refuse"
-            )
-        wrong = compare(label, reject, expected, by, rtol, se=se)
-        if wrong["error"] is None or wrong["passed"]:
-            record.update(
-                passed=False,
-                detail=f"{record['detail']}, but the wrong form is accepted too: {wrong['detail']}",
-            )
-        else:
-            record["detail"] += f"; a wrong form lies {wrong['error']:.0f} away"
-    _publish(record)
-
-
-def claim(label, holds, evidence):
-    """Check a sentence of the prose by an experiment.
-
-    Parameters
-    ----------
-    label : str
-        Label of the claim, "<chapter>-<slug>".
-    holds : bool
-        The comparison that decides.
-    evidence : str
-        What was measured, in words and numbers.
-    """
-    _publish(Record(kind="claim", label=label, passed=bool(holds), evidence=str(evidence)))
-
-
-def refute(label, wrong, expected, by, rtol=1e-7, *, form):
-    """Show that a form which is often printed fails the check which the right form passes.
-
-    Parameters
-    ----------
-    label : str
-        Label of the equation whose wrong form this is.
-    wrong, expected : array_like
-        What the wrong form gives, and what the oracle gives.
-    by, rtol
-        As in `verify`.
-    form : str
-        The wrong form in words.
-    """
-    found = compare(label, wrong, expected, by, rtol)
-    _publish(
-        found
-        | {
-            "kind": "pitfall",
-            "form": form,
-            "passed": not found["passed"],
-            "detail": f"fails as it should, {found['detail']}"
-            if not found["passed"]
-            else f"the wrong form passes: {found['detail']}",
-        }
-    )
-
-
 def check_gradient(f, gradient, x, rtol=1e-7, eps=1e-5):
     """Compare a gradient with central differences and return the largest error.
 
@@ -480,11 +236,3 @@ def check_gradient(f, gradient, x, rtol=1e-7, eps=1e-5):
     if not record["passed"]:
         raise VerificationError(str(record))
     return record["error"]
-
-
-def finish():
-    """Raise once for all failed checks of a page; the build runs it after the last cell."""
-    if _failed:
-        raise VerificationError(
-            f"{len(_failed)} failed: " + "; ".join(record["label"] for record in _failed)
-        )

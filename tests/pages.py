@@ -96,6 +96,22 @@ def argument(call, position, name):
     return next((k.value for k in call.node.keywords if k.arg == name), None)
 
 
+def compared(call):
+    """Return what a check computes and what it is held against, as nodes.
+
+    A case is (label, kernel, args, expected), an identity (label, actual, expected).
+    """
+    named = [k.arg for k in call.node.keywords if k.arg in ("args", "expected")]
+    case = getattr(call.node.func, "id", "") == "verify" and len(call.node.args) + len(named) > 3
+    return argument(call, 1, "kernel"), argument(call, 3 if case else 2, "expected")
+
+
+def decided(call):
+    """Return the criterion and the evidence of a claim, as nodes."""
+    told = len(call.node.args) > 3 or any(k.arg == "evidence" for k in call.node.keywords)
+    return argument(call, 1 + told, "holds"), argument(call, 2 + told, "evidence")
+
+
 def claims():
     """Return [(label, where)] of every claim."""
     return [

@@ -19,7 +19,7 @@ from dlbook.verification import central_differences, complex_step, relative_erro
 T, S, K, V = 4, 5, 3, 2
 
 
-def some_look(rng):
+def one_head(rng):
     """Return q, k, v and what is seen: every query sees a key."""
     seen = rng.random((T, S)) < 0.6
     seen[:, 0] = True
@@ -38,11 +38,11 @@ def some_additive(rng):
 def some_heads(rng):
     """Return x, y, four matrices, two heads, and what is seen."""
     x, y = rng.normal(size=(T, 4)), rng.normal(size=(S, 4))
-    return x, y, *rng.normal(size=(4, 4, 4)), 2, some_look(rng)[3]
+    return x, y, *rng.normal(size=(4, 4, 4)), 2, one_head(rng)[3]
 
 
 def side_by_side(rng):
-    """Return arguments of `joined`."""
+    """Return arguments of `concatenated_heads`."""
     x, y, wq, wk, wv, _, H, seen = some_heads(rng)
     return (x, y), wq, wk, wv, H, seen
 
@@ -52,30 +52,30 @@ KERNELS = [
     (att.additive_scores, some_additive),
     (att.additive_backward, lambda rng: (rng.normal(size=(T, S)), *some_additive(rng))),
     (att.product_variance, lambda rng: (7, 2.0, 0.5)),
-    (att.scaled_scores, lambda rng: some_look(rng)[:2]),
-    (att.causal, lambda rng: (T, S, 2)),
-    (att.padding, lambda rng: (3, T, S)),
-    (att.masked_softmax, lambda rng: (rng.normal(size=(T, S)), some_look(rng)[3])),
-    (att.look, some_look),
+    (att.scaled_scores, lambda rng: one_head(rng)[:2]),
+    (att.causal_mask, lambda rng: (T, S, 2)),
+    (att.padding_mask, lambda rng: (3, T, S)),
+    (att.masked_softmax, lambda rng: (rng.normal(size=(T, S)), one_head(rng)[3])),
+    (att.dot_product_attention, one_head),
     (att.softmax_backward, lambda rng: (rng.normal(size=(T, S)), some_weights(rng))),
-    (att.dq, lambda rng: (rng.normal(size=(T, S)), rng.normal(size=(S, K)))),
-    (att.dk, lambda rng: (rng.normal(size=(T, S)), rng.normal(size=(T, K)))),
-    (att.dv, lambda rng: (some_weights(rng), rng.normal(size=(T, V)))),
+    (att.query_gradient, lambda rng: (rng.normal(size=(T, S)), rng.normal(size=(S, K)))),
+    (att.key_gradient, lambda rng: (rng.normal(size=(T, S)), rng.normal(size=(T, K)))),
+    (att.value_gradient, lambda rng: (some_weights(rng), rng.normal(size=(T, V)))),
     (
-        att.carry_back,
-        lambda rng: (rng.normal(size=(T, V)), *some_look(rng)[:3], some_weights(rng)),
+        att.dot_product_attention_backward,
+        lambda rng: (rng.normal(size=(T, V)), *one_head(rng)[:3], some_weights(rng)),
     ),
     (att.projected, lambda rng: (rng.normal(size=(T, K)), rng.normal(size=(6, K)))),
     (att.split, lambda rng: (rng.normal(size=(T, 6)), 1, 3)),
-    (att.joined, side_by_side),
+    (att.concatenated_heads, side_by_side),
     (att.multi_head, some_heads),
     (att.multi_head_backward, lambda rng: (rng.normal(size=(T, 4)), *some_heads(rng))),
     (att.permuted, lambda rng: (rng.normal(size=(T, K)), rng.permutation(T))),
-    (att.positions, lambda rng: (7, 6)),
+    (att.positional_encoding, lambda rng: (7, 6)),
     (att.shift_matrix, lambda rng: (3, 6)),
     (att.largest_and_sum, lambda rng: (rng.normal(size=9),)),
-    (att.tiled, lambda rng: (*some_look(rng)[:3], 2)),
-    (att.weights_again, lambda rng: (rng.normal(size=(T, S)), rng.normal(size=T))),
+    (att.tiled, lambda rng: (*one_head(rng)[:3], 2)),
+    (att.recomputed_weights, lambda rng: (rng.normal(size=(T, S)), rng.normal(size=T))),
     (att.row_dots, lambda rng: tuple(rng.normal(size=(2, T, V)))),
     (att.attention_cost, lambda rng: (7, 5)),
     (att.recurrence_cost, lambda rng: (7, 5)),
@@ -93,18 +93,18 @@ def by_numpy(q, k, v, seen):
 
 
 def test_look(rng):
-    q, k, v, seen = some_look(rng)
-    o, a = att.look(q, k, v, seen)
+    q, k, v, seen = one_head(rng)
+    o, a = att.dot_product_attention(q, k, v, seen)
     assert relative_error(o, by_numpy(q, k, v, seen)) < 1e-14
     np.testing.assert_allclose(a.sum(axis=1), 1, rtol=1e-14)
     assert (a[~seen] == 0).all()
 
 
 def test_the_way_back(rng):
-    q, k, v, seen = some_look(rng)
+    q, k, v, seen = one_head(rng)
     do = rng.normal(size=(T, V))
-    o, a = att.look(q, k, v, seen)
-    for n, found in enumerate(att.carry_back(do, q, k, v, a)):
+    o, a = att.dot_product_attention(q, k, v, seen)
+    for n, found in enumerate(att.dot_product_attention_backward(do, q, k, v, a)):
 
         def cost(x, n=n):
             given = [q, k, v]
@@ -147,35 +147,39 @@ def test_softmax_in_one_pass(size, rng):
 
 @pytest.mark.parametrize("R", [1, 2, 5, 64])
 def test_tiles_of_any_size_give_the_same(R, rng):
-    q, k, v, _ = some_look(rng)
+    q, k, v, _ = one_head(rng)
     o, L = att.tiled(q, k, v, R)
     z = q @ k.T / np.sqrt(K)
     assert relative_error(o, special.softmax(z, axis=1) @ v) < 1e-13
     assert relative_error(L, special.logsumexp(z, axis=1)) < 1e-13
-    assert relative_error(att.weights_again(z, L), special.softmax(z, axis=1)) < 1e-13
+    assert relative_error(att.recomputed_weights(z, L), special.softmax(z, axis=1)) < 1e-13
 
 
 def test_order_is_not_seen_without_positions(rng):
     x, order, all_ = rng.normal(size=(6, 4)), rng.permutation(6), np.ones((6, 6), bool)
-    one, other = att.look(x, x, x, all_)[0], att.permuted(x, order)
-    assert relative_error(att.look(other, other, other, all_)[0], one[order]) < 1e-13
-    placed = x + att.positions(6, 4)
-    other = att.permuted(x, order) + att.positions(6, 4)
-    one = att.look(placed, placed, placed, all_)[0]
-    assert relative_error(att.look(other, other, other, all_)[0], one[order]) > 1e-2
+    one, other = att.dot_product_attention(x, x, x, all_)[0], att.permuted(x, order)
+    assert (
+        relative_error(att.dot_product_attention(other, other, other, all_)[0], one[order]) < 1e-13
+    )
+    placed = x + att.positional_encoding(6, 4)
+    other = att.permuted(x, order) + att.positional_encoding(6, 4)
+    one = att.dot_product_attention(placed, placed, placed, all_)[0]
+    assert (
+        relative_error(att.dot_product_attention(other, other, other, all_)[0], one[order]) > 1e-2
+    )
 
 
 def test_positions_are_turned_by_a_shift():
-    p = att.positions(50, 12)
+    p = att.positional_encoding(50, 12)
     for shift in (0, 1, 7):
         moved = p @ att.shift_matrix(shift, 12).T
         np.testing.assert_allclose(moved[: 50 - shift], p[shift:], rtol=0, atol=1e-13)
 
 
 def test_masks():
-    np.testing.assert_array_equal(att.causal(3, 3, 0), np.tri(3, dtype=bool))
-    np.testing.assert_array_equal(att.causal(2, 4, 2), np.tri(4, dtype=bool)[2:])
-    np.testing.assert_array_equal(att.padding(2, 1, 4), [[True, True, False, False]])
+    np.testing.assert_array_equal(att.causal_mask(3, 3, 0), np.tri(3, dtype=bool))
+    np.testing.assert_array_equal(att.causal_mask(2, 4, 2), np.tri(4, dtype=bool)[2:])
+    np.testing.assert_array_equal(att.padding_mask(2, 1, 4), [[True, True, False, False]])
 
 
 def test_costs_meet_where_the_sequence_is_as_long_as_the_width():
@@ -192,14 +196,16 @@ def literal(q, k, v, causal, lengths, first, do):
     (N, H, T_, _), S_ = q.shape, k.shape[2]
     for n in range(N):
         for h in range(H):
-            seen = att.padding(lengths[n], T_, S_)
+            seen = att.padding_mask(lengths[n], T_, S_)
             if causal:
-                seen = seen & att.causal(T_, S_, first)
+                seen = seen & att.causal_mask(T_, S_, first)
             one = q[n, h], k[n, h], v[n, h]
-            found[0][n, h], a = att.look(*one, seen)
+            found[0][n, h], a = att.dot_product_attention(*one, seen)
             z = np.where(seen, att.scaled_scores(*one[:2]), -np.inf)
             found[1][n, h] = special.logsumexp(z, axis=1)
-            for into, part in zip(found[2:], att.carry_back(do[n, h], *one, a), strict=True):
+            for into, part in zip(
+                found[2:], att.dot_product_attention_backward(do[n, h], *one, a), strict=True
+            ):
                 into[n, h] = part
     return found
 
@@ -253,7 +259,7 @@ def test_heads_side_by_side_are_the_same_heads(rng):
     np.testing.assert_array_equal(o.swapaxes(1, 2), apart.o)
     np.testing.assert_array_equal(L.reshape(apart.L.shape), apart.L)
     into = [np.empty_like(x) for x in beside[:3]]
-    attending.attend_back(beside[3], *beside[:3], o, L, *into, lengths, how, work, side=True)
+    attending.attend_backward(beside[3], *beside[:3], o, L, *into, lengths, how, work, side=True)
     back = att.attention_backward(do, q, k, v, apart, causal=True, lengths=lengths, first=5)
     for one, other in zip(into, back, strict=True):
         np.testing.assert_array_equal(one.swapaxes(1, 2), other)
@@ -267,10 +273,12 @@ def test_queries_behind_an_end_are_left_out(rng):
     found, back = [], []
     for some in (None, asks):
         o, L, into = np.empty_like(do), np.empty((4, 70)), [*map(np.empty_like, (q, k, v))]
-        attending.attend(q, k, v, o, L, lengths, (0, 0), work, asks=some)
+        attending.attend(q, k, v, o, L, lengths, (0, 0), work, query_lengths=some)
         above = do.copy()
         above[0], above[1, :, 50:] = 0, 0
-        attending.attend_back(above, q, k, v, o, L, *into, lengths, (0, 0), work, asks=some)
+        attending.attend_backward(
+            above, q, k, v, o, L, *into, lengths, (0, 0), work, query_lengths=some
+        )
         found.append(o)
         back.append(into)
     assert (found[1][0] == 0).all() and (found[1][1, :, 50:] == 0).all()
@@ -315,9 +323,9 @@ def test_scores_of_minus_infinity_weigh_nothing(S, shut, dtype, causal, rng):
         rng.normal(size=(1, 1, S, 3)),
     )
     k[0, 0, :shut] = -np.inf
-    seen = att.causal(S, S, 0) if causal else np.ones((S, S), bool)
+    seen = att.causal_mask(S, S, 0) if causal else np.ones((S, S), bool)
     with np.errstate(all="ignore"):
-        expected = att.look(q[0, 0], k[0, 0], v[0, 0], seen)[0]
+        expected = att.dot_product_attention(q[0, 0], k[0, 0], v[0, 0], seen)[0]
         found = att.attention(*(x.astype(dtype) for x in (q, k, v)), causal=causal).o[0, 0]
     some = np.arange(S) >= shut if causal else np.full(S, shut < S)
     assert np.isnan(expected[~some]).all() and np.isfinite(expected[some]).all()
@@ -351,7 +359,7 @@ def test_memory_does_not_grow_with_the_square(rng):
             [*map(np.empty_like, (q, k, v))],
         )
         attending.attend(q, k, v, o, L, np.array([T_]), (0, 1), work)
-        attending.attend_back(do, q, k, v, o, L, *into, np.array([T_]), (0, 1), work)
+        attending.attend_backward(do, q, k, v, o, L, *into, np.array([T_]), (0, 1), work)
         grown.append(work.bytes)
     assert grown[2] - grown[1] == 4 * 1024  # one number for each query more
     assert grown[0] < 200_000
@@ -409,7 +417,7 @@ def test_several_heads_are_the_equation(itself, rng):
     back = layer.backward(params, dz.copy(), kept, grads, step)
     sums = [np.zeros((4, 4)) for _ in range(4)]
     for n in range(2):
-        given = x[n], y[n], *params[:4], 2, att.padding(lengths[n], T, y.shape[1])
+        given = x[n], y[n], *params[:4], 2, att.padding_mask(lengths[n], T, y.shape[1])
         assert relative_error(z[n], att.multi_head(*given) + params.bo) < 1e-12
         dx, dy, *dw = att.multi_head_backward(dz[n], *given)
         assert relative_error(back[0][n], dx) < 1e-12
@@ -439,7 +447,7 @@ def test_gradient_of_several_heads_by_complex_steps(rng):
 
 
 def test_gradient_of_the_decoder(rng):
-    lines = dates(3, rng, most=2)
+    lines = dates(3, rng, max_dates=2)
     net = AttentiveDecoder(len(WRITTEN), 4, len(ISO), dtype="float64")
     params = net.init(rng)
     params.flat[:] *= 2
@@ -460,7 +468,7 @@ def test_gradient_of_the_decoder(rng):
 
 
 def test_alignment(rng):
-    lines = dates(4, rng, most=3)
+    lines = dates(4, rng, max_dates=3)
     net = AttentiveDecoder(len(WRITTEN), 6, len(ISO), dtype="float64")
     params = net.init(rng)
     a = net.alignment(params, lines.arrays)
@@ -472,7 +480,7 @@ def test_alignment(rng):
 
 
 def test_what_is_decoded_does_not_depend_on_the_batch(rng):
-    lines = dates(5, rng, most=2)
+    lines = dates(5, rng, max_dates=2)
     net = AttentiveDecoder(len(WRITTEN), 6, len(ISO), max_length=12, dtype="float64")
     params = net.init(rng)
     together = net.predict(params, None, lines.x, lines.lengths)
@@ -484,7 +492,7 @@ def test_what_is_decoded_does_not_depend_on_the_batch(rng):
 
 @compiled_only
 def test_the_decoder_learns(rng):
-    lines = dates(320, rng, most=1)
+    lines = dates(320, rng, max_dates=1)
     net = AttentiveDecoder(len(WRITTEN), 16, len(ISO), forget_bias=2.0)
     params = net.init(rng)
     out = fit(net, params, lines.arrays, Adam(0.01), rng, epochs=8, batch=32, progress=False)

@@ -12,7 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 from dlbook import autoencoders as ae
 from dlbook.convolution import conv
 from dlbook.fast import losses
-from dlbook.fast.images import upsample_back_into, upsample_into
+from dlbook.fast.images import upsample_backward_into, upsample_into
 from dlbook.linear_classification import sigmoid
 from dlbook.nets import Autoencoder, ConvAutoencoder, Diverged, fit
 from dlbook.neurons import affine, relu, tanh
@@ -596,7 +596,7 @@ def test_upsampling(rng):
     upsample_into(last, large)
     np.testing.assert_array_equal(large.transpose(0, 3, 1, 2), expected)
     back = np.empty_like(last)
-    upsample_back_into(np.ascontiguousarray(y.transpose(0, 2, 3, 1)), back)
+    upsample_backward_into(np.ascontiguousarray(y.transpose(0, 2, 3, 1)), back)
     assert relative_error(back.transpose(0, 3, 1, 2), ae.upsample_backward(y)) < 1e-14
 
 

@@ -12,7 +12,7 @@ import re
 import pytest
 from building import OUT
 from compiled import compiled_only
-from pages import ROOT, WIDEST, argument, calls, chapters, claims, labels, pages
+from pages import ROOT, WIDEST, argument, calls, chapters, claims, compared, labels, pages
 
 pytestmark = compiled_only  # the pages time their kernels
 PROMISED = json.loads((ROOT / "tests" / "promised.json").read_text(encoding="utf-8"))
@@ -73,13 +73,9 @@ def test_promised_equations(build, stem):
 
 @pytest.mark.parametrize("call", calls("verify", "refute"), ids=lambda call: call.where)
 def test_oracle_is_independent(build, call):
-    """The oracle of an equation does not call the kernel that it judges.
-
-    In a Monte Carlo check the draws are the oracle, and they stand first.
-    """
+    """The oracle of an equation does not call the kernel that it judges."""
     label = argument(call, 0, "label").value
-    drawn = any(k.arg == "se" for k in call.node.keywords)
-    oracle = argument(call, 1, "actual") if drawn else argument(call, 2, "expected")
+    oracle = compared(call)[1]
     kernel = (build.equations or {}).get(label, {}).get("function") or ""
     names = {
         n.id for n in ast.walk(oracle) if isinstance(n, ast.Name)

@@ -57,7 +57,7 @@ KERNELS = [
     (cv.size_after, lambda rng: (11, 3, 2, 1, 2)),
     (cv.conv_parameters, lambda rng: (3, 16, 32)),
     (cv.dense_parameters, lambda rng: (300, 100)),
-    (cv.field_of, lambda rng: tuple(np.array([[3, 2, 5], [1, 2, 1], [1, 1, 3]]))),
+    (cv.receptive_fields, lambda rng: tuple(np.array([[3, 2, 5], [1, 2, 1], [1, 1, 3]]))),
     (cv.multichannel, lambda rng: (images(rng), images(rng, 4, 3, 3, 2), images(rng, 4))),
     (cv.conv, layer),
     (cv.conv_dw, dw_args),
@@ -195,7 +195,7 @@ def test_winograd_transforms():
     B, G, A = matrices()
     x, w = np.random.default_rng(1).normal(size=6), np.random.default_rng(2).normal(size=3)
     assert relative_error(A @ ((G @ w) * (B @ x)), cv.correlate(x, w)) < 1e-6
-    for kernel, matrix in ((winograd.error_values, A), (winograd.filter_values_back, G)):
+    for kernel, matrix in ((winograd.error_values, A), (winograd.filter_values_backward, G)):
         rows, size = matrix.T.shape[0], matrix.shape[0]
         y = np.zeros(rows * size, "f4")
         kernel(np.eye(size, dtype="f4").ravel(), 0, size, y, 0, size, size)

@@ -1,5 +1,6 @@
 """Exercises: right answers are recognised, wrong ones named, strange ones met; files and progress."""
 
+import contextlib
 import csv
 import functools
 import inspect
@@ -62,7 +63,8 @@ def in_single(function):
         parts = tuple(np.asarray(part, dtype=np.float32) for part in parts)
         return parts if isinstance(value, tuple) else parts[0]
 
-    wrapped.__signature__ = inspect.signature(getattr(function, "py_func", function))
+    with contextlib.suppress(ValueError):  # an old NumPy's ufuncs have no signature
+        wrapped.__signature__ = inspect.signature(getattr(function, "py_func", function))
     return wrapped
 
 
@@ -75,7 +77,8 @@ def rounded(function):
             return tuple(np.float32(part) for part in value)
         return np.float32(value)
 
-    wrapped.__signature__ = inspect.signature(getattr(function, "py_func", function))
+    with contextlib.suppress(ValueError):  # an old NumPy's ufuncs have no signature
+        wrapped.__signature__ = inspect.signature(getattr(function, "py_func", function))
     return wrapped
 
 

@@ -57,12 +57,17 @@ PAGE = """{header}
 ```{{code-cell}} ipython3
 import numpy as np
 from dlbook.{module} import {function}
-from dlbook.verification import claim, verify
+from dlbook.verification import claim, numbers, verify
 
 x = np.array([1.0, 2.0, 4.0])
-verify("{label}", {function}(x), {oracle}, by="NumPy")
-claim("{module}-grows", {function}(x)[2] > 1, f"it gives {{{function}(x)[2]:g}}")
+verify("{label}", {function}, x, {oracle}, by="NumPy")
+claim("{module}-grows", "It makes four larger.", {function}(x)[2] > 4,
+      f"it gives {{{function}(x)[2]:g}}", control=("one half", x[2] / 2 > 4))
+numbers(largest={function}(x)[2])
 ```
+
+It makes four
+larger. The largest is {{number}}`largest:.1f`.
 
 ```{{equations}}
 {label}: what it says
@@ -88,6 +93,18 @@ PAGES = {
         oracle="x**2",
     ),
 }
+SAME = """[[equal]]
+function = "double.double"
+was = "return times(x, 2.0)"
+now = "return times(2.0, x)"
+because = "a product is commutative"
+"""
+WRONG = """[[equal]]
+function = "square.square"
+was = "return x * x"
+now = "return x"
+because = "one is its own square"
+"""
 INDEX = """# Book
 
 ```{toctree}
@@ -124,6 +141,7 @@ class Small:
         self.write("dlbook/square.py", SQUARE)
         for page, text in {**PAGES, "index": INDEX, "api": API}.items():
             self.write(f"book/{page}.md", text)
+        self.write("book/declared.toml", SAME)
 
     def write(self, path, text):
         (self.root / path).write_text(text, encoding="utf-8")
@@ -239,7 +257,7 @@ def test_a_new_version_runs_every_page(small):
     ("old", "new", "words"),
     [
         (
-            'verify("double-twice", double(x), x + x, by="NumPy")\n',
+            'verify("double-twice", double, x, x + x, by="NumPy")\n',
             "",
             "equation double-twice (1.1): no check ran",
         ),
@@ -248,7 +266,7 @@ def test_a_new_version_runs_every_page(small):
             'verify("double-thrice"',
             "names equation double-thrice, which no page has",
         ),
-        ("double(x)[2] > 1", "double(x)[2] > 9", "claim double-grows: it gives 8"),
+        ("double(x)[2] > 4", "double(x)[2] > 9", "claim double-grows: it gives 8"),
         ('claim("double-grows"', 'claim("square-grows"', "claim square-grows is checked twice"),
         ("x = np.array", "1 / 0\nx = np.array", "the page stopped at line"),
         ("x = np.array", "1 / 0\nx = np.array", "ZeroDivisionError"),
@@ -256,6 +274,17 @@ def test_a_new_version_runs_every_page(small):
         ("y_n = 2 x_n", r"y_n = \nosuch x_n", "Undefined control sequence"),
         ("{kernel} double.double", "{kernel} double.triple", "no such function"),
         ("{equations}", "{nosuchpart}", "nosuchpart"),
+        ("{number}`largest", "{number}`smallest", "no cell tells 'smallest'; told are largest"),
+        ("`largest:.1f`", "`largest:d`", "largest: Unknown format code 'd'"),
+        ("The largest is", "Of 359 the largest is", "1 types numbers that no cell computed, 0"),
+        ("The largest is", "In later chapters it is", "1 promises of later chapters without"),
+        ("The largest is", "It is {later}`so <square.cube>`,", "promises cube, which square does"),
+        ("The largest is", "It is {later}`so <double.double>`,", "double is no later chapter"),
+        ("The largest is", "It is {later}`so`,", "is no promise: write words <chapter.thing>"),
+        ("It makes four\nlarger.", "It grows.", "lacks a sentence that its page has: “It makes"),
+        (', control=("one half", x[2] / 2 > 4)', "", "lacks a control for which its criterion is"),
+        ("x[2] / 2 > 4", "x[2] * 2 > 4", "but the criterion holds for the control too: one half"),
+        ("x = np.array([1.0", "x = np.random.rand() + np.array([1.0", "lacks five seeds"),
     ],
 )
 def test_a_page_that_breaks_a_promise_is_refused(small, old, new, words):
@@ -270,3 +299,104 @@ def test_an_equation_needs_a_kernel(small):
     status, _, warnings = small.build()
     assert status == 1
     assert "no documented function names it in its docstring" in warnings
+
+
+def test_a_mark_says_what_it_rejects(built):
+    """Every altered version is rejected, and the page says so."""
+    row = built.results()["double-twice"]
+    assert row["altered"] - 1 == row["rejected"] > 3
+    assert row["declared_equal"] == 1
+    words = f"ejects {row['rejected']} of {row['rejected']} altered versions; 1 more is the same"
+    assert words in built.html("double")
+    assert words in built.html("index")
+
+
+def test_altered_versions_are_listed_for_whoever_asks(built):
+    """With what was altered, the input that exposed it, and what the check saw."""
+    text = (built.root / "_build" / "html" / "altered" / "double.js").read_text(encoding="utf-8")
+    rows = json.loads(text.partition(".altered = ")[2].rstrip(";\n"))["double-twice"]
+    assert len(rows) == built.results()["double-twice"]["altered"]
+    row = next(row for row in rows if row[:2] == ["return times(x, 2.0)", "return times(x, 3.0)"])
+    assert row[2] == "x = [1., 2., 4.]"
+    assert "largest error 5e-01" in row[3]
+    assert ["return times(x, 2.0)", "return times(2.0, x)", "", "a product is commutative"] in rows
+
+
+def test_cases_are_data(built):
+    """A case says what the kernel is given and what is expected."""
+    text = (built.root / "_build" / "html" / "cases" / "double.json").read_text(encoding="utf-8")
+    (case,) = json.loads(text)["double-twice"]
+    assert case["kernel"] == "dlbook.double.double"
+    assert case["args"] == [{"float64": [1, 2, 4]}]
+    assert case["expected"] == {"float64": [2, 4, 8]}
+
+
+def test_what_no_case_notices_is_refused(small):
+    """The message names the kernel, the line and the alteration."""
+    small.edit("book/square.md", "np.array([1.0, 2.0, 4.0])", "np.array([0.0, 1.0])")
+    small.edit("book/square.md", "square(x)[2] > 4", "square(x)[1] > 0.5")
+    small.edit("book/square.md", "x[2] / 2 > 4", "x[1] / 2 > 0.5")
+    small.edit("book/square.md", "square(x)[2]:g", "square(x)[1]:g")
+    small.edit("book/square.md", "square(x)[2])", "square(x)[1])")
+    status, _, warnings = small.build()
+    assert status == 1
+    assert "book/square.md:15: WARNING: equation square-power (2.1): `square`, line 8" in warnings
+    assert "left operand only, “return x * x” → “return x” is noticed by no case" in warnings
+    assert "the cases are too weak: it differs on redraw 0" in warnings
+
+
+def test_the_same_function_needs_a_reason(small):
+    """A version that cannot be told apart is refused where nobody declares it."""
+    small.write("book/declared.toml", "")
+    status, _, warnings = small.build()
+    assert status == 1
+    words = "arguments exchanged, “return times(x, 2.0)” → “return times(2.0, x)” is noticed"
+    assert f"{words} by no case (the same in 60 redraws)" in warnings
+
+
+def test_what_is_declared_has_to_be_there(small):
+    small.edit("book/declared.toml", "times(2.0, x)", "times(2.0, 2.0)")
+    status, _, warnings = small.build()
+    assert status == 1
+    assert "declared.toml: `double.double`, “return times(x, 2.0)” → “return times(2.0" in warnings
+
+
+def test_what_is_declared_has_to_be_the_same(small):
+    """The reason does not help a version that computes something else."""
+    small.edit("book/square.md", "np.array([1.0, 2.0, 4.0])", "np.array([0.0, 1.0, 1.0])")
+    small.edit("book/square.md", "square(x)[2] > 4", "square(x)[2] > 0.5")
+    small.write("book/declared.toml", SAME + WRONG)
+    status, _, warnings = small.build()
+    assert status == 1
+    assert "declared the same function, but the cases are too weak" in warnings
+
+
+def test_a_claim_is_told_whole(built):
+    """Sentence, criterion, evidence and control stand in the results."""
+    row = built.results("claims")["double-grows"]
+    assert row["sentence"] == "It makes four larger."
+    assert row["criterion"] == "double(x)[2] > 4"
+    assert (row["evidence"], row["control"]) == ("it gives 8", "one half")
+
+
+def test_a_number_in_the_prose_is_computed(built):
+    assert 'The largest is <span class="number">8.0</span>.' in built.html("double")
+    assert 'The largest is <span class="number">16.0</span>.' in built.html("square")
+
+
+def test_a_promise_is_a_link(small):
+    small.edit("book/double.md", "The largest is", "See {later}`the square <square.square>`: it is")
+    status, _, warnings = small.build()
+    assert status == 0, warnings
+    assert re.search(r'<a [^>]*href="square.html"[^>]*>.*?the square.*?</a>', small.html("double"))
+
+
+def test_exceptions_can_only_shrink(small):
+    """A page may have what the list lets pass, no more, and the list may not let more pass."""
+    small.edit("book/double.md", "The largest is", "Of 359 and 1,797 the largest is")
+    small.write("book/exceptions.toml", "[double]\nnumerals = 2\n")
+    assert small.build()[0] == 0
+    small.edit("book/double.md", "Of 359 and 1,797 the", "Of 359 the")
+    status, _, warnings = small.build()
+    assert status == 1
+    assert "has 1; exceptions.toml still lets 2 numerals pass" in warnings

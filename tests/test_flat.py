@@ -31,7 +31,7 @@ from dlbook.nets import (
     Sequential,
     check_model,
     fit,
-    read_on,
+    fit_stream,
 )
 from dlbook.optimization import SGD
 from dlbook.tools import flat
@@ -174,7 +174,7 @@ def by_fit(model, params, data):
 
 def by_reading_on(model, params):
     """Train a little on one long sequence."""
-    return read_on(model, params, STEPS.ravel(), SGD(0.1), batch=2, steps=2)
+    return fit_stream(model, params, STEPS.ravel(), SGD(0.1), batch=2, steps=2)
 
 
 def borders(model, data):
@@ -186,7 +186,7 @@ def borders(model, data):
             yield name, method, needed
     yield "fit", lambda params, data: by_fit(model, params, data), ["params", "data"]
     if isinstance(model, RecurrentNetwork):
-        yield "read_on", lambda params: by_reading_on(model, params), ["params"]
+        yield "fit_stream", lambda params: by_reading_on(model, params), ["params"]
 
 
 def call(method, needed, given):

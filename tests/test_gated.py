@@ -10,7 +10,7 @@ from compiled import compiled_only, same_bits
 from dlbook import gated, rnn
 from dlbook.backprop import Value, adjoints
 from dlbook.fast import gates
-from dlbook.fast.sequences import turn_into
+from dlbook.fast.sequences import reverse_into
 from dlbook.nets import RecurrentNetwork, fit
 from dlbook.nets.recurrent import Params
 from dlbook.optimization import Adam
@@ -69,7 +69,7 @@ def both_ways(rng):
 
 
 KERNELS = [
-    (gated.weighted, one_gate),
+    (gated.weighted_input, one_gate),
     (gated.forget_gate, one_gate),
     (gated.input_gate, one_gate),
     (gated.candidate, one_gate),
@@ -85,7 +85,7 @@ KERNELS = [
     ),
     (gated.reset_gate, one_gate),
     (gated.update_gate, one_gate),
-    (gated.recall, lambda rng: (rng.normal(size=J), *gate_weights(rng)[1:])),
+    (gated.recurrent_input, lambda rng: (rng.normal(size=J), *gate_weights(rng)[1:])),
     (
         gated.gru_candidate,
         lambda rng: (*one_gate(rng)[:2], rng.random(J), *gate_weights(rng), rng.normal(size=J)),
@@ -96,7 +96,7 @@ KERNELS = [
     (gated.parameters, lambda rng: (4, 7, 5, 2)),
     (gated.bidirectional, both_ways),
     (gated.stacked, some_layers),
-    (gated.skipped, some_layers),
+    (gated.residual_stack, some_layers),
 ]
 
 
@@ -262,7 +262,7 @@ def test_joined_layers_against_numpy(rng):
         above = layer_by_numpy(added, start[number], *layer)
         added = above + added if number else above
     assert relative_error(gated.stacked(*given), plain) < 1e-14
-    assert relative_error(gated.skipped(*given), added) < 1e-14
+    assert relative_error(gated.residual_stack(*given), added) < 1e-14
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
@@ -325,8 +325,8 @@ def by_numpy(net, params, flat, batch, start):
         last = 0
         for layer in range(net.depth):
             ways = []
-            for way in range(net.ways):
-                s = layer * net.ways + way
+            for way in range(net.directions):
+                s = layer * net.directions + way
                 begin = [part[n] for part in start[s * net.kept : (s + 1) * net.kept]]
                 read = below[::-1] if way else below
                 ways.append(strand(net, read, begin, p.wx[s], p.wh[s], p.b[s]))
@@ -465,9 +465,9 @@ def test_batches_of_empty_sequences(more, rng):
 def test_turned_rows():
     """Sequences of 3, 2 and 1 steps: rows are a1 b1 c1 a2 b2 a3."""
     turn = np.empty(6, np.int64)
-    turn_into(np.array([3, 2, 1]), turn)
+    reverse_into(np.array([3, 2, 1]), turn)
     assert turn.tolist() == [5, 4, 2, 3, 1, 0]
-    turn_into(np.zeros(0, np.int64), turn[:0])
+    reverse_into(np.zeros(0, np.int64), turn[:0])
 
 
 @compiled_only
@@ -576,9 +576,9 @@ def test_sampling_carries_cells(rng):
 def test_a_network_learns_to_add(cell):
     rng = np.random.default_rng(1)
     net = RecurrentNetwork(2, 16, 1, cell=cell, reads="last", cost="squares")
-    x, y = rnn.adding(2000, 10, rng)
+    x, y = rnn.adding_problem(2000, 10, rng)
     out = fit(net, net.init(rng), (x, y), Adam(0.01), rng, epochs=12, batch=32, clip=1.0)
-    x, y = rnn.adding(500, 10, rng)
+    x, y = rnn.adding_problem(500, 10, rng)
     assert np.mean((net.predict(out.params, None, x) - y) ** 2) < 1 / 60
 
 

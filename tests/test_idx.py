@@ -143,7 +143,7 @@ GOOD = idx(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
         (GOOD[:9], "ends after 9 bytes, expected a header of 16 for 3 dimensions"),
         (announced(8, 5, 0), r"announces 0 bytes: uint8 of shape \(5, 0\), expected one number"),
         (announced(14, 2**31, 2**31), "announces 36,893,488,147,419,103,232 bytes: float64"),
-        (announced(8, 2**30 + 1), r"announces .*, expected at most 1,073,741,824 \(most\)"),
+        (announced(8, 2**30 + 1), r"announces .*, expected at most 1,073,741,824 \(max_bytes\)"),
         (
             GOOD[:-1],
             r"has 23 bytes after its header, expected 24 bytes: uint8 of shape \(2, 3, 4\)",
@@ -200,7 +200,7 @@ def test_ten_thousand_damaged_files(tmp_path, rng, peak):
     for content in damaged(rng):
         path.unlink(missing_ok=True)  # some systems flush a file that is written anew
         path.write_bytes(content)
-        found, memory = peak(lambda: read_idx(path, most=LIMIT))
+        found, memory = peak(lambda: read_idx(path, max_bytes=LIMIT))
         expected = stated(content)
         if expected is None:
             assert isinstance(found, DataError), content.hex()
@@ -244,12 +244,14 @@ def test_memory_beside_the_array(put, peak, pack):
 
 def test_the_limit_is_the_callers(put):
     path = put(np.zeros(1000))
-    assert read_idx(path, most=8000).shape == (1000,)
-    with pytest.raises(DataError, match=r"announces 8,000 bytes.* expected at most 7,999 \(most\)"):
-        read_idx(path, most=7999)
+    assert read_idx(path, max_bytes=8000).shape == (1000,)
+    with pytest.raises(
+        DataError, match=r"announces 8,000 bytes.* expected at most 7,999 \(max_bytes\)"
+    ):
+        read_idx(path, max_bytes=7999)
     for most, error in ((0, ValueError), (-1, ValueError), (1e9, TypeError), (None, TypeError)):
-        with pytest.raises(error, match="most is"):
-            read_idx(path, most=most)
+        with pytest.raises(error, match="max_bytes is"):
+            read_idx(path, max_bytes=most)
 
 
 # Paths
@@ -374,7 +376,7 @@ def test_files_in_the_wrong_order_are_noticed(put, rng):
         ({"dtype": int}, TypeError, "dtype is <class 'int'>, expected float64 or float32"),
         ({"dtype": None}, TypeError, "dtype is None"),
         ({"dtype": ">f8"}, TypeError, "dtype is '>f8'"),
-        ({"most": -1}, ValueError, "most is -1"),
+        ({"max_bytes": -1}, ValueError, "max_bytes is -1"),
         ({"images": 3, "labels": 3}, TypeError, "labels is 3, expected the path of a file"),
     ],
 )

@@ -19,7 +19,8 @@ from dlbook import optimization as opt
 from dlbook import rnn as recurrent
 from dlbook import sequence_tasks as tasks
 from dlbook import verification as ver
-from dlbook.nets import MLP, Autoencoder, RecurrentNetwork, fit, read_on
+from dlbook.nets import MLP, Autoencoder, RecurrentNetwork, fit, fit_stream
+from dlbook.tools import music
 from dlbook.tools.text import Alphabet
 
 RNG = np.random.default_rng(0)
@@ -115,15 +116,17 @@ CALLS = {
     "packed_product": (matmul.packed_product, X, X.T.copy()),
     "padded": (lambda s: tasks.padded([s]), TEXT),
     "perceptron": (lambda X, y: lc.perceptron(X, y, fresh()), X, SIGNS),
-    "play": (lambda samples: tasks.play(samples, alt="a", title="b"), Y),
+    "play": (lambda samples: music.play(samples, alt="a", title="b"), Y),
     "polynomial": (lambda x: lr.polynomial(x, 2), Y),
     "predict": (lambda x: bp.predict(NET, None, x), X),
     "principal_angles": (ae.principal_angles, X, X[:, :2].copy()),
     "principal_components": (ae.principal_components, X),
     "probabilities": (lambda x: lc.probabilities(lc.logistic_regression(X, SIGNS, 0.1), x), X),
     "rate_limit": (lr.rate_limit, X),
-    "read_on": (
-        lambda s: read_on(*(READER, READER.init(fresh()), s, opt.SGD(0.01)), batch=2, steps=3)[1],
+    "fit_stream": (
+        lambda s: fit_stream(*(READER, READER.init(fresh()), s, opt.SGD(0.01)), batch=2, steps=3)[
+            1
+        ],
         TEXT,
     ),
     "separating_perceptron": (neurons.separating_perceptron, X[:3], BITS[:3]),
@@ -141,7 +144,7 @@ CALLS = {
     ),
     "trajectory": (lambda start: opt.trajectory(lambda t: t, start, opt.SGD(0.1), 2), Y),
     "verify": (comparing, X, X),
-    "wav": (tasks.wav, Y),
+    "wav": (music.wav, Y),
     # Models: what is predicted from and what is fitted to
     "MLP.fit": fitting(MLP((3, 4, 3)), X, CLASSES),
     "MLP.predict": predicting(MLP((3, 4, 3)), X),
@@ -151,10 +154,10 @@ CALLS = {
     "Alphabet.decode": (Alphabet("abcd").decode, TEXT),
 }
 
-CHAPTERS = (
+PLACES = (
     *("linear_regression", "linear_classification", "matmul", "neurons", "optimization"),
     *("backprop", "training", "convolution", "autoencoders", "rnn", "gated"),
-    *("sequence_tasks", "attention"),
+    *("sequence_tasks", "attention", "tools.music"),
 )
 EVERY = [
     pytest.param(call, arrays, i, id=f"{name}-{i}")
@@ -166,7 +169,7 @@ EVERY = [
 
 def test_every_function_that_takes_arrays_has_a_row():
     found = set()
-    for stem in CHAPTERS:
+    for stem in PLACES:
         module = importlib.import_module(f"dlbook.{stem}")
         for name in module.__all__:
             thing = getattr(module, name)

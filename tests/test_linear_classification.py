@@ -508,8 +508,8 @@ def test_standardize(rng):
 
 def test_calibration_by_hand():
     found = lc.calibration([0.9, 0.1, 0.2, 0.7, 0.6], [1, 0, 1, 1, 0], bins=2)
-    np.testing.assert_allclose(found.promised, [0.3, 0.8])
-    np.testing.assert_allclose(found.happened, [1 / 3, 1])
+    np.testing.assert_allclose(found.predicted, [0.3, 0.8])
+    np.testing.assert_allclose(found.observed, [1 / 3, 1])
     np.testing.assert_array_equal(found.count, [3, 2])
 
 

@@ -344,6 +344,25 @@ def test_panels_by_hand(dtype):
     assert not packed[1, :, 1:].any()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("depth", [1, 7, 8, 17])
+def test_contiguous_columns_fill_the_same_panels(depth, dtype, rng):
+    """Squares, what is left of them at both edges, and columns that lie further apart."""
+    width = matmul.PANEL_BYTES // np.dtype(dtype).itemsize
+    for columns in (1, 5, 8, 13, width, width + 9):
+        b = rng.standard_normal((depth, columns)).astype(dtype)
+        apart = np.full((2 * columns, depth), np.nan, dtype)[::2].T
+        apart[:] = b
+        expected = matmul.panels(depth, columns, dtype)
+        for q, k, w in np.ndindex(expected.shape):
+            if q * width + w < columns:
+                expected[q, k, w] = b[k, q * width + w]
+        for like in (b, np.asfortranarray(b), apart):
+            packed = np.full_like(expected, np.nan)
+            matmul.pack(like, packed)
+            np.testing.assert_array_equal(packed, expected)
+
+
 @compiled_only
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_same_bits_for_any_number_of_threads(dtype, rng):

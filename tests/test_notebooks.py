@@ -730,6 +730,15 @@ def test_an_installation_that_can_be_edited(tree, tmp_path):
     assert str(tree) in "".join(p.read_text() for p in (tmp_path / "site").glob("*.pth"))
 
 
+def test_the_wheel_has_every_file_of_the_package(installed):
+    """Modules, `py.typed` and data alike."""
+    files = [p for p in (ROOT / "dlbook").rglob("*") if p.is_file() and p.suffix != ".pyc"]
+    assert {".py", ".txt", ".typed"} <= {p.suffix for p in files}
+    for path in files:
+        copy = installed / path.relative_to(ROOT)
+        assert copy.is_file() and copy.read_bytes() == path.read_bytes(), path.name
+
+
 EXECUTE = """
 import sys, nbformat
 from nbclient import NotebookClient

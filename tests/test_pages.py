@@ -5,7 +5,19 @@ import importlib
 import re
 
 import pytest
-from pages import BOOK, ROOT, WIDEST, argument, calls, cells, chapters, pages, text_of
+from pages import (
+    BOOK,
+    ROOT,
+    WIDEST,
+    argument,
+    calls,
+    cells,
+    chapters,
+    compared,
+    decided,
+    pages,
+    text_of,
+)
 
 from dlbook.tools import listing
 from dlbook.tools.jit import imported_names
@@ -259,12 +271,12 @@ def test_check_is_honest(call):
     label = argument(call, 0, "label")
     assert isinstance(label, ast.Constant), f"{call.where}: the label must be a literal string"
     if getattr(call.node.func, "id", None) == "claim":
-        holds, evidence = argument(call, 1, "holds"), argument(call, 2, "evidence")
+        holds, evidence = decided(call)
         assert not isinstance(holds, ast.Constant), f"{call.where}: the result is written down"
         measured = any(isinstance(n, (ast.FormattedValue, ast.Name)) for n in ast.walk(evidence))
         assert measured, f"{call.where}: evidence without a measured number"
     else:
-        actual, expected = argument(call, 1, "actual"), argument(call, 2, "expected")
+        actual, expected = compared(call)
         assert expected is not None, f"{call.where}: nothing to compare with"
         assert ast.dump(actual) != ast.dump(expected), f"{call.where}: compares a value with itself"
 

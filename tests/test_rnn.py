@@ -10,7 +10,7 @@ from dlbook import rnn
 from dlbook.backprop import Value, adjoints
 from dlbook.fast.sequences import arrange
 from dlbook.linear_classification import softmax
-from dlbook.nets import Diverged, RecurrentNetwork, fit, read_on
+from dlbook.nets import Diverged, RecurrentNetwork, fit, fit_stream
 from dlbook.nets.recurrent import Params
 from dlbook.optimization import SGD, Adam
 from dlbook.tools.flat import like
@@ -518,7 +518,7 @@ def test_nan_goes_through(rng):
 
 
 def test_adding():
-    x, y = rnn.adding(200, 12, np.random.default_rng(0))
+    x, y = rnn.adding_problem(200, 12, np.random.default_rng(0))
     assert x.shape == (200, 12, 2) and y.shape == (200, 1)
     marks = x[..., 1]
     np.testing.assert_array_equal(marks[:, :6].sum(1), 1)
@@ -532,15 +532,15 @@ def test_a_network_learns_to_add():
     rng = np.random.default_rng(1)
     how = {"reads": "last", "cost": "squares"}
     net = RecurrentNetwork(2, 16, 1, cell="relu", initial="identity", scale=0.9, **how)
-    x, y = rnn.adding(2000, 8, rng)
+    x, y = rnn.adding_problem(2000, 8, rng)
     out = fit(net, net.init(rng), (x, y), Adam(0.005), rng, epochs=10, batch=32, clip=1.0)
-    x, y = rnn.adding(500, 8, rng)
+    x, y = rnn.adding_problem(500, 8, rng)
     assert np.mean((net.predict(out.params, None, x) - y) ** 2) < 1 / 60
 
 
 def test_fit_names_the_layer_that_overflows(rng):
     net = RecurrentNetwork(1, 4, 1, cell="linear", scale=1e4, cost="squares", reads="last")
-    params, (x, y) = net.init(rng), rnn.adding(8, 20, rng)
+    params, (x, y) = net.init(rng), rnn.adding_problem(8, 20, rng)
     with pytest.raises(Diverged, match=r"what the layer of wh\[0\] gives"):
         fit(net, params, (x[..., :1], y), SGD(0.1), rng, epochs=1, batch=4)
 
@@ -553,7 +553,7 @@ def test_reading_on_is_truncation(rng):
     x, y = rnn.tracks(symbols, 4)
     np.testing.assert_array_equal(x[:, 1:], y[:, :-1])
     np.testing.assert_array_equal(x.reshape(-1), symbols[:-1])
-    _, losses = read_on(net, params, symbols, SGD(1e-300), batch=4, steps=5)
+    _, losses = fit_stream(net, params, symbols, SGD(1e-300), batch=4, steps=5)
     cut = RecurrentNetwork(3, 6, 3, symbols=True, dtype="float64", truncate=5)
     whole = cut.loss_and_grad(
         params, None, cut.check(params, (x, y)), like(params), cut.workspace(4)
@@ -567,8 +567,8 @@ def test_reading_on_learns_and_says_when_it_fails(rng):
     symbols, seen = np.arange(4000) % 4, []
     first = net.init(rng)
     kept = first.flat.copy()
-    params, losses = read_on(
-        net, first, symbols, Adam(0.01), batch=4, steps=10, passes=2, limit=1.0, watch=seen.append
+    params, losses = fit_stream(
+        net, first, symbols, Adam(0.01), batch=4, steps=10, epochs=2, clip=1.0, callback=seen.append
     )
     assert losses[0] > 1 and losses[-1] < 0.05 and len(seen) == 2
     np.testing.assert_array_equal(first.flat, kept)
@@ -576,7 +576,7 @@ def test_reading_on_learns_and_says_when_it_fails(rng):
     assert text.tolist() == [2, 3, 0, 1, 2, 3, 0, 1]
     wild = RecurrentNetwork(4, 16, 4, symbols=True, cell="linear", scale=1e8)
     with pytest.raises(FloatingPointError, match="piece 1"):
-        read_on(wild, wild.init(rng), symbols, SGD(0.1), batch=4, steps=100)
+        fit_stream(wild, wild.init(rng), symbols, SGD(0.1), batch=4, steps=100)
 
 
 def test_sampling_reads_what_it_wrote(rng):
@@ -645,7 +645,7 @@ def test_alphabet():
     assert some.encode("").size == 0 and some.decode([]) == ""
     with pytest.raises(ValueError, match="'q' at place 3, which is not one of the 7"):
         some.encode("be q")
-    few = Alphabet.of("abracadabra", least=2, unknown="?")
+    few = Alphabet.of("abracadabra", min_count=2, unknown="?")
     assert few.symbols == "?abr"
     assert few.decode(few.encode("bird")) == "b?r?"
     with pytest.raises(ValueError, match="numbers"):
@@ -669,8 +669,8 @@ def test_alphabet():
         (lambda: Alphabet.of("abc", unknown=""), "unknown is '', expected one character"),
         (lambda: Alphabet.of("abc", unknown=7), "unknown is 7, expected one character"),
         (lambda: Alphabet.of(7), "text"),
-        (lambda: Alphabet.of("ab", least=0), "least"),
-        (lambda: Alphabet.of("ab", least=2), "at least one"),
+        (lambda: Alphabet.of("ab", min_count=0), "min_count"),
+        (lambda: Alphabet.of("ab", min_count=2), "at least one"),
         (lambda: RecurrentNetwork(0, 1, 1), "inputs"),
         (lambda: RecurrentNetwork(1, 1.5, 1), "hidden"),
         (lambda: RecurrentNetwork(1, 1, 1, depth=0), "depth"),
@@ -687,8 +687,8 @@ def test_alphabet():
         (lambda: RecurrentNetwork(1, 1, 1).init(3), "rng"),
         (lambda: rnn.tracks([1, 2], 2), "too few"),
         (lambda: rnn.tracks([0.5, 2], 1), "symbols"),
-        (lambda: rnn.adding(3, 1, np.random.default_rng()), "steps"),
-        (lambda: rnn.adding(3, 4, 5), "rng"),
+        (lambda: rnn.adding_problem(3, 1, np.random.default_rng()), "steps"),
+        (lambda: rnn.adding_problem(3, 4, 5), "rng"),
     ],
 )
 def test_refusals(call, words):
@@ -737,7 +737,7 @@ def test_runs_and_samples_are_checked(rng):
         (lambda: net.sample(params, [0], 3, rng, temperature=0.0), "temperature"),
         (lambda: net.sample(params, [0], 3, 7), "rng"),
         (lambda: numbers.sample(params, [0], 3, rng), "symbols"),
-        (lambda: read_on(numbers, params, X[0], SGD(0.1), batch=1, steps=1), "symbols"),
+        (lambda: fit_stream(numbers, params, X[0], SGD(0.1), batch=1, steps=1), "symbols"),
     ):
         with pytest.raises((TypeError, ValueError), match=words):
             call()

@@ -1,8 +1,6 @@
-"""Sequence tasks: costs, taggers, encoder and decoder, beam search, dates, melodies and sounds."""
+"""Sequence tasks: costs, taggers, encoder and decoder, beam search, dates."""
 
-import io
 import itertools
-import wave
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +13,7 @@ from dlbook.fast.sequences import arrange
 from dlbook.gated import gru_states
 from dlbook.nets import EncoderDecoder, Layer, fit
 from dlbook.optimization import Adam
-from dlbook.sequence_tasks import ISO, WRITTEN, Note, Notes, beam_search
-from dlbook.tools import data
+from dlbook.sequence_tasks import ISO, WRITTEN, beam_search
 from dlbook.tools.flat import like, named
 from dlbook.verification import central_differences, complex_step, relative_error
 
@@ -61,10 +58,10 @@ KERNELS = [
     (tasks.tagged, a_tagger),
     (tasks.encoder_decoder, a_pair),
     (tasks.log_likelihood, lambda rng: (rng.normal(size=(U, V)), rng.integers(V, size=U))),
-    (tasks.handed_back, some_errors),
-    (tasks.forced, lambda rng: (rng.integers(V, size=(3, U)), 1)),
-    (tasks.extend, lambda rng: (rng.normal(size=3), rng.normal(size=(3, V)), 4)),
-    (tasks.per_length, lambda rng: (-3.5, 4, 0.7)),
+    (tasks.encoder_gradient, some_errors),
+    (tasks.teacher_forcing, lambda rng: (rng.integers(V, size=(3, U)), 1)),
+    (tasks.beam_step, lambda rng: (rng.normal(size=3), rng.normal(size=(3, V)), 4)),
+    (tasks.length_normalized, lambda rng: (-3.5, 4, 0.7)),
     (tasks.frequency, lambda rng: (64.0,)),
 ]
 
@@ -139,9 +136,9 @@ def test_what_is_handed_back(rng):
         return total
 
     d, gates = gru_states(read, start, wx, wh, b)
-    found = tasks.handed_back(dd, gates, d, wh)
+    found = tasks.encoder_gradient(dd, gates, d, wh)
     assert relative_error(found, complex_step(cost, start)) < 1e-13
-    wrong = tasks.handed_back(dd, gates, d, -wh)
+    wrong = tasks.encoder_gradient(dd, gates, d, -wh)
     assert relative_error(wrong, complex_step(cost, start)) > 1e-2
 
 
@@ -154,19 +151,19 @@ def gru_any(x, h, wx, wh, b):
 
 
 @pytest.mark.parametrize("width", [1, 2, 7, 18, 50])
-def test_extend_is_a_sort(width, rng):
+def test_beam_step_is_a_sort(width, rng):
     sums, logs = rng.normal(size=3), rng.normal(size=(3, V))
-    whose, which, best = tasks.extend(sums, logs, width)
+    whose, which, best = tasks.beam_step(sums, logs, width)
     every = sums[:, None] + logs
     np.testing.assert_array_equal(best, np.sort(every.ravel())[::-1][:width])
     np.testing.assert_array_equal(every[whose, which], best)
     assert len({*zip(whose.tolist(), which.tolist(), strict=True)}) == min(width, 18)
 
 
-def test_extend_takes_the_first_of_equals():
-    whose, which, best = tasks.extend(np.zeros(2), np.zeros((2, 3)), 4)
+def test_beam_step_takes_the_first_of_equals():
+    whose, which, best = tasks.beam_step(np.zeros(2), np.zeros((2, 3)), 4)
     assert (whose.tolist(), which.tolist(), best.tolist()) == ([0, 0, 0, 1], [0, 1, 2, 0], [0] * 4)
-    _, which, best = tasks.extend(np.zeros(1), np.array([[-np.inf, -1.0, -np.inf]]), 2)
+    _, which, best = tasks.beam_step(np.zeros(1), np.array([[-np.inf, -1.0, -np.inf]]), 2)
     assert which[0] == 1 and best[1] == -np.inf
 
 
@@ -257,7 +254,7 @@ def one_by_one(net, params, batch):
     for n in range(len(x)):
         steps = np.eye(net.inputs)[x[n, : lengths[n]]].reshape(-1, net.inputs)
         target = y[n, : ends[n]]
-        read = np.eye(net.outputs)[tasks.forced(target[None], net.begin)[0]]
+        read = np.eye(net.outputs)[tasks.teacher_forcing(target[None], net.begin)[0]]
         of = steps, read, np.zeros(net.hidden), *layers, params.wy, params.by
         total -= tasks.log_likelihood(tasks.encoder_decoder(*of), target)
     return total / ends.sum()
@@ -502,7 +499,7 @@ def test_short_lines_are_more_frequent(rng):
 
 
 def test_dates_are_counted(rng):
-    lines = tasks.dates(4, rng, least=3, most=3)
+    lines = tasks.dates(4, rng, min_dates=3, max_dates=3)
     found = lines.y.copy()
     found[np.arange(lines.y.shape[1]) >= lines.ends[:, None]] = -1
     whole, share = tasks.dates_right(found, lines)
@@ -529,78 +526,3 @@ def test_chunks(rng):
         tasks.chunks([], 3)
     with pytest.raises(ValueError, match="y of sequence 0"):
         tasks.chunks([(np.arange(4), np.arange(3))], 3)
-
-
-# Melodies
-
-
-def test_notation_by_hand():
-    notes = tasks.melody("c c#1 db3 | b,, r4 a''8")
-    assert notes == [Note(60, 2), Note(61, 1), Note(61, 3), Note(47, 2), Note(-1, 4), Note(93, 8)]
-    assert tasks.notation(notes) == "c c#1 c#3 b,, r4 a''8"
-
-
-@pytest.mark.parametrize("tune", data.tunes(), ids=lambda tune: tune.name)
-def test_every_tune_can_be_read(tune):
-    notes = tasks.melody(tune.notes, tune.eighths)
-    assert tasks.melody(tasks.notation(notes)) == notes
-    symbols = Notes().encode(notes)
-    assert Notes().decode(symbols) == notes and symbols.max() < len(Notes())
-    for key in range(-5, 7):
-        there = tasks.transposed(notes, key)
-        assert Notes().decode(Notes().encode(there)) == there
-        assert tasks.transposed(there, -key) == notes
-    assert tune.about and {p % 12 for p, _ in notes if p > 0} <= {0, 2, 4, 5, 7, 9, 11}
-
-
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        (lambda: tasks.melody("c d | e x2 | f"), "bar 2 holds 'x2'"),
-        (lambda: tasks.melody("c d0"), "bar 1 holds 'd0'"),
-        (lambda: tasks.melody("c4 c4 | c c | c4 c4", 8), "bar 2 has 4 eighths, expected 8"),
-        (lambda: tasks.melody("c8 c | c8", 8), "bar 1 has 10 eighths"),
-        (lambda: tasks.melody("c || d"), "bar 2 is empty"),
-        (lambda: tasks.melody("  "), "expected notes"),
-        (lambda: Notes().encode([Note(20, 2)]), "note 0 has the pitch 20"),
-        (lambda: Notes().encode([Note(60, 9)]), "note 0 has 9 eighths"),
-        (lambda: Notes().decode([200]), "symbols holds the label 200"),
-        (lambda: tasks.play(np.zeros(9), alt="", title="x"), "alt is ''"),
-        (lambda: tasks.sound([Note(60, 2)], tempo=0), "tempo is 0"),
-    ],
-)
-def test_what_is_wrong_is_named(call, words):
-    with pytest.raises(ValueError, match=words):
-        call()
-
-
-def test_symbols_without_a_partner_are_left_out():
-    notes = Notes()
-    pitch, length = notes.encode([Note(60, 2)])[1:3].tolist()
-    assert notes.decode([length, pitch, pitch, length, pitch, 0, pitch, length]) == [Note(60, 2)]
-
-
-@pytest.mark.parametrize("pitch", [57, 60, 69, 76])
-def test_a_tone_has_its_frequency(pitch):
-    """The largest peak of the spectrum, to half a step of it."""
-    rate, notes = 8000, [Note(pitch, 8)]
-    samples = tasks.sound(notes, rate=rate)
-    power = np.abs(np.fft.rfft(samples))
-    found = np.fft.rfftfreq(len(samples), 1 / rate)[np.argmax(power)]
-    assert abs(found - 440 * 2 ** ((pitch - 69) / 12)) < rate / len(samples)
-    assert np.abs(samples).max() == pytest.approx(0.8)
-
-
-def test_a_file_of_sound():
-    samples = tasks.sound(tasks.melody("c4 r4 e4"), rate=4000, tempo=120)
-    with wave.open(io.BytesIO(tasks.wav(samples, 4000))) as file:
-        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 4000)
-        read = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32767
-    assert len(read) == len(samples) == 4000 // 20 + 3 * 4000
-    np.testing.assert_allclose(read, samples, atol=1e-4)
-    assert np.abs(read[4300:8100]).max() == 0  # the rest is silent
-
-
-def test_sound_outside_of_a_page(capsys):
-    tasks.play(np.zeros(9), alt="nothing is heard", title="silence")
-    assert capsys.readouterr().out == "sound: nothing is heard\n"

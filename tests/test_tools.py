@@ -347,7 +347,7 @@ def test_a_missing_package_is_named(monkeypatch):
         (lambda: data.source(files=True), TypeError, "files is True"),
         (lambda: data.source(files=[1]), TypeError, r"files is \[1\], expected a whole number"),
         (lambda: data.source(files=40.0), TypeError, "files is 40.0"),
-        (lambda: data.source(most=999), ValueError, "most is 999"),
+        (lambda: data.source(max_length=999), ValueError, "max_length is 999"),
     ],
 )
 def test_data_checks_its_arguments(call, error, words):

@@ -23,7 +23,7 @@ def some(batch, heads, steps, width):
 
 def ours(**size):
     """Tiles forth and back, into arrays that are there."""
-    from dlbook.fast.attend import attend, attend_back
+    from dlbook.fast.attend import attend, attend_backward
     from dlbook.fast.memory import Memory
 
     q, k, v, do = some(**size)
@@ -33,7 +33,7 @@ def ours(**size):
 
     def step():
         attend(q, k, v, o, L, lengths, (0, 1), work)
-        attend_back(do, q, k, v, o, L, dq, dk, dv, lengths, (0, 1), work)
+        attend_backward(do, q, k, v, o, L, dq, dk, dv, lengths, (0, 1), work)
 
     return step, lambda: [o, dq, dk, dv]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks import steps
 from benchmarks.row import OURS, Row
-from dlbook.fast.pool import pool_back_into, pool_into
+from dlbook.fast.pool import pool_backward_into, pool_into
 
 RATE = 0.01
 
@@ -64,7 +64,7 @@ def our_pool(N, C, H):
 
     def call():
         pool_into(x, two, two, y, at)
-        pool_back_into(dy, at, two, two, dx)
+        pool_backward_into(dy, at, two, two, dx)
 
     return call, lambda: [a.transpose(0, 3, 1, 2) for a in (y, dx)]
 

@@ -31,8 +31,8 @@ STACK = " ".join(
         )
     ]
 )
-ALWAYS = ("dlbook.verification",)
-LAST = "\n\n```{code-cell} ipython3\n:tags: [remove-cell]\n\n# %s\nimport dlbook.verification as _v\n_v.finish()\n```\n"
+ALWAYS = ("dlbook.tools.checks",)
+LAST = "\n\n```{code-cell} ipython3\n:tags: [remove-cell]\n\n# %s\nfrom dlbook.tools import checks as _c\n_c.finish()\n```\n"
 KERNEL = re.compile(r"^(?:`{3,}|:{3,})\{kernel\} *(\w+(?:\.\w+)*)\.\w+ *$", re.M)
 
 

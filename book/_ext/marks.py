@@ -7,11 +7,15 @@ all equations numbered.
 import re
 
 from docutils import nodes
-from sphinx.util.docutils import SphinxDirective
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinx.util.nodes import make_refnode
 from verified import check, listing
 
 from dlbook.tools.listing import LABELS_IN_CODE
+
+COUNTED = ("altered", "rejected", "declared_equal")
+log = logging.getLogger(__name__)
 
 
 class EquationTable(SphinxDirective):
@@ -27,6 +31,17 @@ class EquationTable(SphinxDirective):
                 names_of={label.strip(): name.strip() for label, name in names.items()},
             )
         ]
+
+
+class tally(nodes.Inline, nodes.TextElement):
+    """A figure of the build."""
+
+
+class TallyRole(SphinxRole):
+    """{tally}`what`: how many equations, cases, altered, rejected, declared_equal the build has."""
+
+    def run(self):
+        return [tally("", "", what=self.text), listing(kind="tally")], []
 
 
 class EquationIndex(SphinxDirective):
@@ -89,6 +104,28 @@ def story(row):
     return f"{row['count']} number{'s' * (row['count'] != 1)} against {row['oracle']}{times}: {row['detail']}; tolerance {tolerance}."
 
 
+def trials(row):
+    """Say how many altered versions of its kernels the cases of an equation reject."""
+    made, same = row.get("altered"), row.get("declared_equal")
+    if not made:
+        return ""
+    text = f"rejects {row['rejected']} of {made - same} altered versions"
+    return f"{text}; {same} more {'is' if same == 1 else 'are'} the same function" if same else text
+
+
+def folded(records, equations):
+    """Return the one line that stands for the checks of a cell that only checks."""
+    numbers = sorted(
+        {equations[r["label"]]["number"] for r in records if r["label"] in equations},
+        key=lambda number: [int(n) for n in number.split(".") if n],
+    )
+    of = ", ".join(f"({number})" for number in numbers)
+    errors = [r["error"] or 0 for r in records if r["unit"] == "relative"]
+    largest = "exactly equal" if not any(errors) else f"largest error {max(errors):.0e}"
+    count = sum(r["count"] for r in records)
+    return f"✓ {len(records)} checks of {of}: {count} numbers, {largest}"
+
+
 def table(heads, widths, rows):
     """Return a table node."""
 
@@ -121,6 +158,7 @@ def equation_rows(app, docname, rows):
         result = [
             link(app, docname, r["check"], f"{'✓' if r['passed'] else '✗'} {magnitude(r)}"),
             nodes.Text(f" · {r['oracle']}"),
+            nodes.Text(f" · {trials(r)}" if trials(r) else ""),
         ]
         yield [
             [link(app, docname, (r["page"], r["anchor"]), f"({r['number']})")],
@@ -138,20 +176,10 @@ def listed(app, docname, node):
         rows = [equations[label] for label in chosen if label in equations]
         heads = ("Equation", "What it says", "Function", "Measured error")
         return table(heads, (10, 34, 28, 28), equation_rows(app, docname, rows))
-    titles = app.env.titles
     if node["kind"] == "claims":
         ordered = sorted(claims.values(), key=lambda c: (chapter_order(app, c["page"]), c["line"]))
-        return table(
-            ("Chapter", "Measured"),
-            (22, 78),
-            (
-                [
-                    [link(app, docname, (c["page"], c["anchor"]), titles[c["page"]].astext())],
-                    [nodes.Text(f"{'✓' if c['passed'] else '✗'} {c['evidence']}")],
-                ]
-                for c in ordered
-            ),
-        )
+        heads = ("Chapter", "Claim", "Criterion", "Measured")
+        return table(heads, (14, 30, 22, 34), (claim_row(app, docname, c) for c in ordered))
     ordered = sorted(pitfalls, key=lambda c: (chapter_order(app, c["page"]), c["line"]))
     return table(
         ("Equation", "Wrong form", "How it fails"),
@@ -176,6 +204,22 @@ def listed(app, docname, node):
     )
 
 
+def claim_row(app, docname, c):
+    """Return sentence, criterion and evidence of a claim, with its seeds and its control."""
+    title = app.env.titles[c["page"]].astext()
+    measured = f"{'✓' if c['passed'] else '✗'} {c['evidence']}"
+    if isinstance(c.get("seeds"), list):
+        measured += f" · {len(c['seeds'])} seeds: {', '.join(map(str, c['seeds']))}"
+    if c.get("control"):
+        measured += f" · it does not hold for {c['control']}"
+    return [
+        [link(app, docname, (c["page"], c["anchor"]), title)],
+        [nodes.Text(c.get("sentence") or "–")],
+        [nodes.literal("", c["criterion"])] if c.get("criterion") else [nodes.Text("–")],
+        [nodes.Text(measured)],
+    ]
+
+
 def chapter_order(app, docname):
     return app.env.toc_secnumbers.get(docname, {}).get("", (999,))
 
@@ -189,6 +233,9 @@ def resolved(app, doctree, docname):
                 "passed": bool(row["passed"]),
                 "error": magnitude(row),
                 "story": story(row) if row["check"] else row["detail"] or "no check ran",
+                "trials": trials(row),
+                "label": row["label"],
+                "script": f"{'../' * docname.count('/')}altered/{docname}.js",
                 "function": short(row["function"]),
                 "number": row["number"],
             }
@@ -200,7 +247,11 @@ def resolved(app, doctree, docname):
                         else app.builder.get_relative_uri(docname, target[0])
                     )
                     node["mark"][key] = f"{page}#{target[1]}"
+    for box in [b for b in doctree.findall(nodes.container) if "tag_checks" in b["classes"]]:
+        fold(box, equations)
     for node in doctree.findall(check):
+        if "folded" in node["classes"]:
+            continue
         r, row = node["record"], equations.get(node["record"]["label"])
         tick = "✓ " if r["passed"] else "✗ "
         if r["kind"] == "claim":
@@ -223,13 +274,42 @@ def resolved(app, doctree, docname):
             )
             node += nodes.Text(f"{what}: {story(dict(r, checks=1))}")
         node["classes"].append("passed" if r["passed"] else "failed")
+    for node in list(doctree.findall(tally)):
+        known = tallied(app)
+        if node["what"] not in known:
+            log.warning("tally knows %s", ", ".join(known), location=node)
+        count = known.get(node["what"], 0)
+        node.replace_self(nodes.inline("", f"{count:,}", classes=["number"]))
     for node in list(doctree.findall(listing)):
+        if node["kind"] == "tally":
+            node.parent.remove(node)
+            continue
         node.replace_self(listed(app, docname, node))
     for node in doctree.findall(nodes.literal_block):
         if "kernel" in node["classes"]:  # a reader sees numbers, never labels
             text = LABELS_IN_CODE.sub(lambda m: numbered(m, equations), node.rawsource)
             node.rawsource = text
             node.children[:] = [nodes.Text(text)]
+
+
+def tallied(app):
+    """Return what the whole build has of each kind."""
+    rows = app.verified[0].values()
+    found = {key: sum(r.get(key, 0) for r in rows) for key in COUNTED}
+    cases = app.env.domains["verified"].cases().values()
+    tried = sum(case["blob"] is not None for some in cases for case in some)
+    return {"equations": len(rows), "cases": tried, **found}
+
+
+def fold(box, equations):
+    """Let one line stand for the checks of a cell, if all have passed."""
+    found = list(box.findall(check))
+    if len(found) > 1 and all(node["record"]["passed"] for node in found):
+        first, *others = found
+        first += nodes.Text(folded([node["record"] for node in found], equations))
+        first["classes"] += ["folded", "passed"]
+        for node in others:
+            node.parent.remove(node)
 
 
 def numbered(match, equations):
@@ -249,5 +329,6 @@ def setup(app):
         ("pitfall-index", PitfallIndex),
     ):
         app.add_directive(name, directive)
+    app.add_role("tally", TallyRole())
     app.connect("doctree-resolved", resolved, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

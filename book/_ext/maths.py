@@ -83,7 +83,19 @@ def mark(mark):
         f'<details class="mark {"passed" if mark["passed"] else "failed"}"><summary>'
         f'<span aria-hidden="true">{"✓" if mark["passed"] else "✗"}</span> {escape(mark["error"])}'
         f'<span class="visually-hidden">, equation {mark["number"]} is {word}</span></summary>'
-        f'<div class="story"><p>{escape(mark["story"])}</p>{f"<p>{links}</p>" if links else ""}</div></details>'
+        f'<div class="story"><p>{escape(mark["story"])}</p>{versions(mark)}'
+        f"{f'<p>{links}</p>' if links else ''}</div></details>"
+    )
+
+
+def versions(mark):
+    """Return what a mark says of altered versions; the script lists them when it is opened."""
+    if not mark["trials"]:
+        return ""
+    words = mark["trials"][0].upper() + mark["trials"][1:]
+    return (
+        f'<details class="altered" data-label="{escape(mark["label"])}" '
+        f'data-script="{escape(mark["script"])}"><summary>{escape(words)}</summary></details>'
     )
 
 

@@ -26,7 +26,7 @@ from dlbook.tools.tex import written_out
 log = logging.getLogger(__name__)
 FOLDER = "notebooks"
 EXERCISES = built.PACKAGE / "exercises"
-TAGS = ([], ["hide-input"], ["hide-cell"])
+TAGS = ([], ["hide-input"], ["hide-input", "checks"], ["hide-cell"])
 SOLUTION = ["hide-cell", "solution"]  # the tags of a cell that solves an exercise
 ROUND = (5, 10, 20, 30, 45, 60, 90, 120)  # seconds, so that two machines say the same
 WELCOME = """# {title}
@@ -129,6 +129,8 @@ class Markdown:
 
     def write_inline(self, node):
         return self.inline(node)
+
+    write_number = write_later = write_inline
 
     def write_emphasis(self, node):
         return f"*{self.inline(node)}*"
@@ -343,7 +345,7 @@ class Notebook:
         """Return a code cell as the page has it, folded where the page folds it."""
         if tags not in TAGS:
             some = ", ".join(tags)
-            known = "[hide-input], [hide-cell] or [hide-cell, solution]"
+            known = "[hide-input], [hide-input, checks], [hide-cell] or [hide-cell, solution]"
             self.markdown.refuse(node, f"tags: [{some}], expected {known}")
         hidden = {"jupyter": {"source_hidden": True}, "tags": tags} if tags else {}
         return self.cell("code", source(node), **hidden)

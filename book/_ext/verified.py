@@ -9,7 +9,10 @@ import json
 import re
 from pathlib import Path
 
+import altered
+import prose
 from docutils import nodes
+from myst_nb.core.read import read_myst_markdown_notebook
 from myst_nb.core.render import load_mime_renders
 from sphinx.domains import Domain
 from sphinx.util import logging
@@ -42,14 +45,18 @@ class CheckRenderer:
         page = Path(renderer.source).read_text(encoding="utf-8").splitlines()
         first = max(0, data.line - 3)  # myst-nb's line is only near the fence
         start = next((i for i in range(first, len(page)) if page[i : i + len(cell)] == cell), first)
+        if data.content["kind"] == "numbers":
+            return [prose.told("", values=data.content["values"])]
         record = dict(data.content, line=start + (data.content.get("cell_line") or 1))
+        if record["kind"] == "claim":
+            record["criterion"] = prose.criterion("\n".join(cell), record["label"])
         return [check("", "", classes=["check"], record=record)]
 
 
 class Verified(Domain):
     """What each page states, what it checked and what the tables at its end call it."""
 
-    name, label, data_version = "verified", "verified equations", 3
+    name, label, data_version = "verified", "verified equations", 4
     initial_data = {"pages": {}, "shown": {}, "bad": set()}
 
     def page(self, docname):
@@ -58,6 +65,8 @@ class Verified(Domain):
             {
                 "equations": [],
                 "checks": [],
+                "cases": [],
+                "prose": {},
                 "kernels": {},
                 "names": {},
                 "lists": False,
@@ -74,14 +83,33 @@ class Verified(Domain):
     def process_doc(self, env, docname, document):
         """Collect from a page that was just read."""
         page = self.page(docname)
+        prose.filled(document)
+        page["prose"] = prose.read(document)
         page["equations"] = [
             (n["label"], n["ids"][0], n.line)
             for n in document.findall(nodes.math_block)
             if n.get("label")
         ]
+        folds = [box for box in document.findall(nodes.container) if "tag_checks" in box["classes"]]
+        folded = {id(node): box for box in folds for node in box.findall(check)}
         for k, node in enumerate(document.findall(check)):
-            node["ids"] = [f"check-{k + 1}"]
-            page["checks"].append(dict(node["record"], page=docname, anchor=node["ids"][0]))
+            box = folded.get(id(node), node)  # checks that are folded share one place
+            if box is node or not any(other["ids"] for other in box.findall(check)):
+                node["ids"] = [f"check-{k + 1}"]
+            anchor = next(other["ids"][0] for other in box.findall(check) if other["ids"])
+            if case := node["record"].pop("case", None):
+                page["cases"].append(dict(case, label=node["record"]["label"]))
+            page["checks"].append(dict(node["record"], page=docname, anchor=anchor))
+        if made := [c for c in page["checks"] if c["kind"] == "claim"]:
+            text = Path(env.doc2path(docname)).read_text(encoding="utf-8")
+            cells = read_myst_markdown_notebook(text, env.myst_config).cells
+            names = prose.drawn([cell.source for cell in cells if cell.cell_type == "code"])
+            lacking = [(c["line"], c["label"], prose.lacks(c, text, names)) for c in made]
+            page["prose"]["claims"] = [
+                (line, f"{label} lacks {' and '.join(missing)}")
+                for line, label, missing in lacking
+                if missing
+            ]
         for node in document.findall(listing):
             page["lists"] = True
             page["names"].update(node.get("names_of", {}))
@@ -137,8 +165,19 @@ class Verified(Domain):
             ),
         }
 
-    def join(self):
-        """Return equations and claims by label, pitfalls, and faults as (page, line, kind, text)."""
+    def cases(self):
+        """Return the cases of each equation by its label."""
+        found = {}
+        for page in self.data["pages"].values():
+            for case in page["cases"]:
+                found.setdefault(case["label"], []).append(case)
+        return found
+
+    def join(self, rows=None, stale=()):
+        """Return equations and claims by label, pitfalls, and faults as (page, line, kind, text).
+
+        `rows` are the altered versions by label, `stale` the declarations that no version meets.
+        """
         pages = self.data["pages"]
         checks = [c for p in pages.values() for c in p["checks"]]
         kernels = {label: name for p in pages.values() for label, name in p["kernels"].items()}
@@ -146,73 +185,68 @@ class Verified(Domain):
         for docname, page in pages.items():
             for equation in page["equations"]:
                 row = equations[equation[0]] = self.row(docname, equation, checks, kernels)
+                if rows is not None:
+                    row.update(altered.counts(rows.get(row["label"], ())))
+                found = [*missing(row), *blunt(row, checks, rows)]
                 named = f"equation {row['label']} ({row['number']})"
-                if not row["passed"]:
-                    faults.append(
-                        (
-                            docname,
-                            row["line"],
-                            "failed" if row["check"] else "unverified",
-                            f"{named}: {row['detail'] or 'no check ran'}",
-                        )
-                    )
-                if not row["function"]:
-                    faults.append(
-                        (
-                            docname,
-                            row["line"],
-                            "kernel",
-                            f"{named}: no documented function names it in its docstring",
-                        )
-                    )
-                if not row["name"]:
-                    faults.append(
-                        (
-                            docname,
-                            row["line"],
-                            "table",
-                            f"{named} is missing in the page's table of equations",
-                        )
-                    )
+                faults += [(docname, row["line"], kind, f"{named}{text}") for kind, text in found]
             if page["stop"]:
                 faults.append(
                     (docname, page["stop"][0], "stopped", f"the page stopped: {page['stop'][1]}")
                 )
         for c in checks:
+            faults += [(c["page"], c["line"], *fault) for fault in of_check(c, claims, equations)]
             if c["kind"] == "claim":
-                if c["label"] in claims:
-                    faults.append(
-                        (c["page"], c["line"], "duplicate", f"claim {c['label']} is checked twice")
-                    )
                 claims[c["label"]] = c
-                if not c["passed"]:
-                    faults.append(
-                        (c["page"], c["line"], "failed", f"claim {c['label']}: {c['evidence']}")
-                    )
-            elif c["label"] not in equations:
-                faults.append(
-                    (
-                        c["page"],
-                        c["line"],
-                        "unknown",
-                        f"a check names equation {c['label']}, which no page has",
-                    )
-                )
-            elif c["kind"] == "pitfall" and not c["passed"]:
-                faults.append(
-                    (
-                        c["page"],
-                        c["line"],
-                        "failed",
-                        f"{c['label']}, wrong form “{c['form']}”: {c['detail']}",
-                    )
-                )
+        for function, was, now in stale:
+            text = (
+                f"`{function}`, “{was}” → “{now}” is declared, and no version that survives is it"
+            )
+            faults.append((None, None, "declared", f"declared.toml: {text}"))
         return equations, claims, [c for c in checks if c["kind"] == "pitfall"], faults
 
     def check_consistency(self):
         """Warn about each fault of the whole book."""
-        for docname, line, kind, text in self.join()[3]:
-            log.warning("%s", text, location=(docname, line), type="verified", subtype=kind)
+        for docname, line, kind, text in self.joined[3]:
+            where = (docname, line) if docname else None
+            log.warning("%s", text, location=where, type="verified", subtype=kind)
+
+
+def missing(row):
+    """Yield what an equation lacks."""
+    if not row["passed"]:
+        kind = "failed" if row["check"] else "unverified"
+        yield kind, f": {row['detail'] or 'no check ran'}"
+    if not row["function"]:
+        yield "kernel", ": no documented function names it in its docstring"
+    if not row["name"]:
+        yield "table", " is missing in the page's table of equations"
+
+
+def blunt(row, checks, rows):
+    """Yield why the mark of an equation could not have failed where it should."""
+    mine = [c for c in checks if c["kind"] == "equation" and c["label"] == row["label"]]
+    if not (row["passed"] and row["function"]) or rows is None:
+        return
+    if any(c["relation"] != "==" for c in mine) and not any(c["sharp"] for c in mine):
+        yield "blunt", " is a bound, and no check has sharp=, how much of it is reached"
+    if not any(c.get("tried") for c in mine):
+        yield "untried", ": no case of 200 numbers or less calls its kernel"
+    for text in altered.survivors(rows.get(row["label"], ())):
+        yield "survivor", f": {text}"
+
+
+def of_check(c, claims, equations):
+    """Yield what is wrong with a check of a sentence, or one of no equation."""
+    if c["kind"] == "claim":
+        if c["label"] in claims:
+            yield "duplicate", f"claim {c['label']} is checked twice"
+        if not c["passed"]:
+            yield "failed", f"claim {c['label']}: {c['evidence']}"
+    elif c["label"] not in equations:
+        yield "unknown", f"a check names equation {c['label']}, which no page has"
+    elif c["kind"] == "pitfall" and not c["passed"]:
+        yield "failed", f"{c['label']}, wrong form “{c['form']}”: {c['detail']}"
 
 
 def outdated(app, env, added, changed, removed):
@@ -223,7 +257,12 @@ def outdated(app, env, added, changed, removed):
 def updated(app, env):
     """Return the pages whose results changed; runs after Sphinx has numbered the equations."""
     domain = env.domains["verified"]
-    equations, claims, pitfalls, faults = app.verified = domain.join()
+    equations = domain.join()[0]
+    sound = {label: row for label, row in equations.items() if row["passed"]}
+    app.altered, stale = altered.outcomes(app, sound, domain.cases())
+    app.verified = domain.joined = domain.join(app.altered, stale)
+    domain.joined[3].extend(prose.faults(app, domain.data["pages"]))
+    equations, claims, pitfalls, faults = app.verified
     everything = [*equations.values(), claims, pitfalls]
     shown = {
         docname: repr(
@@ -233,7 +272,7 @@ def updated(app, env):
         for docname, page in domain.data["pages"].items()
     }
     stale = {d for d in shown if shown[d] != domain.data["shown"].get(d)}
-    domain.data.update(shown=shown, bad={fault[0] for fault in faults})
+    domain.data.update(shown=shown, bad={fault[0] for fault in faults if fault[0]})
     return stale
 
 
@@ -252,9 +291,11 @@ def docstring(app, what, name, obj, options, lines):
 
 
 def finished(app, exception):
-    """Write equations.json and claims.json beside index.html."""
+    """Write results, cases and altered versions beside index.html."""
     if exception or app.builder.name != "html":
         return
+    written(app, "cases", app.env.domains["verified"].cases())
+    written(app, "altered", app.altered)
     hidden = {"kind", "check", "api", "cell_line", "shown_in"}
     for name, rows in zip(("equations", "claims"), app.verified[:2], strict=True):
         clean = {
@@ -264,6 +305,31 @@ def finished(app, exception):
         Path(app.outdir, f"{name}.json").write_text(
             json.dumps(clean, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
         )
+
+
+def written(app, kind, found):
+    """Write what equations have, a file for each page: as data, and as a script for `file://`."""
+    folder = Path(app.outdir, kind)
+    folder.mkdir(exist_ok=True)
+    pages = {}
+    for label in found.keys() & app.verified[0].keys():
+        rows = found[label]
+        rows = [row["plain"] for row in rows if row["plain"]] if kind == "cases" else shown(rows)
+        pages.setdefault(app.verified[0][label]["page"], {})[label] = rows
+    for page, content in pages.items():
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+        if kind == "cases":
+            (folder / f"{page}.json").write_text(text + "\n", encoding="utf-8")
+        else:
+            script = f"(window.dlbook ??= {{}}).altered = {text};\n"
+            (folder / f"{page}.js").write_text(script, encoding="utf-8")
+
+
+def shown(rows):
+    """Return what a reader sees of altered versions: before, after, what exposed it, what it saw."""
+    return [
+        [row["was"], row["now"], row.get("input", ""), row["seen"]] for row in rows if "was" in row
+    ]
 
 
 def setup(app):
@@ -277,9 +343,10 @@ def setup(app):
     app.connect("env-get-updated", updated, priority=900)
     app.connect("build-finished", finished)
     app.setup_extension("marks")
+    app.setup_extension("prose")
     return {
         "version": "1",
-        "env_version": 3,
+        "env_version": 4,
         "parallel_read_safe": True,
         "parallel_write_safe": True,
     }

@@ -51,6 +51,37 @@
     });
   }
 
+  /* What a mark says of altered kernels is listed when it is asked for; the list comes as a script,
+     since a page that was opened from a folder may load nothing else. */
+  const arrived = {};
+  const load = (source) =>
+    (arrived[source] ??= new Promise((resolve, reject) => {
+      const script = document.createElement("script");
+      script.src = source;
+      script.onload = () => resolve(window.dlbook.altered);
+      script.onerror = reject;
+      document.head.append(script);
+    }));
+  const element = (name, ...content) => {
+    const made = document.createElement(name);
+    made.append(...content);
+    return made;
+  };
+  for (const altered of document.querySelectorAll("details.altered")) {
+    altered.addEventListener("toggle", async () => {
+      if (!altered.open || altered.querySelector("ol")) return;
+      const list = element("ol");
+      list.tabIndex = 0;
+      list.setAttribute("aria-label", "Altered versions");
+      altered.append(list);
+      const rows = (await load(altered.dataset.script))[altered.dataset.label];
+      for (const [was, now, input, seen] of rows) {
+        const why = input ? `${input}: ${seen}` : seen;
+        list.append(element("li", element("code", was), " → ", element("code", now), element("p", why)));
+      }
+    });
+  }
+
   const closeMarks = (except) => {
     for (const mark of document.querySelectorAll("details.mark[open]")) {
       if (mark !== except) mark.open = false;

@@ -426,7 +426,7 @@ BREAK = Choice(
     },
     missing="Something else is made of the derivatives by the scores that `softmax_backward` returns.",
     hints=(
-        "Search the module and the page for `softmax_backward`. Who calls it, directly or through `carry_back`?",
+        "Search the module and the page for `softmax_backward`. Who calls it, directly or through `dot_product_attention_backward`?",
         "The values are read behind the softmax, queries and keys before it.",
         "A gradient of several heads goes through the softmax of each of them.",
     ),

@@ -303,7 +303,7 @@ LOGIT = Exercise(
                 / (1 + np.exp(z))
                 / len(z)
             ),
-            "The coin that is wanted comes first: ϱ log(ϱ/ϱ̂) and not ϱ̂ log(ϱ̂/ϱ).",
+            "The distribution that is wanted comes first: ϱ log(ϱ/ϱ̂) and not ϱ̂ log(ϱ̂/ϱ).",
             "{eq}`autoencoders-kl-sparsity`",
         ),
     ),
@@ -323,7 +323,7 @@ LOGIT = Exercise(
 )
 
 
-# Contraction for another bend
+# The contractive penalty with tanh
 
 
 def tanh_probes(rng):

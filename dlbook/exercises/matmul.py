@@ -534,7 +534,7 @@ FAR = Choice(
 # How large must the batch be?
 
 
-def bend_probes(rng):
+def ridge_batch_probes(rng):
     """One layer of round numbers; then several layers, machines and kinds of numbers."""
     yield np.array([1000.0]), np.array([500.0]), 10.0, 4.0
     for count, size in zip(sizes(rng, 4, least=2, most=9), (4.0, 2.0, 8.0, 1.0), strict=True):
@@ -542,16 +542,16 @@ def bend_probes(rng):
         yield inputs, outputs, float(rng.uniform(5, 20)), size
 
 
-def bend(inputs, outputs, ridge, size):
+def ridge_batch(inputs, outputs, ridge, size):
     weights = inputs * outputs
     return ridge * size * weights / (2 * weights - ridge * size * (inputs + outputs))
 
 
-def bend_reciprocal(inputs, outputs, ridge, size):
+def ridge_batch_reciprocal(inputs, outputs, ridge, size):
     return 1 / (2 / (ridge * size) - 1 / inputs - 1 / outputs)
 
 
-def bend_searched(inputs, outputs, ridge, size):
+def ridge_batch_searched(inputs, outputs, ridge, size):
     low, high = np.zeros_like(inputs), np.full_like(inputs, 1e6)
     for _ in range(80):
         middle = (low + high) / 2
@@ -561,7 +561,7 @@ def bend_searched(inputs, outputs, ridge, size):
 
 
 @njit
-def bend_compiled(inputs, outputs, ridge, size):
+def ridge_batch_compiled(inputs, outputs, ridge, size):
     batch = np.empty_like(inputs)
     for i in range(len(inputs)):
         per_example = 2 * inputs[i] * outputs[i] - ridge * size * (inputs[i] + outputs[i])
@@ -569,12 +569,12 @@ def bend_compiled(inputs, outputs, ridge, size):
     return batch
 
 
-BEND = Exercise(
-    label="matmul-bend",
-    task="Write `bend(inputs, outputs, ridge, size)`, the batches at which layers reach `ridge` operations per byte.",
-    reference=bend,
+RIDGE = Exercise(
+    label="matmul-ridge",
+    task="Write `ridge_batch(inputs, outputs, ridge, size)`, the batches at which layers reach `ridge` operations per byte.",
+    reference=ridge_batch,
     axes="(l), (l), (), () -> (l)",
-    probes=bend_probes,
+    probes=ridge_batch_probes,
     mistakes=(
         Mistake(
             "a multiply-add is counted as one operation",
@@ -602,13 +602,13 @@ BEND = Exercise(
         ),
         Mistake(
             "numbers are counted instead of bytes",
-            lambda K, J, r, s: bend(K, J, r, 1.0),
+            lambda K, J, r, s: ridge_batch(K, J, r, 1.0),
             "The ridge is in operations per byte: each number that is moved has `size` bytes.",
             "{eq}`matmul-arithmetic-intensity`",
         ),
         Mistake(
             "each layer is taken for a square one",
-            lambda K, J, r, s: bend(K, K, r, s),
+            lambda K, J, r, s: ridge_batch(K, K, r, s),
             "Inputs and outputs may differ in number, and both sizes enter.",
             "{eq}`matmul-arithmetic-intensity`",
         ),
@@ -624,13 +624,13 @@ BEND = Exercise(
         "2NKJ = ridge · size · (NK + KJ + NJ). Collect what has N on one side.",
         "N = ridge · size · KJ / (2KJ − ridge · size · (K + J)).",
     ),
-    used="It is where {eq}`matmul-arithmetic-intensity` meets the bend of {eq}`matmul-roofline`.",
-    right=(bend_reciprocal, bend_searched, bend_compiled),
+    used="It is where {eq}`matmul-arithmetic-intensity` meets the ridge point of {eq}`matmul-roofline`.",
+    right=(ridge_batch_reciprocal, ridge_batch_searched, ridge_batch_compiled),
     others=(
-        (lambda *args: -bend(*args), "every number has the opposite sign"),
-        (lambda *args: bend(*args) / 2, "every number is 0.5 times what it should be"),
-        (lambda *args: np.ceil(bend(*args)), "wrong"),
-        (lambda *args: np.max(bend(*args)), "wrong type or shape"),
+        (lambda *args: -ridge_batch(*args), "every number has the opposite sign"),
+        (lambda *args: ridge_batch(*args) / 2, "every number is 0.5 times what it should be"),
+        (lambda *args: np.ceil(ridge_batch(*args)), "wrong"),
+        (lambda *args: np.max(ridge_batch(*args)), "wrong type or shape"),
     ),
 )
 
@@ -673,4 +673,4 @@ EDGES = Choice(
     used="Nothing in {eq}`matmul-blocking` asks that s divide anything, so its checks must not either.",
 )
 
-EXERCISES = (OUTPUTS, INVERSE, CACHE, BRACKETS, FAR, BEND, BREAK, EDGES)
+EXERCISES = (OUTPUTS, INVERSE, CACHE, BRACKETS, FAR, RIDGE, BREAK, EDGES)

@@ -15,11 +15,11 @@ from dlbook.verification import complex_step
 __all__ = ["EXERCISES"]
 
 
-# Half a teacher
+# Scheduled sampling
 
 
-def mixed_probes(rng):
-    """One line of three steps; then several lines, about half of the coins each way."""
+def scheduled_sampling_probes(rng):
+    """One line of three steps; then several lines, about half of the choices each way."""
     yield (
         np.array([[5, 6, 7]]),
         np.array([[2, 3, 4]]),
@@ -33,13 +33,13 @@ def mixed_probes(rng):
         yield y, drawn, rng.random((n, u)), float(rng.uniform(0.3, 0.7)), 1
 
 
-def mixed(y, drawn, u, share, begin):
+def scheduled_sampling(y, drawn, u, share, begin):
     read = np.full_like(y, begin)
     read[:, 1:] = np.where(u[:, 1:] < share, y[:, :-1], drawn[:, :-1])
     return read
 
 
-def mixed_loops(y, drawn, u, share, begin):
+def scheduled_sampling_loops(y, drawn, u, share, begin):
     read = y.copy()
     for n in range(len(y)):
         before = begin
@@ -50,7 +50,7 @@ def mixed_loops(y, drawn, u, share, begin):
     return read
 
 
-def mixed_rolled(y, drawn, u, share, begin):
+def scheduled_sampling_rolled(y, drawn, u, share, begin):
     taught = np.roll(u, -1, axis=1) < share
     read = np.roll(taught * y + ~taught * drawn, 1, axis=1)
     read[:, 0] = begin
@@ -58,7 +58,7 @@ def mixed_rolled(y, drawn, u, share, begin):
 
 
 @njit
-def mixed_compiled(y, drawn, u, share, begin):
+def scheduled_sampling_compiled(y, drawn, u, share, begin):
     read = np.empty_like(y)
     for n in range(y.shape[0]):
         read[n, 0] = begin
@@ -69,16 +69,16 @@ def mixed_compiled(y, drawn, u, share, begin):
     return read
 
 
-def _earlier_coin(y, drawn, u, share, begin):
+def _earlier_choice(y, drawn, u, share, begin):
     return np.hstack((np.full_like(y[:, :1], begin), np.where(u < share, y, drawn)[:, :-1]))
 
 
 SCHEDULED = Exercise(
     label="sequence_tasks-scheduled",
-    task="Write `mixed(y, drawn, u, share, begin)`: the symbol before, the right one where u < share, else the drawn one.",
-    reference=mixed,
+    task="Write `scheduled_sampling(y, drawn, u, share, begin)`: the symbol before, the right one where u < share, else the drawn one.",
+    reference=scheduled_sampling,
     axes="(n u), (n u), (n u), (), () -> (n u)",
-    probes=mixed_probes,
+    probes=scheduled_sampling_probes,
     mistakes=(
         Mistake(
             "nothing is shifted",
@@ -87,46 +87,48 @@ SCHEDULED = Exercise(
             "{eq}`sequence_tasks-teacher-forcing`",
         ),
         Mistake(
-            "the coin is that of the step before",
-            _earlier_coin,
-            "The coin of a step decides what is read at that step; here it is shifted together with the symbols.",
+            "the random number is that of the step before",
+            _earlier_choice,
+            "The random number of a step decides what is read at that step; here it is shifted together with the symbols.",
             "{ref}`ex-sequence_tasks-scheduled`",
         ),
         Mistake(
-            "the coin is turned round",
-            lambda y, drawn, u, share, begin: mixed(drawn, y, u, share, begin),
+            "the choice is turned round",
+            lambda y, drawn, u, share, begin: scheduled_sampling(drawn, y, u, share, begin),
             "`share` is the share of right symbols: with share 1 it is teacher forcing.",
             "{eq}`sequence_tasks-teacher-forcing`",
         ),
         Mistake(
             "only right symbols are read",
-            lambda y, drawn, u, share, begin: mixed(y, y, u, share, begin),
+            lambda y, drawn, u, share, begin: scheduled_sampling(y, y, u, share, begin),
             "That is teacher forcing. Where u is not below `share`, the drawn symbol is read.",
             "{eq}`sequence_tasks-teacher-forcing`",
         ),
         Mistake(
             "only drawn symbols are read",
-            lambda y, drawn, u, share, begin: mixed(drawn, drawn, u, share, begin),
+            lambda y, drawn, u, share, begin: scheduled_sampling(drawn, drawn, u, share, begin),
             "That is free running. Where u is below `share`, the right symbol is read.",
             "{ref}`ex-sequence_tasks-scheduled`",
         ),
         Mistake(
-            "one coin is tossed for a whole line",
-            lambda y, drawn, u, share, begin: mixed(y, drawn, u[:, :1] + 0 * u, share, begin),
-            "Each step has a coin of its own.",
+            "one random number is used for a whole line",
+            lambda y, drawn, u, share, begin: scheduled_sampling(
+                y, drawn, u[:, :1] + 0 * u, share, begin
+            ),
+            "Each step has a random number of its own.",
             "{ref}`ex-sequence_tasks-scheduled`",
         ),
     ),
     hints=(
-        "Begin with the two cases in which the coin does not matter: share 1 and share 0.",
+        "Begin with the two cases in which u does not matter: share 1 and share 0.",
         "Choose between y[:, :-1] and drawn[:, :-1]. Which columns of u belong to them?",
         "read[:, 1:] = np.where(u[:, 1:] < share, y[:, :-1], drawn[:, :-1]), and begin in front.",
     ),
     used="With share 1 it is {eq}`sequence_tasks-teacher-forcing`, which `EncoderDecoder` is trained with.",
-    right=(mixed_loops, mixed_rolled, mixed_compiled),
+    right=(scheduled_sampling_loops, scheduled_sampling_rolled, scheduled_sampling_compiled),
     others=(
-        (lambda *args: mixed(*args)[:, 1:], "wrong type or shape"),
-        (lambda *args: mixed(*args) + 1, "wrong"),
+        (lambda *args: scheduled_sampling(*args)[:, 1:], "wrong type or shape"),
+        (lambda *args: scheduled_sampling(*args) + 1, "wrong"),
     ),
 )
 
@@ -493,7 +495,7 @@ LINEAR = Exercise(
 
 BREAK = Choice(
     label="sequence_tasks-break",
-    task="In `forced` the decoder is given the symbol that it should write. Name the letters of all that fail.",
+    task="In `teacher_forcing` the decoder is given the symbol that it should write. Name the letters of all that fail.",
     right="ad",
     wrong={
         "b": "(b) is handed what the decoder reads as an array, and computes the same scores from it as before.",
@@ -503,7 +505,7 @@ BREAK = Choice(
     },
     missing="Something else trains a decoder, and then lets it write without the right symbols.",
     hints=(
-        "Search the package for `forced`. Which method of `EncoderDecoder` calls it?",
+        "Search the package for `teacher_forcing`. Which method of `EncoderDecoder` calls it?",
         "Which checks on the page are handed the inputs of the decoder, and which train one?",
         "The cost of the wrong training is very low. What will the network write when it reads its own symbols?",
     ),

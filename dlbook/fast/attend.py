@@ -19,11 +19,11 @@ __all__ = [
     "GROUP",
     "PARALLEL_FROM",
     "attend",
-    "attend_back",
-    "attend_back_heads",
+    "attend_backward",
+    "attend_backward_heads",
     "attend_heads",
     "rows_at",
-    "weigh_back_into",
+    "weigh_backward_into",
     "weigh_into",
 ]
 
@@ -70,7 +70,7 @@ def weigh_into(z, seen, slope, n, scale, most, sums, o, first, step):
 
 
 @njit_fast
-def _look(q, k, v, o, L, total, T, S, places, how, scale, kt, vp, z, sums):
+def _attend_head(q, k, v, o, L, total, T, S, places, how, scale, kt, vp, z, sums):
     """Attention of one head: o and L of the first T of all queries, to S keys."""
     (fq, fk, step), (first, slope), W = places, how, kt.shape[2]
     L[:] = -np.inf
@@ -104,7 +104,9 @@ def _look(q, k, v, o, L, total, T, S, places, how, scale, kt, vp, z, sums):
 
 
 @njit_fast
-def attend_heads(q, k, v, o, L, lengths, asks, sizes, how, scale, begin, end, kt, vp, z, sums):
+def attend_heads(
+    q, k, v, o, L, lengths, query_lengths, sizes, how, scale, begin, end, kt, vp, z, sums
+):
     """Attention of heads `begin` to `end`, counted through all sequences
     (rows k), (rows k), (rows v), (rows v), (n·h t), (n), (n) -> ()
 
@@ -116,11 +118,13 @@ def attend_heads(q, k, v, o, L, lengths, asks, sizes, how, scale, begin, end, kt
         n, h = m // H, m % H
         step = H if side else 1
         places = n * H * T + h * (1 if side else T), n * H * S + h * (1 if side else S), step
-        _look(q, k, v, o, L[m], T, asks[n], lengths[n], places, how, scale, kt, vp, z, sums)
+        _attend_head(
+            q, k, v, o, L[m], T, query_lengths[n], lengths[n], places, how, scale, kt, vp, z, sums
+        )
 
 
 @njit_fast(forceinline=True)
-def weigh_back_into(z, dz, wide, seen, slope, n, scale, L, dots):
+def weigh_backward_into(z, dz, wide, seen, slope, n, scale, L, dots):
     """Products become weights, and ∂C/∂weights becomes ∂C/∂products; as in `weigh_into`
     (r s), (r s), (), (), (), (), (), (r), (r) -> ()
     """
@@ -137,7 +141,7 @@ def weigh_back_into(z, dz, wide, seen, slope, n, scale, L, dots):
 
 
 @njit_fast
-def _look_back(do, q, k, v, o, L, dq, dk, dv, whole, T, S, places, how, scale, memory):
+def _attend_head_backward(do, q, k, v, o, L, dq, dk, dv, whole, T, S, places, how, scale, memory):
     """The way back of one head; `whole` says how many queries and keys there are with padding."""
     (fq, fk, step), (first, slope) = places, how
     kt, vt, kp, qp, dop, z, dz, dots = memory
@@ -171,7 +175,7 @@ def _look_back(do, q, k, v, o, L, dq, dk, dv, whole, T, S, places, how, scale, m
                 multiply(qs[a:b], any_layout(kt[:p]), any_layout(z[a:b, : p * W]), fresh)
                 multiply(dos[a:b], any_layout(vt[:p]), any_layout(dz[a:b, : p * W]), fresh)
                 sees, at = seen + slope * a, slice(t + a, t + b)
-                weigh_back_into(z[a:b], dz[a:b], p * W, sees, slope, n, scale, L[at], dots[at])
+                weigh_backward_into(z[a:b], dz[a:b], p * W, sees, slope, n, scale, L[at], dots[at])
                 into = rows_at(dq, fq, step, t + a, b - a)
                 multiply(any_layout(dz[a:b, :m]), any_layout(kp[:, :m]), into, add)
             for a in range(0, n, group):
@@ -184,8 +188,8 @@ def _look_back(do, q, k, v, o, L, dq, dk, dv, whole, T, S, places, how, scale, m
 
 
 @njit_fast
-def attend_back_heads(
-    do, q, k, v, o, L, dq, dk, dv, lengths, asks, sizes, how, scale, begin, end, memory
+def attend_backward_heads(
+    do, q, k, v, o, L, dq, dk, dv, lengths, query_lengths, sizes, how, scale, begin, end, memory
 ):
     """The way back of heads `begin` to `end`; arguments as in `attend_heads`."""
     H, T, S, side = sizes
@@ -193,8 +197,8 @@ def attend_back_heads(
         n, h = m // H, m % H
         step = H if side else 1
         places = n * H * T + h * (1 if side else T), n * H * S + h * (1 if side else S), step
-        some = (T, S), asks[n], lengths[n], places, how, scale, memory
-        _look_back(do, q, k, v, o, L[m], dq, dk, dv, *some)
+        some = (T, S), query_lengths[n], lengths[n], places, how, scale, memory
+        _attend_head_backward(do, q, k, v, o, L[m], dq, dk, dv, *some)
 
 
 def _arranged(q, k, v, how, side):
@@ -206,7 +210,7 @@ def _arranged(q, k, v, how, side):
     return (N, H, T, S, K, V), parts, q.dtype.type(1 / np.sqrt(K)), PANEL_BYTES // q.itemsize
 
 
-def attend(q, k, v, o, L, lengths, how, work, *, side=False, asks=None):
+def attend(q, k, v, o, L, lengths, how, work, *, side=False, query_lengths=None):
     """Write the attention of arrays that were checked into o and L.
 
     Parameters
@@ -223,11 +227,11 @@ def attend(q, k, v, o, L, lengths, how, work, *, side=False, asks=None):
         Memory, of which each thread has a part of its own.
     side : bool
         See above.
-    asks : ndarray of int64, shape (n,), optional
+    query_lengths : ndarray of int64, shape (n,), optional
         How many queries each sequence has, all T where not given. What the others find is zero.
     """
     (N, H, T, S, K, V), parts, scale, W = _arranged(q, k, v, how, side)
-    asks = np.full(N, T) if asks is None else asks
+    query_lengths = np.full(N, T) if query_lengths is None else query_lengths
     kt = work.array(("panels", "kt"), parts, KEYS // W, K, W)
     vp = work.array(("panels", "vp"), parts, -(-V // W), KEYS, W)
     z, sums = work.array("z", parts, STRIP * KEYS), work.array("dots", parts, T)
@@ -236,15 +240,17 @@ def attend(q, k, v, o, L, lengths, how, work, *, side=False, asks=None):
     def part(m):
         span = N * H * m // parts, N * H * (m + 1) // parts
         room = kt[m], vp[m], z[m], sums[m]
-        attend_heads(*rows, L, lengths, asks, (H, T, S, side), how, scale, *span, *room)
+        attend_heads(*rows, L, lengths, query_lengths, (H, T, S, side), how, scale, *span, *room)
 
     in_threads(part, parts)
 
 
-def attend_back(do, q, k, v, o, L, dq, dk, dv, lengths, how, work, *, side=False, asks=None):
+def attend_backward(
+    do, q, k, v, o, L, dq, dk, dv, lengths, how, work, *, side=False, query_lengths=None
+):
     """Write ∂C/∂q, ∂C/∂k and ∂C/∂v from ∂C/∂o and what `attend` has written; as there."""
     (N, H, T, S, K, V), parts, scale, W = _arranged(q, k, v, how, side)
-    asks = np.full(N, T) if asks is None else asks
+    query_lengths = np.full(N, T) if query_lengths is None else query_lengths
     kt = work.array(("panels", "kt"), parts, KEYS // W, K, W)
     vt = work.array(("panels", "vt"), parts, KEYS // W, V, W)
     kp = work.array(("panels", "kp"), parts, -(-K // W), KEYS, W)
@@ -254,11 +260,11 @@ def attend_back(do, q, k, v, o, L, dq, dk, dv, lengths, how, work, *, side=False
     dots = work.array("dots", parts, T)
     rows = (x.reshape(-1, I) for x, I in ((do, V), (q, K), (k, K), (v, V), (o, V)))
     into = (x.reshape(-1, I) for x, I in ((dq, K), (dk, K), (dv, V)))
-    rows = *rows, L, *into, lengths, asks, (H, T, S, side), how, scale
+    rows = *rows, L, *into, lengths, query_lengths, (H, T, S, side), how, scale
 
     def part(m):
         span = N * H * m // parts, N * H * (m + 1) // parts
         room = kt[m], vt[m], kp[m], qp[m], dop[m], z[m], dz[m], dots[m]
-        attend_back_heads(*rows, *span, room)
+        attend_backward_heads(*rows, *span, room)
 
     in_threads(part, parts)

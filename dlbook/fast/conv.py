@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from dlbook.fast.patches import (
+    bias_gradient_into,
     conv_lines,
     conv_lines_backward,
     conv_lines_input,
-    db_into,
     pack_filters,
 )
 from dlbook.fast.winograd import pack_values, unpack_values, winograd_lines, winograd_lines_dw
@@ -141,7 +141,7 @@ def _winograd(x, filters, b, padding, mem, z):
 def backward(dz, x, w, how, mem, dx, dw, db):
     """Carry a gradient back through `forward`; where dx is None it is not computed."""
     K, C, U, V = w.shape
-    db_into(dz.reshape(-1, K), db)
+    bias_gradient_into(dz.reshape(-1, K), db)
     if isinstance(mem, Patches):
         into = np.empty((0, 0, 0, 0), dz.dtype) if dx is None else dx
         flat, M = (U, V, *how[0], *how[1], *how[2]), len(mem.p)

@@ -14,14 +14,14 @@ from dlbook.tools.threads import in_threads
 
 __all__ = [
     "PARALLEL_FROM",
-    "gru_back_into",
+    "gru_backward_into",
     "gru_cells",
-    "gru_cells_back",
+    "gru_cells_backward",
     "gru_into",
     "in_parts",
-    "lstm_back_into",
+    "lstm_backward_into",
     "lstm_cells",
-    "lstm_cells_back",
+    "lstm_cells_backward",
     "lstm_into",
 ]
 
@@ -29,14 +29,14 @@ PARALLEL_FROM = 2**25  # multiply-adds of a layer; below, threads would cost mor
 
 
 @njit_fast(forceinline=True)
-def lstm_cells(z, before, c, h, bent):
+def lstm_cells(z, before, c, h, tanh_c):
     """Weighted inputs become gates; cells, states and tanh(c) of some rows
     (r 4j), (r j) -> (r j), (r j), (r j)
     """
     J = c.shape[1]
     for r in range(c.shape[0]):
         zi, zf, zg, zo = z[r][:J], z[r][J : 2 * J], z[r][2 * J : 3 * J], z[r][3 * J :]
-        old, new, up, u = before[r], c[r], h[r], bent[r]
+        old, new, up, u = before[r], c[r], h[r], tanh_c[r]
         for j in range(J):
             i, f = logistic(zi[j]), logistic(zf[j])
             g, o = hyperbolic_tangent(zg[j]), logistic(zo[j])
@@ -47,7 +47,7 @@ def lstm_cells(z, before, c, h, bent):
 
 
 @njit_fast
-def lstm_into(z, h, c, bent, counts, right, first, stop):
+def lstm_into(z, h, c, tanh_c, counts, right, first, stop):
     """States and cells of all steps; z holds wx x + b and becomes the gates, `right` is whᵀ
     (r 4j), (n+r j), (n+r j), (r j), (t), (q j w), (), () -> ()
     """
@@ -59,19 +59,19 @@ def lstm_into(z, h, c, bent, counts, right, first, stop):
             at, old = slice(now + first, now + last), slice(earlier + first, earlier + last)
             row = slice(now - n + first, now - n + last)
             multiply(h[old], right, z[row], True)
-            lstm_cells(z[row], c[old], c[at], h[at], bent[row])
+            lstm_cells(z[row], c[old], c[at], h[at], tanh_c[row])
         earlier, now = now, now + counts[t]
 
 
 @njit_fast(forceinline=True)
-def lstm_cells_back(z, before, bent, dh, dc):
+def lstm_cells_backward(z, before, tanh_c, dh, dc):
     """Gates become ∂C/∂(weighted inputs), and ∂C/∂c that of the cells before
     (r 4j), (r j), (r j), (r j), (r j) -> ()
     """
     one, J = z.dtype.type(1), dh.shape[1]
     for r in range(dh.shape[0]):
         zi, zf, zg, zo = z[r][:J], z[r][J : 2 * J], z[r][2 * J : 3 * J], z[r][3 * J :]
-        old, u, e, d = before[r], bent[r], dh[r], dc[r]
+        old, u, e, d = before[r], tanh_c[r], dh[r], dc[r]
         for j in range(J):
             i, f, g, o, t = zi[j], zf[j], zg[j], zo[j], u[j]
             do = e[j] * t
@@ -84,7 +84,7 @@ def lstm_cells_back(z, before, bent, dh, dc):
 
 
 @njit_fast
-def lstm_back_into(dh, z, c, bent, counts, right, after, dstart, dc, first, stop):
+def lstm_backward_into(dh, z, c, tanh_c, counts, right, after, dstart, dc, first, stop):
     """Gates become δ; dh holds ∂C_t/∂h_t, `right` is wh, dc what comes to the last cells
     (r j), (r 4j), (n+r j), (r j), (t), (q 4j w), (m j), (n j), (n j), (), () -> ()
 
@@ -103,7 +103,7 @@ def lstm_back_into(dh, z, c, bent, counts, right, after, dstart, dc, first, stop
                     into, more = dh[now + m], after[m]
                     for j in range(into.size):
                         into[j] += more[j]
-            lstm_cells_back(z[row], c[old], bent[row], dh[row], dc[first:last])
+            lstm_cells_backward(z[row], c[old], tanh_c[row], dh[row], dc[first:last])
             if t:
                 multiply(z[row], right, dh[earlier + first : earlier + last], True)
             else:
@@ -146,7 +146,7 @@ def gru_into(z, h, q, bh, counts, right, p, first, stop):
 
 
 @njit_fast(forceinline=True)
-def gru_cells_back(z, q, before, dh, back):
+def gru_cells_backward(z, q, before, dh, back):
     """Gates become (dr, dz, dn) and q becomes r dn; add to ∂C/∂h_{t−1} what goes past the gates
     (r 3j), (r j), (r j), (r j) -> (r j)
     """
@@ -165,11 +165,11 @@ def gru_cells_back(z, q, before, dh, back):
 
 
 @njit_fast
-def gru_back_into(dh, z, q, h, counts, gates, last_gate, after, dstart, first, stop):
+def gru_backward_into(dh, z, q, h, counts, gates, last_gate, after, dstart, first, stop):
     """Gates become δx and q the last third of δh; dh holds ∂C_t/∂h_t, the weights are packed
     (r j), (r 3j), (r j), (n+r j), (t), (q 2j w), (q j w), (m j), (n j), (), () -> ()
 
-    `after` and `dstart` (zeros) are as in `lstm_back_into`.
+    `after` and `dstart` (zeros) are as in `lstm_backward_into`.
     """
     now, n, J = dh.shape[0], h.shape[0] - dh.shape[0], dh.shape[1]
     for t in range(counts.shape[0] - 1, -1, -1):
@@ -184,7 +184,7 @@ def gru_back_into(dh, z, q, h, counts, gates, last_gate, after, dstart, first, s
                     for j in range(into.size):
                         into[j] += more[j]
             back = dh[earlier + first : earlier + last] if t else dstart[first:last]
-            gru_cells_back(z[row], q[row], h[old], dh[row], back)
+            gru_cells_backward(z[row], q[row], h[old], dh[row], back)
             multiply(z[row][:, : 2 * J], gates, back, True)
             multiply(q[row], last_gate, back, True)
 

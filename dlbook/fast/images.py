@@ -2,7 +2,7 @@
 
 from dlbook.tools.jit import njit_fast
 
-__all__ = ["place_images", "upsample_back_into", "upsample_into"]
+__all__ = ["place_images", "upsample_backward_into", "upsample_into"]
 
 
 @njit_fast
@@ -20,7 +20,7 @@ def upsample_into(x, y):
 
 
 @njit_fast
-def upsample_back_into(dy, dx):
+def upsample_backward_into(dy, dx):
     """`upsample_backward` with channels last
     (n sh sw c) -> (n h w c)
     """

@@ -12,6 +12,8 @@ from dlbook.tools.simd import aligned
 
 __all__ = ["Memory"]
 
+SHARED = "panels", ""  # name of what all products share
+
 
 class Memory:
     """Arrays by name. What one holds when it is asked for is what was left in it.
@@ -32,7 +34,7 @@ class Memory:
     def __init__(self, dtype):
         self.dtype = np.dtype(dtype)
         self.held = []  # for `dlbook.tools.flat.step_fits`
-        self._found, self._rooms = {}, {}
+        self._found, self._rooms, self._fit = {}, {}, set()
 
     def array(self, name, *shape, dtype=None) -> np.ndarray:
         """Return the array of that name, as a view of the right shape."""
@@ -54,10 +56,13 @@ class Memory:
 
         All products that pack for themselves share them.
         """
+        if factors in self._fit:
+            return self._found[SHARED]
         width = PANEL_BYTES // self.dtype.itemsize
         room = max(-(-columns // width) * width * rows for rows, columns in factors)
-        held = self._rooms.get(("panels", ""))
-        return self.array(("panels", ""), room if held is None else max(room, held.size))
+        self._fit.add(factors)
+        held = self._rooms.get(SHARED)
+        return self.array(SHARED, room if held is None else max(room, held.size))
 
     @property
     def bytes(self) -> int:

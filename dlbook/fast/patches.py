@@ -13,10 +13,10 @@ from dlbook.tools.simd import any_layout
 
 __all__ = [
     "POINTWISE",
+    "bias_gradient_into",
     "conv_lines",
     "conv_lines_backward",
     "conv_lines_input",
-    "db_into",
     "gather_patches",
     "pack_filters",
     "scatter_patches",
@@ -33,7 +33,7 @@ def _reach(size, start, step, count):
 
 
 @njit_fast
-def db_into(dz, db):
+def bias_gradient_into(dz, db):
     """`conv_db`
     (n k) -> (k)
     """

@@ -4,11 +4,11 @@
 from dlbook.tools.jit import njit_fast
 
 __all__ = [
-    "average_back_into",
+    "average_backward_into",
     "average_into",
-    "largest_back",
+    "largest_backward",
     "largest_of_all",
-    "pool_back_into",
+    "pool_backward_into",
     "pool_into",
 ]
 
@@ -36,7 +36,7 @@ def pool_into(x, size, stride, y, at):
 
 
 @njit_fast
-def pool_back_into(dy, at, size, stride, dx):
+def pool_backward_into(dy, at, size, stride, dx):
     """`pool_max_backward` from what `pool_into` kept
     (n i j c), (n i j c), (U V), (S T) -> (n h w c)
     """
@@ -82,7 +82,7 @@ def average_into(x, size, stride, y):
 
 
 @njit_fast
-def average_back_into(dy, size, stride, dx):
+def average_backward_into(dy, size, stride, dx):
     """`pool_average_backward` with channels last
     (n i j c), (U V), (S T) -> (n h w c)
     """
@@ -116,7 +116,7 @@ def largest_of_all(y, features, at):
 
 
 @njit_fast
-def largest_back(slope, at, dy):
+def largest_backward(slope, at, dy):
     """The way back of `largest_of_all`
     (n c), (n c) -> (n h w c)
     """

@@ -4,13 +4,19 @@ from dlbook.matmul import PANEL_BYTES, multiply, pack
 from dlbook.tools.elementary import hyperbolic_tangent
 from dlbook.tools.jit import njit_fast
 
-__all__ = ["BENDS", "bend_backward_into", "bend_into", "recur_backward_into", "recur_into"]
+__all__ = [
+    "STATE_ACTIVATIONS",
+    "activate_backward_into",
+    "activate_into",
+    "recur_backward_into",
+    "recur_into",
+]
 
-BENDS = {"tanh": 0, "relu": 1, "linear": 2}
+STATE_ACTIVATIONS = {"tanh": 0, "relu": 1, "linear": 2}
 
 
 @njit_fast
-def bend_into(flat, kind):
+def activate_into(flat, kind):
     """tanh (0), relu (1) or nothing (2), in place
     (numbers) -> ()
     """
@@ -37,12 +43,12 @@ def recur_into(h, counts, wh, kind, panels):
     for t in range(counts.shape[0]):
         count = counts[t]
         multiply(h[earlier : earlier + count], right, h[now : now + count], True)
-        bend_into(flat[now * J : (now + count) * J], kind)
+        activate_into(flat[now * J : (now + count) * J], kind)
         earlier, now = now, now + count
 
 
 @njit_fast
-def bend_backward_into(delta, h, kind):
+def activate_backward_into(delta, h, kind):
     """∂C/∂h becomes ∂C/∂z, from h = g(z)
     (numbers), (numbers) -> ()
     """
@@ -78,7 +84,7 @@ def recur_backward_into(delta, h, counts, wh, kind, panels, after, dstart):
             delta[now + m, j] += after[m, j]
     for t in range(counts.shape[0] - 1, -1, -1):
         first, stop = now * J, (now + counts[t]) * J
-        bend_backward_into(later[first:stop], flat[begin + first : begin + stop], kind)
+        activate_backward_into(later[first:stop], flat[begin + first : begin + stop], kind)
         rows, earlier = delta[now : now + counts[t]], now - (counts[t - 1] if t else 0)
         if t > 0:
             multiply(rows, right, delta[earlier : earlier + counts[t]], True)

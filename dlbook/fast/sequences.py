@@ -6,6 +6,7 @@ first rows of the step before, and what does not depend on the order of time is 
 rows.
 """
 
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -16,10 +17,11 @@ __all__ = [
     "arrange",
     "arrange_into",
     "earlier_into",
+    "ends_into",
     "look_up_backward_into",
     "look_up_into",
     "Rows",
-    "turn_into",
+    "reverse_into",
 ]
 
 
@@ -64,6 +66,17 @@ def earlier_into(h, counts, before):
             before[r] = h[earlier + m]
             r += 1
         earlier, now = now, now + counts[t]
+
+
+@njit_fast
+def ends_into(h, last, order, ends):
+    """Copy the last state of each sequence to its place in the batch
+    (n+r j), (n), (n) -> (n j)
+    """
+    for n in range(order.size):
+        row, end = h[last[n]], ends[order[n]]
+        for j in range(row.size):
+            end[j] = row[j]
 
 
 @njit_fast
@@ -123,11 +136,12 @@ def arrange(lengths: np.ndarray, steps: int) -> Rows:
     order, last = np.empty((2, lengths.size), np.int64)
     counts, places = np.empty(steps, np.int64), np.empty(int(lengths.sum()), np.int64)
     arrange_into(lengths, steps, order, counts, places, last)
-    return Rows(order, counts[:longest], places, last, [0, *np.cumsum(counts[:longest]).tolist()])
+    counts = counts[:longest]
+    return Rows(order, counts, places, last, list(accumulate(counts.tolist(), initial=0)))
 
 
 @njit_fast
-def turn_into(counts, turn):
+def reverse_into(counts, turn):
     """Say for each row which row it is when every sequence is read from its end
     (t) -> (r)
     """

@@ -17,7 +17,7 @@ __all__ = [
     "UNSIGNED",
     "error_values",
     "filter_values",
-    "filter_values_back",
+    "filter_values_backward",
     "input_values",
     "output_values",
     "pack_values",
@@ -95,7 +95,7 @@ def filter_values(w, p, s, y, q, t, size):
 
 
 @njit_fast
-def filter_values_back(dy, p, s, dw, q, t, size):
+def filter_values_backward(dy, p, s, dw, q, t, size):
     """dw = Gᵀ dy: the way back of `filter_values`."""
     for n in range(UNSIGNED(size)):
         a, b, c = dy[_at(p, 0, s, n)], dy[_at(p, 1, s, n)], dy[_at(p, 2, s, n)]
@@ -237,8 +237,8 @@ def unpack_values(values, room, dw):
     size = C * K
     flat, some, nine = values.reshape(-1), room[: 18 * size], room[18 * size : 27 * size]
     for i in range(6):
-        filter_values_back(flat, 6 * i * size, size, some, 3 * i * size, size, size)
-    filter_values_back(some, 0, 3 * size, nine, 0, 3 * size, 3 * size)
+        filter_values_backward(flat, 6 * i * size, size, some, 3 * i * size, size, size)
+    filter_values_backward(some, 0, 3 * size, nine, 0, 3 * size, 3 * size)
     for k in range(K):
         for c in range(C):
             for u in range(3):

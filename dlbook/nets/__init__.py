@@ -28,7 +28,7 @@ from dlbook.nets.reuse import Frozen, Repeat
 from dlbook.nets.rows import Bidirectional, Last
 from dlbook.nets.seq2seq import Seq2Seq
 from dlbook.nets.sequences import SequenceNetwork
-from dlbook.nets.symbols import read_on
+from dlbook.nets.symbols import fit_stream
 
 __all__ = [
     "Activation",
@@ -94,5 +94,5 @@ __all__ = [
     "check_model",
     "fit",
     "new_step",
-    "read_on",
+    "fit_stream",
 ]

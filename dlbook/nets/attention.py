@@ -10,8 +10,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from dlbook.attention import positions
-from dlbook.fast.attend import attend, attend_back
+from dlbook.attention import positional_encoding
+from dlbook.fast.attend import attend, attend_backward
 from dlbook.fast.dense import dense_input_into, dense_into, rows_gradient_into, rows_sum_into
 from dlbook.matmul import DEPTH
 from dlbook.nets.layer import Layer, features, rows_of
@@ -123,12 +123,12 @@ class MultiHeadAttention(Layer):
                 f"expected (n, t, {self.width}) and (n, s, {self.width})"
             )
         (N, T, M), S, H = x.shape, y.shape[1], self.heads
-        asks, looked, panels = rows_of(x), rows_of(y), self._panels(step)
+        queries, looked, panels = rows_of(x), rows_of(y), self._panels(step)
         bq, bk, bv, bo = self._biases(p, step, "no bias")
         q, k, v = (
             step.array(name, N, steps, H, M // H) for name, steps in (("q", T), ("k", S), ("v", S))
         )
-        dense_into(asks, p.wq, bq, panels, q.reshape(-1, M))
+        dense_into(queries, p.wq, bq, panels, q.reshape(-1, M))
         dense_into(looked, p.wk, bk, panels, k.reshape(-1, M))
         dense_into(looked, p.wv, bv, panels, v.reshape(-1, M))
         how = (0, 0)
@@ -141,7 +141,7 @@ class MultiHeadAttention(Layer):
         lengths = seen_of(step.lengths, N, k.shape[1])
         attend(q, k, v, o, L, lengths, how, step.all.memory, side=True)
         dense_into(o.reshape(-1, M), p.wo, bo, panels, rows_of(z))
-        return z, ((asks, looked, q, k, v, o, L, lengths, how), pair)
+        return z, ((queries, looked, q, k, v, o, L, lengths, how), pair)
 
     def backward(self, p, dz, kept, grads, step):
         (x, y, q, k, v, o, L, lengths, how), pair = kept
@@ -149,7 +149,7 @@ class MultiHeadAttention(Layer):
         dz, do = rows_of(dz), memory.array("do", *o.shape)
         dq, dk, dv = (memory.array(name, *a.shape) for name, a in (("dq", q), ("dk", k), ("dv", v)))
         dense_input_into(dz, p.wo, panels, do.reshape(-1, M))
-        attend_back(do, q, k, v, o, L, dq, dk, dv, lengths, how, memory, side=True)
+        attend_backward(do, q, k, v, o, L, dq, dk, dv, lengths, how, memory, side=True)
         if self.causal:
             dk, dv = self._carried_back(dk, dv, how[0], step)
         dq, dk, dv = (d.reshape(-1, M) for d in (dq, dk, dv))
@@ -252,13 +252,13 @@ class LuongAttention(Layer):
         of_the_step(step, d, h)
         if not isinstance(step.rows, tuple) or len(step.rows) != 2:
             raise ValueError(f"step.rows is not the pair of layouts that {self} wants")
-        (target, u, asks), (source, t, lengths) = (placed(rows) for rows in step.rows)
-        if (len(d), len(h)) != (len(target), len(source)) or len(asks) != len(lengths):
+        (target, u, query_lengths), (source, t, lengths) = (placed(rows) for rows in step.rows)
+        if (len(d), len(h)) != (len(target), len(source)) or len(query_lengths) != len(lengths):
             raise ValueError(
                 f"{self} gets {len(d)} and {len(h)} rows, step.rows is of {len(target)} and "
-                f"{len(source)}, of {len(asks)} and {len(lengths)} sequences"
+                f"{len(source)}, of {len(query_lengths)} and {len(lengths)} sequences"
             )
-        keys, n = step.array("key rows", len(h), J), len(asks)
+        keys, n = step.array("key rows", len(h), J), len(query_lengths)
         dense_into(h, p.w, step.memory.array("no bias", J), panels, keys)
         q, k, v, o = (
             step.array(name, n, 1, *s)
@@ -267,19 +267,21 @@ class LuongAttention(Layer):
         for a, rows, at in ((q, d, target), (k, keys, source), (v, h, source)):
             rows_of(a)[at] = rows
         L, y = step.array("L", n, u), step.array("y", len(d), J + K)
-        attend(q, k, v, o, L, lengths, (0, 0), step.all.memory, asks=asks)
+        attend(q, k, v, o, L, lengths, (0, 0), step.all.memory, query_lengths=query_lengths)
         y[:, :J], y[:, J:] = d, rows_of(o)[target]
-        return y, (h, (q, k, v, o, L), (target, source), lengths, asks)
+        return y, (h, (q, k, v, o, L), (target, source), lengths, query_lengths)
 
     def backward(self, p, dy, kept, grads, step):
-        (h, found, (target, source), lengths, asks), J = kept, p.w.shape[0]
+        (h, found, (target, source), lengths, query_lengths), J = kept, p.w.shape[0]
         memory, panels = step.all.memory, self._panels(p, step)
         do, dq, dk, dv = (
             memory.array(name, *a.shape)
             for name, a in zip(("do", "dq", "dk", "dv"), (found[3], *found[:3]), strict=True)
         )
         rows_of(do)[target] = dy[:, J:]
-        attend_back(do, *found, dq, dk, dv, lengths, (0, 0), memory, asks=asks)
+        attend_backward(
+            do, *found, dq, dk, dv, lengths, (0, 0), memory, query_lengths=query_lengths
+        )
         dkeys = rows_of(dk)[source]
         if grads is not None:
             grads.w[:] = 0
@@ -300,7 +302,7 @@ class LuongAttention(Layer):
 @lru_cache(maxsize=32)
 def table(steps, width, dtype):
     """Return the positions of all steps, which nobody may change."""
-    found = positions(steps, width).astype(dtype)
+    found = positional_encoding(steps, width).astype(dtype)
     found.flags.writeable = False
     return found
 

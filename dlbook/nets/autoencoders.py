@@ -108,7 +108,7 @@ class Coders(Composition):
         axes = shapes.Axes()
         axes.sizes["j"] = (self.halves[0].shape(self.input)[0], "the code")
         h = axes.floats("h", h, "n j").astype(self.dtype, copy=False)
-        return self.cost.says(self._half(1, params, h))
+        return self.cost.predict(self._half(1, params, h))
 
     def _half(self, which, params, x):
         """Return what encoder or decoder gives, in inference."""
@@ -139,7 +139,7 @@ class Autoencoder(Coders):
         Sizes from the code to the output; where not given, those of the encoder backwards.
     activation : {"relu", "sigmoid", "tanh", "linear"}
         Of the hidden layers on both sides of the code.
-    code : {"linear", "relu", "sigmoid", "tanh"}
+    code_activation : {"linear", "relu", "sigmoid", "tanh"}
         Activation of the code.
     likelihood : {"gaussian", "bernoulli"}
         Half the squared error of a linear output, or the cross-entropy of a sigmoid one, for inputs
@@ -166,7 +166,7 @@ class Autoencoder(Coders):
     encoder: tuple[int, ...]
     decoder: tuple[int, ...] | None = None
     activation: str = "relu"
-    code: str = "linear"
+    code_activation: str = "linear"
     likelihood: str = "gaussian"
     l1: float = 0.0
     kl: float = 0.0
@@ -192,7 +192,7 @@ class Autoencoder(Coders):
                 f"to {self.encoder[0]}, the input"
             )
         shapes.choice("activation", self.activation, KINDS)
-        shapes.choice("code", self.code, KINDS)
+        shapes.choice("code_activation", self.code_activation, KINDS)
         shapes.choice("likelihood", self.likelihood, tuple(LIKELIHOODS))
         shapes.choice("dtype", self.dtype, ("float32", "float64"))
         for name in ("l1", "kl", "contractive"):
@@ -202,8 +202,10 @@ class Autoencoder(Coders):
             check_noise("noise", self.noise, self.level)
         elif shapes.number("level", self.level, least=0):
             raise ValueError(f"level is {self.level}, and no noise is chosen")
-        if (self.kl or self.contractive) and self.code != "sigmoid":
-            raise ValueError(f"code is {self.code!r}; kl and contractive need 'sigmoid'")
+        if (self.kl or self.contractive) and self.code_activation != "sigmoid":
+            raise ValueError(
+                f"code_activation is {self.code_activation!r}; kl and contractive need 'sigmoid'"
+            )
         if self.contractive and len(self.encoder) > 2:
             raise ValueError(f"encoder is {self.encoder}; contractive needs one layer: (64, 32)")
 
@@ -239,7 +241,7 @@ class Autoencoder(Coders):
         if self.contractive:
             layers = [Contractive(n, initial="xavier", scale=self.contractive)]
         else:
-            layers = self._layer(n, self.code)
+            layers = self._layer(n, self.code_activation)
         return layers + sparse if self.l1 or self.kl else layers
 
     def _params(self):

@@ -143,6 +143,11 @@ class Sequential(Container):
                 return None
         return dy if step.wants else None
 
+    def whole(self, p, grads, step, cost):
+        """Return what takes a whole step at once, or None: there is such for dense layers alone."""
+        (unit, _, node), *more = step.slot or self._nodes(step)
+        return unit.whole(p, grads, node, cost) if type(unit) is Stack and not more else None
+
 
 @dataclass(frozen=True, init=False)
 class Residual(Container):

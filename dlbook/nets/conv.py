@@ -11,7 +11,7 @@ import numpy as np
 from dlbook import convolution
 from dlbook.convolution import output_size
 from dlbook.fast.conv import adjoint
-from dlbook.fast.patches import db_into
+from dlbook.fast.patches import bias_gradient_into
 from dlbook.nets.layer import Layer, features
 from dlbook.nets.layers import INITIAL, drawn
 from dlbook.tools import shapes
@@ -159,24 +159,28 @@ class ConvTranspose2d(_Filters):
     ----------
     out, size, stride, padding, dilation, groups, bias, initial
         As of `Conv2d`. The filters have the shape (input channels, out / groups, height, width).
-    more : int or (int, int)
+    output_padding : int or (int, int)
         Rows and columns more than necessary, less than the stride: several sizes of image give the
         same size under a convolution with a stride.
     """
 
-    more: Pair = 0
+    output_padding: Pair = 0
 
     def __post_init__(self):
         super().__post_init__()
-        object.__setattr__(self, "more", pair("more", self.more, 0))
-        if any(m >= s for m, s in zip(self.more, self.stride, strict=True)):
-            raise ValueError(f"more is {self.more}, expected less than the stride {self.stride}")
+        object.__setattr__(self, "output_padding", pair("output_padding", self.output_padding, 0))
+        if any(m >= s for m, s in zip(self.output_padding, self.stride, strict=True)):
+            raise ValueError(
+                f"output_padding is {self.output_padding}, "
+                f"expected less than the stride {self.stride}"
+            )
 
     def shape(self, s):
         self._channels(s)
         sides = []
+        more = self.output_padding
         for i, F, S, P, D, m in zip(
-            s[:2], self.size, self.stride, self.padding, self.dilation, self.more, strict=True
+            s[:2], self.size, self.stride, self.padding, self.dilation, more, strict=True
         ):
             sides.append((i - 1) * S - 2 * P + D * (F - 1) + 1 + m)
             if sides[-1] < 1:
@@ -209,7 +213,7 @@ class ConvTranspose2d(_Filters):
             none = step.memory.array("sums", x.shape[3])
             convolution.backward(x, dz, p.w, self.how, room, None, grads.w, none)
             if self.bias:
-                db_into(dz.reshape(-1, self.out), grads.b)
+                bias_gradient_into(dz.reshape(-1, self.out), grads.b)
         if dx is not None:
             zeros = step.memory.array("zeros", x.shape[3])
             convolution.forward(dz, p.w, zeros, self.how, room, dx)

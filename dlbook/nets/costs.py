@@ -44,7 +44,7 @@ class Cost:
         z *= share * len(z)
         return loss * share * len(z)
 
-    def says(self, z: Any) -> np.ndarray:
+    def predict(self, z: Any) -> np.ndarray:
         """Return what the network's answer z means; z may be lost."""
         return z
 
@@ -60,12 +60,12 @@ class SoftmaxCrossEntropy(Cost):
         return axes.labels("y", y, " ".join(AXES[: len(s)]), classes)
 
     def into(self, z, y):
-        return softmax_cross_entropy_into(rows_of(z), y.reshape(-1))
+        return softmax_cross_entropy_into(rows_of(z), y if y.ndim == 1 else y.reshape(-1))
 
     def rows_into(self, z, y, share):
         return cross_entropy_rows(z, y, share)
 
-    def says(self, z):
+    def predict(self, z):
         return np.argmax(z, axis=-1)
 
 
@@ -125,7 +125,7 @@ class Bernoulli(_OfNumbers):
     def into(self, z, y):
         return bernoulli_into(*self._rows(z, y))
 
-    def says(self, z):
+    def predict(self, z):
         elementary.sigmoid(z, z)
         return z
 
@@ -159,5 +159,5 @@ class Together(Cost):
     def into(self, z, y):
         return sum(cost.into(a, b) for cost, a, b in zip(self.costs, z, y, strict=True))
 
-    def says(self, z):
-        return tuple(cost.says(a) for cost, a in zip(self.costs, z, strict=True))
+    def predict(self, z):
+        return tuple(cost.predict(a) for cost, a in zip(self.costs, z, strict=True))

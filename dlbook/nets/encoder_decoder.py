@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlbook.attention import masked_softmax, padding, scaled_scores
+from dlbook.attention import masked_softmax, padding_mask, scaled_scores
 from dlbook.fast.sequences import arrange
 from dlbook.nets.attention import LuongAttention
 from dlbook.nets.costs import SoftmaxCrossEntropy
@@ -23,7 +23,7 @@ from dlbook.nets.network import Composition
 from dlbook.nets.recurrent import GRU, LSTM, RNN, Recurrent
 from dlbook.nets.seq2seq import Seq2Seq
 from dlbook.nets.sequences import cleared
-from dlbook.sequence_tasks import forced
+from dlbook.sequence_tasks import teacher_forcing
 from dlbook.tools import shapes
 from dlbook.tools.flat import belong, fits
 from dlbook.training import xavier
@@ -216,7 +216,7 @@ class EncoderDecoder(Decoding, Composition):
         """Return what encoder and decoder read, and targets, as rows; set their layouts."""
         x, y, lengths, ends = batch
         step.rows = source, target = arrange(lengths, x.shape[1]), arrange(ends, y.shape[1])
-        given = (x, source), (forced(y, self.begin), target), (y, target)
+        given = (x, source), (teacher_forcing(y, self.begin), target), (y, target)
         *read, y = (a.reshape(-1).take(rows.places, mode="clip") for a, rows in given)
         return tuple(read), y
 
@@ -279,9 +279,14 @@ class EncoderDecoder(Decoding, Composition):
             o = found["scores"][0].astype(float)
             o -= o.max(axis=1, keepdims=True)
             o -= np.log(np.exp(o).sum(axis=1, keepdims=True))
-            return o, np.concatenate(net.node("decoder", node).last, axis=1)
+            return o, together(net.node("decoder", node).last)
 
-        return np.concatenate(first, axis=1), step
+        return together(first), step
+
+
+def together(states):
+    """Return what an LSTM carries side by side; of other cells it is one array."""
+    return states[0] if len(states) == 1 else np.concatenate(states, axis=1)
 
 
 @dataclass(frozen=True)
@@ -322,5 +327,5 @@ class AttentiveDecoder(EncoderDecoder):
         found = np.zeros((*y.shape, x.shape[1]))
         for n, (u, t) in enumerate(zip(ends, lengths, strict=True)):
             z = scaled_scores(q[n, 0, :u].astype(float), k[n, 0, :t].astype(float))
-            found[n, :u, :t] = masked_softmax(z, padding(t, u, t))
+            found[n, :u, :t] = masked_softmax(z, padding_mask(t, u, t))
         return found

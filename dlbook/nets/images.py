@@ -9,13 +9,13 @@ from typing import ClassVar
 import numpy as np
 
 from dlbook.convolution import output_size
-from dlbook.fast.images import place_images, upsample_back_into, upsample_into
+from dlbook.fast.images import place_images, upsample_backward_into, upsample_into
 from dlbook.fast.pool import (
-    average_back_into,
+    average_backward_into,
     average_into,
-    largest_back,
+    largest_backward,
     largest_of_all,
-    pool_back_into,
+    pool_backward_into,
     pool_into,
 )
 from dlbook.nets.conv import Pair, pair
@@ -115,7 +115,7 @@ class MaxPool2d(_Windows):
     def backward(self, p, dy, kept, grads, step):
         shape, at = kept
         d = step.array("dx", *shape)
-        pool_back_into(dy, at, self.size, self.stride, d)
+        pool_backward_into(dy, at, self.size, self.stride, d)
         return self._inside(d, step)
 
 
@@ -137,7 +137,7 @@ class AvgPool2d(_Windows):
 
     def backward(self, p, dy, shape, grads, step):
         d = step.array("dx", *shape)
-        average_back_into(dy, self.size, self.stride, d)
+        average_backward_into(dy, self.size, self.stride, d)
         return self._inside(d, step)
 
 
@@ -174,7 +174,7 @@ class GlobalPool(Layer):
         if self.kind == "average":
             dx[:] = dy[:, None, None] * dy.dtype.type(1 / (shape[1] * shape[2]))
         else:
-            largest_back(dy, at, dx)
+            largest_backward(dy, at, dx)
         return dx
 
 
@@ -204,7 +204,7 @@ class Upsample(Layer):
 
     def backward(self, p, dy, shape, grads, step):
         dx = step.array("dx", *shape)
-        upsample_back_into(dy, dx)
+        upsample_backward_into(dy, dx)
         return dx
 
 
@@ -214,23 +214,23 @@ class Shift(Layer):
 
     Parameters
     ----------
-    most : int
+    max_shift : int
         Pixels, in each of the four directions.
     """
 
     passes: ClassVar[bool] = True
-    most: int
+    max_shift: int
 
     def __post_init__(self):
-        shapes.count("most", self.most, least=0)
+        shapes.count("max_shift", self.max_shift, least=0)
 
     def shape(self, s):
         return features(self, s, 3)
 
     def forward(self, p, x, step):
-        if not step.all.training or not self.most:
+        if not step.all.training or not self.max_shift:
             return x, None
-        move = step.rng.integers(-self.most, self.most, size=(len(x), 2), endpoint=True)
+        move = step.rng.integers(-self.max_shift, self.max_shift, size=(len(x), 2), endpoint=True)
         y = step.array("y", *x.shape)
         place_images(x, move, y)
         return y, move

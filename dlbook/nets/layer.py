@@ -208,7 +208,7 @@ class Step:
     @property
     def rows(self):
         """Layout of ragged sequences, this node's own or that of the nearest one above."""
-        return self._nearest("_rows")
+        return self._rows if self._rows is not None else self._nearest("_rows")
 
     @rows.setter
     def rows(self, value):

@@ -37,6 +37,7 @@ class Given(NamedTuple):
     model: Any
     p: Any
     g: Any
+    whole: Any  # takes the step at once, where there is such
 
 
 class Composition:
@@ -192,6 +193,8 @@ class Composition:
     def _there_and_back(self, given, batch, work):
         """Return the mean cost of a batch and fill `grads`, in a step that is set up for it."""
         x, y = self._entered(work, batch)
+        if given.whole is not None:
+            return given.whole(x, y)
         z, kept = self._forward(given.p, x, work)
         loss = self._cost_of(z, y)  # z is ∂C/∂z from here on
         self.net.backward(given.p, z, kept, given.g, work)
@@ -211,8 +214,10 @@ class Composition:
         """Hold what a step is given against the model, and return it by layers."""
         step_fits(self, params, state, grads, [])
         work.set_state(self._held(state))
-        trees = self._tree(params), self._tree(grads)
-        work.all.given = Given(params, grads, state, self, *trees)
+        p, g, whole = self._tree(params), self._tree(grads), None
+        if isinstance(self.net, Sequential) and len(self.inside) == 1 and not self._looks_again:
+            whole = self.net.whole(p, g, work, self._cost_of)
+        work.all.given = Given(params, grads, state, self, p, g, whole)
         return work.all.given
 
     def _entered(self, step, batch):
@@ -308,7 +313,7 @@ class Composition:
         x : array_like, shape (n, …)
             Examples.
         """
-        z = self._cost.says(self.outputs(params, state, self._examples(shapes.Axes(), x)))
+        z = self._cost.predict(self.outputs(params, state, self._examples(shapes.Axes(), x)))
         if isinstance(z, np.ndarray) and z.ndim == 4:
             return np.ascontiguousarray(z.transpose(0, 3, 1, 2))
         return z

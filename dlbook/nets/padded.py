@@ -149,4 +149,4 @@ class PaddedNetwork(Network):
             How many steps of each count; all where not given. What is said of others means nothing.
         """
         x, lengths = self._sequences(shapes.Axes(), x, lengths)
-        return self.cost.says(self.outputs(params, state, x, lengths))
+        return self.cost.predict(self.outputs(params, state, x, lengths))

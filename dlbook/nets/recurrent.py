@@ -12,9 +12,14 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from dlbook.fast.dense import dense_input_into, dense_into, rows_gradient_into, rows_sum_into
-from dlbook.fast.gates import gru_back_into, gru_into, in_parts, lstm_back_into, lstm_into
-from dlbook.fast.recurrent import BENDS, recur_backward_into, recur_into
-from dlbook.fast.sequences import earlier_into, look_up_backward_into, look_up_into
+from dlbook.fast.gates import gru_backward_into, gru_into, in_parts, lstm_backward_into, lstm_into
+from dlbook.fast.recurrent import STATE_ACTIVATIONS, recur_backward_into, recur_into
+from dlbook.fast.sequences import (
+    earlier_into,
+    ends_into,
+    look_up_backward_into,
+    look_up_into,
+)
 from dlbook.matmul import DEPTH, pack_parallel
 from dlbook.nets.layer import Layer, features
 from dlbook.nets.rows import rows_for
@@ -96,8 +101,8 @@ class Recurrent(Layer):
         self._weigh(p, x, z, step)
         self.run(p, z, found, rows.counts, step)
         step.last = [np.empty((n, J), z.dtype) for _ in found]  # outlives the step
-        for into, part in zip(step.last, found, strict=True):
-            into[rows.order] = part[rows.last]
+        for ends, part in zip(step.last, found, strict=True):
+            ends_into(part, rows.last, rows.order, ends)
         return found[0][n:], (x, z, found)
 
     def backward(self, p, dh, kept, grads, step):
@@ -106,10 +111,10 @@ class Recurrent(Layer):
         dstart = [step.array("d" + "hc"[m], n, J) for m in range(self.carried)]
         for m, part in enumerate(dstart):
             part[:] = 0 if m == 0 or dlast is None else dlast[m].take(rows.order, 0)
-        ended = rows.last >= n  # the others have no step, and hand on what they began with
         if dlast is not None:
+            ended = rows.last >= n  # the others have no step, and hand on what they began with
             dh[rows.last[ended] - n] += dlast[0][rows.order[ended]]
-        dz, by_state = self.run_back(p, dh, z, found, rows.counts, dstart, step)
+        dz, by_state = self.run_backward(p, dh, z, found, rows.counts, dstart, step)
         if dlast is not None:
             dstart[0][~ended] += dlast[0][rows.order[~ended]]
         step.dstart = [np.empty_like(part) for part in dstart]
@@ -176,9 +181,9 @@ class Recurrent(Layer):
         """Turn z = wx x + b into states: those of all steps behind those before the first."""
         raise NotImplementedError(f"{type(self).__name__} has no run")
 
-    def run_back(self, p, dh, z, found, counts, dstart, step):
+    def run_backward(self, p, dh, z, found, counts, dstart, step):
         """Return ∂C/∂z and, in parts, ∂C/∂(wh h); dstart becomes ∂C/∂start."""
-        raise NotImplementedError(f"{type(self).__name__} has no run_back")
+        raise NotImplementedError(f"{type(self).__name__} has no run_backward")
 
 
 def packed(w, step, name):
@@ -211,14 +216,14 @@ class RNN(Recurrent):
 
     def __post_init__(self):
         super().__post_init__()
-        shapes.choice("activation", self.activation, tuple(BENDS))
+        shapes.choice("activation", self.activation, tuple(STATE_ACTIVATIONS))
 
     def run(self, p, z, found, counts, step):
         J = self.hidden
-        recur_into(found[0], counts, p.wh, BENDS[self.activation], step.panels((J, J)))
+        recur_into(found[0], counts, p.wh, STATE_ACTIVATIONS[self.activation], step.panels((J, J)))
 
-    def run_back(self, p, dh, z, found, counts, dstart, step):
-        J, of = self.hidden, (p.wh, BENDS[self.activation])
+    def run_backward(self, p, dh, z, found, counts, dstart, step):
+        J, of = self.hidden, (p.wh, STATE_ACTIVATIONS[self.activation])
         recur_backward_into(dh, found[0], counts, *of, step.panels((J, J)), nothing(dh), dstart[0])
         return dh, [dh]
 
@@ -251,13 +256,13 @@ class LSTM(Recurrent):
         p.b[self.hidden : 2 * self.hidden] = self.forget_bias
 
     def run(self, p, z, found, counts, step):
-        bent, right = step.array("bent", len(z), self.hidden), packed(p.wh.T, step, "forth")
-        in_parts(lambda *part: lstm_into(z, *found, bent, counts, right, *part), counts, z)
+        tanh_c, right = step.array("tanh_c", len(z), self.hidden), packed(p.wh.T, step, "forth")
+        in_parts(lambda *part: lstm_into(z, *found, tanh_c, counts, right, *part), counts, z)
 
-    def run_back(self, p, dh, z, found, counts, dstart, step):
-        bent, right = step.array("bent", len(z), self.hidden), packed(p.wh, step, "back")
-        of = dh, z, found[1], bent, counts, right, nothing(dh), *dstart
-        in_parts(lambda *part: lstm_back_into(*of, *part), counts, z)
+    def run_backward(self, p, dh, z, found, counts, dstart, step):
+        tanh_c, right = step.array("tanh_c", len(z), self.hidden), packed(p.wh, step, "back")
+        of = dh, z, found[1], tanh_c, counts, right, nothing(dh), *dstart
+        in_parts(lambda *part: lstm_backward_into(*of, *part), counts, z)
         return z, [z]
 
 
@@ -297,11 +302,11 @@ class GRU(Recurrent):
         right, bh = packed(p.wh.T, step, "forth"), p.b[G:]
         in_parts(lambda *part: gru_into(z, *found, q, bh, counts, right, of, *part), counts, z)
 
-    def run_back(self, p, dh, z, found, counts, dstart, step):
+    def run_backward(self, p, dh, z, found, counts, dstart, step):
         J, q = self.hidden, step.array("q", len(z), self.hidden)
         right = packed(p.wh[: 2 * J], step, "back"), packed(p.wh[2 * J :], step, "back of n")
         of = dh, z, q, found[0], counts, *right, nothing(dh), *dstart
-        in_parts(lambda *part: gru_back_into(*of, *part), counts, z)
+        in_parts(lambda *part: gru_backward_into(*of, *part), counts, z)
         return z, [z[:, : 2 * J], q]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlbook.fast.recurrent import BENDS
+from dlbook.fast.recurrent import STATE_ACTIVATIONS
 from dlbook.fast.sequences import arrange
 from dlbook.nets.containers import Residual, Sequential
 from dlbook.nets.costs import MeanSquare, SoftmaxCrossEntropy
@@ -117,7 +117,7 @@ class RecurrentNetwork(Continues, Sequences):
                 raise TypeError(f"{name} is {given}, expected True or False")
         shapes.choice("reads", self.reads, ("each", "last"))
         shapes.choice("cost", self.cost, tuple(COSTS))
-        shapes.choice("cell", self.cell, (*BENDS, "lstm", "gru"))
+        shapes.choice("cell", self.cell, (*STATE_ACTIVATIONS, "lstm", "gru"))
         shapes.choice("initial", self.initial, INITIAL)
         shapes.choice("dtype", self.dtype, ("float32", "float64"))
         shapes.number("scale", self.scale, least=0)
@@ -175,19 +175,19 @@ class RecurrentNetwork(Continues, Sequences):
         return self._cells().carried
 
     @property
-    def ways(self) -> int:
+    def directions(self) -> int:
         """In how many directions a layer reads."""
         return 2 if self.bidirectional else 1
 
     @property
     def width(self) -> int:
         """How many numbers a layer hands on at a step."""
-        return self.ways * self.hidden
+        return self.directions * self.hidden
 
     @property
     def carried(self) -> int:
         """How many arrays of states go from a step to the next."""
-        return self.depth * self.ways * self.kept
+        return self.depth * self.directions * self.kept
 
     def _params(self):
         """Return parameters that are all zero."""
@@ -219,12 +219,12 @@ class RecurrentNetwork(Continues, Sequences):
 
     def _tops(self, d):
         """Return which of the carried arrays the scores see of a direction."""
-        each = self.ways * self.kept
+        each = self.directions * self.kept
         return range(d * self.kept, self.carried, each)[0 if self.residual else -1 :]
 
     def _seen(self, states):
         """Return what the last layer hands on of states."""
-        ways = [sum(states[m] for m in self._tops(d)) for d in range(self.ways)]
+        ways = [sum(states[m] for m in self._tops(d)) for d in range(self.directions)]
         return np.concatenate(ways, axis=1) if self.bidirectional else ways[0]
 
     def through_time(self, params, batch, start, grads, work):
@@ -261,7 +261,7 @@ class RecurrentNetwork(Continues, Sequences):
             if self.truncate and batch[2].max() > self.truncate:
                 return loss, last, None
             if self.reads == "last":
-                for d in range(self.ways):
+                for d in range(self.directions):
                     for m in self._tops(d):
                         dstart[m] += read.dstart[0][:, d * self.hidden : (d + 1) * self.hidden]
             return loss, last, dstart
@@ -330,8 +330,9 @@ class RecurrentNetwork(Continues, Sequences):
         step = self._still()
         x, _ = self._entered(step, batch)
         for l, top in enumerate(self._climb(params, x, step)):
-            for d in range(self.ways):
-                yield f"wh[{l * self.ways + d}]", top[:, d * self.hidden : (d + 1) * self.hidden]
+            parts = np.split(top, self.directions, axis=1)
+            for d, part in enumerate(parts):
+                yield f"wh[{l * self.directions + d}]", part
         yield "wy", self._scores(params, top)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dlbook.fast.sequences import Rows, turn_into
+from dlbook.fast.sequences import Rows, reverse_into
 from dlbook.nets.containers import Container
 from dlbook.nets.layer import Layer, Step, features
 from dlbook.tools import shapes
@@ -75,12 +75,12 @@ class Bidirectional(Container):
 
     Parameters
     ----------
-    forth, back : Layer
+    forward, backward : Layer
         Mostly two recurrent layers of the same kind.
     """
 
-    def __init__(self, forth: Layer, back: Layer):
-        super().__init__(forth=forth, back=back)
+    def __init__(self, forward: Layer, backward: Layer):
+        super().__init__(forward=forward, backward=backward)
 
     def shape(self, s):
         found = [features(self, layer.shape(s), 1)[0] for layer in self.layers]
@@ -88,7 +88,7 @@ class Bidirectional(Container):
 
     def forward(self, p, x, step):
         turn = step.array("turn", len(x), dtype=np.int64)
-        turn_into(rows_for(self, x, step).counts, turn)
+        reverse_into(rows_for(self, x, step).counts, turn)
         forth, back = (step.part(d, False, step.wants) for d in (0, 1))
         turned = x.take(turn, 0, out=step.array("x", *x.shape, dtype=x.dtype), mode="clip")
         a, kept_a = self.layers[0].forward(p[0], x, forth)

@@ -49,8 +49,10 @@ class Seq2Seq(Container):
 
     def node(self, name, step):
         """Return the node of a part."""
-        wants = step.wants or name in ("attention", "scores")
-        return step.part(self.names.index(name), wants=wants)
+        at = self.names.index(name)
+        if at in step.parts:
+            return step.parts[at]
+        return step.part(at, wants=step.wants or name in ("attention", "scores"))
 
     def _part(self, name, p, x, step, rows):
         """Return what a part gives, and what its way back needs."""

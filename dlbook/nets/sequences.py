@@ -254,7 +254,7 @@ class Sequences(Composition):
             Behind the end of a sequence classes are −1 and numbers 0.
         """
         x, lengths, beyond = self._sequences(shapes.Axes(), x, lengths)
-        found = self._cost.says(self._answers(params, state, x, lengths))
+        found = self._cost.predict(self._answers(params, state, x, lengths))
         if self.reads == "each":
             found[beyond] = -1 if found.dtype.kind == "i" else 0
         return found

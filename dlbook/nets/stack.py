@@ -101,8 +101,8 @@ class Stack:
         da = step.array("da", size - y.size) if training else None
         return Slot(x.dtype, a, y, step.panels(*factors), da, dx, into)
 
-    def forward(self, p, x, step):
-        """Apply the layers."""
+    def _found(self, p, x, step):
+        """Return what the node keeps, and the slot for this shape of batch."""
         held = step.slot
         if held is None:
             held = step.slot = Held()
@@ -115,6 +115,11 @@ class Stack:
                 if len(held.slots) >= SHAPES:
                     held.slots.clear()
                 held.slots[x.shape] = slot
+        return held, slot
+
+    def forward(self, p, x, step):
+        """Apply the layers."""
+        held, slot = self._found(p, x, step)
         rows = x if x.ndim == 2 else rows_of(x)
         stack_forward(held.flat, self.table, self.slopes, rows, slot.a, slot.panels)
         return slot.y, (rows, slot)
@@ -129,6 +134,23 @@ class Stack:
         of = held.flat, self.table, self.slopes, rows, slot.a, dy, slot.da, slot.panels
         stack_backward(*of, into, wanted, slot.into)
         return slot.dx
+
+    def whole(self, p, grads, step, cost):
+        """Return a function of inputs and targets that takes a step with a cost on top.
+
+        It calls what `forward` and `backward` call, without the way through containers.
+        """
+        into, slopes = self.vector(grads), self.slopes
+
+        def take(x, y):
+            held, (_, a, z, panels, da, _, dx) = self._found(p, x, step)
+            flat, table = held.flat, self.table
+            stack_forward(flat, table, slopes, x, a, panels)
+            loss = cost(z, y)  # z is ∂C/∂z from here on
+            stack_backward(flat, table, slopes, x, a, z, da, panels, into, True, dx)
+            return loss
+
+        return take
 
 
 def in_stacks(layers: tuple[Layer, ...]) -> list[tuple[Any, int]]:

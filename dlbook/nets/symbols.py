@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dlbook import training
 from dlbook.fast.sequences import arrange
 from dlbook.nets.recurrent import Params
 from dlbook.nets.rows import carry
@@ -13,9 +14,8 @@ from dlbook.optimization import Optimizer
 from dlbook.rnn import outputs, sample_symbol, tracks
 from dlbook.tools import shapes
 from dlbook.tools.flat import fits, like
-from dlbook.training import clip
 
-__all__ = ["Continues", "read_on"]
+__all__ = ["Continues", "fit_stream"]
 
 
 class Continues:
@@ -77,7 +77,7 @@ class Continues:
         return drawn
 
 
-def read_on(
+def fit_stream(
     model: "Continues",
     params: Params,
     symbols: ArrayLike,
@@ -85,9 +85,9 @@ def read_on(
     *,
     batch: int,
     steps: int,
-    passes: int = 1,
-    limit: float = np.inf,
-    watch: Callable[[Params], Any] | None = None,
+    epochs: int = 1,
+    clip: float = np.inf,
+    callback: Callable[[Params], Any] | None = None,
 ) -> tuple[Params, np.ndarray]:
     """Train on one long sequence, read from beginning to end in pieces whose states are carried on.
 
@@ -105,11 +105,11 @@ def read_on(
         Tracks read side by side; see `tracks`.
     steps : int
         Length of a piece. Errors do not travel back beyond its beginning, states do.
-    passes : int
+    epochs : int
         How often the whole sequence is read.
-    limit : float
+    clip : float
         Largest norm of the gradient.
-    watch : callable, optional
+    callback : callable, optional
         Called with the parameters after each pass.
 
     Returns
@@ -126,13 +126,13 @@ def read_on(
     """
     if not model.symbols or model.reads != "each":
         raise ValueError("reading on needs a network that reads symbols and is read at each step")
-    shapes.count("passes", passes)
+    shapes.count("epochs", epochs)
     x, y = tracks(symbols, batch)
     x, y, _ = model.check(params, (x, y))
     steps = min(shapes.count("steps", steps), x.shape[1])
     params, grads, work = like(params, params.flat.copy()), like(params), model.workspace(batch)
     slots, losses = optimizer.start(params.flat), []
-    for _ in range(passes):
+    for _ in range(epochs):
         states = None
         for t in range(0, x.shape[1] - steps + 1, steps):
             piece = x[:, t : t + steps], y[:, t : t + steps], np.full(batch, steps)
@@ -140,8 +140,8 @@ def read_on(
             if not np.isfinite(loss):
                 raise FloatingPointError(f"the loss of piece {len(losses) + 1} is {loss:g}")
             losses.append(loss)
-            clip(grads.flat, limit)
+            training.clip(grads.flat, clip)
             optimizer.update(params.flat, grads.flat, slots, len(losses))
-        if watch is not None:
-            watch(params)
+        if callback is not None:
+            callback(params)
     return params, np.array(losses)

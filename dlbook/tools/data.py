@@ -59,6 +59,7 @@ CREDITS = {
     "china": "photograph china.jpg: Daniel Büchele (flickr: danielbuechele), CC BY 2.0",
     "flower": "photograph flower.jpg: flickr user vultilion, CC BY 2.0",
 }
+TUNES = Path(__file__).with_name("tunes.txt")
 KINDS = ("blank", "name", "keyword", "number", "string", "comment", "operator")
 
 
@@ -95,7 +96,7 @@ class Tune(NamedTuple):
     name: str
     about: str  # who wrote it, or where it was first printed
     eighths: int  # length of a full bar
-    notes: str  # in the notation that `dlbook.sequence_tasks.melody` reads
+    notes: str  # in the notation that `dlbook.tools.music.melody` reads
 
 
 def _datasets():
@@ -280,14 +281,14 @@ def _kinds(text):
     return kinds
 
 
-def source(files=40, most=20_000):
+def source(files=40, max_length=20_000):
     """Return modules of the standard library with each character labelled by `tokenize`.
 
     Parameters
     ----------
     files : int
         How many modules, in alphabetical order.
-    most : int
+    max_length : int
         Longest module taken, in characters.
 
     Returns
@@ -299,11 +300,11 @@ def source(files=40, most=20_000):
     Raises
     ------
     TypeError, ValueError
-        If an argument is not a whole number, or `most` is below 1,000.
+        If an argument is not a whole number, or `max_length` is below 1,000.
     DataError
         If the standard library has fewer such modules.
     """
-    files, most = shapes.count("files", files), shapes.count("most", most, least=1000)
+    files, most = shapes.count("files", files), shapes.count("max_length", max_length, least=1000)
     return tuple(part._replace(kinds=part.kinds.copy()) for part in _source(files, most))
 
 
@@ -355,145 +356,6 @@ def _names():
     return {kind: tuple(sorted(some)) for kind, some in found.items()}
 
 
-# A letter is a pitch of the octave from middle C, # and b change it by a semitone, ' and , by an
-# octave, r is a rest; the number is a length in eighths, 2 where there is none; | ends a bar.
-_TUNES = (
-    (
-        "Frère Jacques",
-        "French round, 18th century",
-        8,
-        "c d e c | c d e c | e f g4 | e f g4 | g1 a1 g1 f1 e c | g1 a1 g1 f1 e c | c g, c4 | c g, c4",
-    ),
-    (
-        "Ah! vous dirai-je, maman",
-        "French, printed 1761; in English Twinkle, twinkle, little star",
-        8,
-        "c c g g | a a g4 | f f e e | d d c4 | g g f f | e e d4 | g g f f | e e d4 | c c g g | a a g4"
-        " | f f e e | d d c4",
-    ),
-    (
-        "Ode to Joy",
-        "Ludwig van Beethoven, 1824",
-        8,
-        "e e f g | g f e d | c c d e | e3 d1 d4 | e e f g | g f e d | c c d e | d3 c1 c4 | d d e c"
-        " | d e1 f1 e c | d e1 f1 e d | c d g,4 | e e f g | g f e d | c c d e | d3 c1 c4",
-    ),
-    (
-        "Au clair de la lune",
-        "French, 18th century",
-        8,
-        "c c c d | e4 d4 | c e d d | c8 | c c c d | e4 d4 | c e d d | c8 | d d d d | a,4 a,4"
-        " | d c b, a, | g,8 | c c c d | e4 d4 | c e d d | c8",
-    ),
-    (
-        "Alle meine Entchen",
-        "German, 19th century",
-        8,
-        "c d e f | g4 g4 | a a a a | g8 | a a a a | g8 | f f f f | e4 e4 | d d d d | c8",
-    ),
-    (
-        "Hänschen klein",
-        "German, before 1860",
-        8,
-        "g e e4 | f d d4 | c d e f | g g g4 | g e e4 | f d d4 | c e g g | c8 | d d d d | d e f4"
-        " | e e e e | e f g4 | g e e4 | f d d4 | c e g g | c8",
-    ),
-    (
-        "Mary had a little lamb",
-        "American, 19th century",
-        8,
-        "e d c d | e e e4 | d d d4 | e g g4 | e d c d | e e e e | d d e d | c8",
-    ),
-    (
-        "Hot cross buns",
-        "English, 18th century",
-        8,
-        "e4 d4 | c8 | e4 d4 | c8 | c c c c | d d d d | e4 d4 | c8",
-    ),
-    (
-        "London Bridge",
-        "English, in the form of the 19th century",
-        8,
-        "g3 a1 g f | e f g4 | d e f4 | e f g4 | g3 a1 g f | e f g4 | d4 g4 | e c6",
-    ),
-    (
-        "Row, row, row your boat",
-        "American round, 19th century",
-        6,
-        "c3 c3 | c2 d1 e3 | e2 d1 e2 f1 | g6 | c'1 c'1 c'1 g1 g1 g1 | e1 e1 e1 c1 c1 c1"
-        " | g2 f1 e2 d1 | c6",
-    ),
-    (
-        "Yankee Doodle",
-        "American, 18th century",
-        8,
-        "c c d e | c e d g, | c c d e | c4 b,4 | c c d e | f e d c | b, g, a, b, | c4 c4"
-        " | a,3 b,1 a, g, | a, b, c4 | g,3 a,1 g, f, | e,4 g,4 | a,3 b,1 a, g, | a, b, c a,"
-        " | g, c b, d | c4 c4",
-    ),
-    (
-        "Tempus adest floridum",
-        "Piae cantiones, 1582; in English Good King Wenceslas",
-        8,
-        "c c c d | c c g,4 | a, g, a, b, | c4 c4 | c c c d | c c g,4 | a, g, a, b, | c4 c4 | g f e d"
-        " | e d c4 | a, g, a, b, | c4 c4 | g, g, a, b, | c c d4 | g f e d | c4 f4 | c8",
-    ),
-    (
-        "Jingle bells",
-        "James Lord Pierpont, 1857; refrain",
-        8,
-        "e e e4 | e e e4 | e g c3 d1 | e8 | f f f3 f1 | f e e e1 e1 | e d d e | d4 g4 | e e e4"
-        " | e e e4 | e g c3 d1 | e8 | f f f3 f1 | f e e e1 e1 | g g f d | c8",
-    ),
-    (
-        "Auld lang syne",
-        "Scottish, 18th century; first strain",
-        8,
-        "g, | c3 c1 c e | d3 c1 d e | c3 c1 e g | a6 a | g3 e1 e c | d3 c1 d e | c3 a,1 a, g, | c6",
-    ),
-    (
-        "Oh! Susanna",
-        "Stephen Foster, 1848",
-        8,
-        "c1 d1 | e g g3 a1 | g e c3 d1 | e e d c | d6 c1 d1 | e g g3 a1 | g e c3 d1 | e e d d | c8"
-        " | f4 f4 | a a4 a | g g e c | d6 c1 d1 | e g g3 a1 | g e c3 d1 | e e d d | c6",
-    ),
-    (
-        "Sur le pont d'Avignon",
-        "French, 19th century, from older dances",
-        8,
-        "c c c4 | d d d4 | e f g c | b, c d g, | c c c4 | d d d4 | e f g c | d b, c4",
-    ),
-    (
-        "Skip to my Lou",
-        "American dance, 19th century",
-        8,
-        "e c e1 e1 g | d b, d1 d1 f | e c e1 e1 g | d e1 f1 e d | c4 c4",
-    ),
-    (
-        "Wiegenlied",
-        "Johannes Brahms, 1868",
-        6,
-        "e1 e1 | g3 e1 e | g4 e1 g1 | c' b a | a g d1 e1 | f d d1 e1 | f4 d1 f1 | b1 a1 g b"
-        " | c'4 c1 c1 | c'4 a1 f1 | g4 e1 c1 | f g a | g4 c1 c1 | c'4 a1 f1 | g4 e1 c1 | f e d | c4",
-    ),
-    (
-        "Stille Nacht",
-        "Franz Xaver Gruber, 1818",
-        6,
-        "g3 a1 g | e6 | g3 a1 g | e6 | d'4 d' | b6 | c'4 c' | g6 | a4 a | c'3 b1 a | g3 a1 g | e6"
-        " | a4 a | c'3 b1 a | g3 a1 g | e6 | d'4 d' | f'3 d'1 b | c'6 | e'6 | c' g e | g3 f1 d | c6",
-    ),
-    (
-        "New Britain",
-        "American, 1829; sung to Amazing grace",
-        6,
-        "g, | c4 e1 c1 | e4 d | c4 a, | g,4 g, | c4 e1 c1 | e4 d | g6 | r4 e | g4 e1 c1 | e4 d"
-        " | c4 a, | g,4 g, | c4 e1 c1 | e4 d | c4",
-    ),
-)
-
-
 def tunes():
     """Return melodies that are out of copyright, all written in C, each with what it is.
 
@@ -502,4 +364,11 @@ def tunes():
     tuple of Tune
         Traditional ones, and some by composers who died more than a hundred years ago.
     """
-    return tuple(Tune(*row) for row in _TUNES)
+    text = TUNES.read_text(encoding="utf-8")
+    return tuple(map(_tune, text[text.index("\n\n") :].strip().split("\n\n")))
+
+
+def _tune(block):
+    """Return a melody of the file; its first lines say what it is, the others are its bars."""
+    name, about, eighths, *bars = block.split("\n")
+    return Tune(name, about, int(eighths), " | ".join(bars))

@@ -32,9 +32,9 @@ import numpy as np
 from dlbook.tools import shapes
 from dlbook.tools.errors import DataError
 
-__all__ = ["MOST", "Examples", "read_idx", "read_labelled"]
+__all__ = ["MAX_BYTES", "Examples", "read_idx", "read_labelled"]
 
-MOST = 2**30  # bytes that are read from one file, where the caller names no other limit
+MAX_BYTES = 2**30  # bytes that are read from one file, where the caller names no other limit
 TYPES = {
     0x08: "uint8",
     0x09: "int8",
@@ -104,7 +104,7 @@ def _numbers(path, file, size, packed, most):
     if not length:
         raise DataError(f"{path} announces {announced}, expected one number at least")
     if length > most:
-        raise DataError(f"{path} announces {announced}, expected at most {most:,} (most)")
+        raise DataError(f"{path} announces {announced}, expected at most {most:,} (max_bytes)")
     room = size * EXPANSION if packed else size - file.tell()
     if room < length or (room > length and not packed):
         there = f"{size:,} bytes of gzip" if packed else f"{room:,} bytes after its header"
@@ -123,7 +123,7 @@ def _numbers(path, file, size, packed, most):
 
 def _read(name, path, most):
     """Return the array in the file that the argument `name` names."""
-    most, path = shapes.count("most", most, most=2**63 - 1), _path(name, path)
+    most, path = shapes.count("max_bytes", most, most=2**63 - 1), _path(name, path)
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if file.peek(2)[:2] != GZIP:
@@ -135,14 +135,14 @@ def _read(name, path, most):
             raise DataError(f"{path} is cut short or damaged, expected gzip: {error}") from None
 
 
-def read_idx(path: str | os.PathLike, *, most: int = MOST) -> np.ndarray:
+def read_idx(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> np.ndarray:
     """Read the array of an IDX file, compressed by gzip or not.
 
     Parameters
     ----------
     path : path-like
         The file.
-    most : int
+    max_bytes : int
         Bytes of numbers that are read at most. Besides them, a million bytes are used.
 
     Returns
@@ -157,13 +157,13 @@ def read_idx(path: str | os.PathLike, *, most: int = MOST) -> np.ndarray:
         If an argument is not what is described here.
     DataError
         If `path` is not a file; if the file is empty, is not in IDX form, has an unknown type, no
-        or too many dimensions, no numbers, or more than `most` allows; if it is shorter or longer
+        or too many dimensions, no numbers, or more than `max_bytes` allows; if it is shorter or longer
         than its header announces; if its compression is damaged, cut short or followed by
         something else.
     OSError
         If the file is not there or cannot be read.
     """
-    return _read("path", path, most)
+    return _read("path", path, max_bytes)
 
 
 def read_labelled(
@@ -172,7 +172,7 @@ def read_labelled(
     classes: int = 10,
     dtype: Any = np.float32,
     *,
-    most: int = MOST,
+    max_bytes: int = MAX_BYTES,
 ) -> Examples:
     """Read a pair of IDX files, images and their labels, scaled as `dlbook.tools.data.digits` is.
 
@@ -186,7 +186,7 @@ def read_labelled(
         Number of classes.
     dtype : numpy dtype
         float32, which the networks of the book take unless told otherwise, or float64.
-    most : int
+    max_bytes : int
         As in `read_idx`, for each file; as floats the pixels take 4 or 8 times as many bytes.
 
     Returns
@@ -205,7 +205,7 @@ def read_labelled(
         If a file is not there or cannot be read.
     """
     classes, dtype = shapes.count("classes", classes), shapes.floating("dtype", dtype)
-    y = _read("labels", labels, most)
+    y = _read("labels", labels, max_bytes)
     if y.ndim != 1 or y.dtype.kind not in "iu":
         raise DataError(
             f"{labels} holds {y.dtype} of shape {y.shape}, expected labels: integers of shape (n,)"
@@ -216,7 +216,7 @@ def read_labelled(
         raise DataError(
             f"{labels} holds the label {y[at]} at index {at}, expected 0 … {classes - 1}"
         )
-    pixels = _read("images", images, most)
+    pixels = _read("images", images, max_bytes)
     if pixels.ndim != 3 or pixels.dtype != np.uint8:
         raise DataError(
             f"{images} holds {pixels.dtype} of shape {pixels.shape}, "

@@ -1,4 +1,4 @@
-"""The one piece of machine-near code in the book: a register tile for matrix products.
+"""The machine-near code of the book: a register tile for matrix products, and what fills panels.
 
 A processor of today multiplies and adds whole vectors of numbers, and it does so at full speed
 only while its operands are in registers. Numba cannot be told to keep a small array there, so the
@@ -28,6 +28,7 @@ from numba.extending import intrinsic
 
 __all__ = [
     "SHAPE",
+    "SQUARE",
     "TILE",
     "TILES",
     "Tile",
@@ -37,9 +38,11 @@ __all__ = [
     "largest",
     "tile",
     "tile_for",
+    "turn",
 ]
 
 LINE = 64  # bytes that a cache fetches at once
+SQUARE = 8  # rows and columns that are turned at once
 
 
 class Tile(NamedTuple):
@@ -274,5 +277,50 @@ def _largest(context, x, y):
     return x(x, x), emit
 
 
+@intrinsic
+def _turn(context, a, i, j, c, k, w):
+    """Copy a[i:i+8, j:j+8] to c[k:k+8, w:w+8]; a is contiguous along its first axis, c its last.
+
+    Eight columns of a are loaded as vectors. Interleaving the first half of them with the second
+    three times makes rows of them, which are stored: no number is moved by itself.
+    """
+    if a.dtype != c.dtype:
+        raise NumbaTypeError(f"numbers of {a.dtype} cannot be copied to {c.dtype}")
+
+    def emit(context, builder, signature, arguments):
+        a, i, j, c, k, w = arguments
+        number, whole = context.get_data_type(signature.args[0].dtype), ir.IntType(64)
+        vector, short = ir.VectorType(number, SQUARE), ir.IntType(32)
+        size = context.get_abi_sizeof(number)
+
+        def place(kind, array, *index):  # where a vector begins
+            array = context.make_array(kind)(context, builder, array)
+            steps = map(builder.mul, cgutils.unpack_tuple(builder, array.strides), index)
+            first = builder.bitcast(array.data, ir.IntType(8).as_pointer())
+            return builder.bitcast(builder.gep(first, [builder.add(*steps)]), vector.as_pointer())
+
+        def interleave(x, y, first):  # x_first, y_first, x_first+1, …
+            pairs = [lane for n in range(first, first + SQUARE // 2) for lane in (n, n + SQUARE)]
+            return builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(short, SQUARE), pairs))
+
+        kind, into, half = signature.args[0], signature.args[3], SQUARE // 2
+        further = [ir.Constant(whole, n) for n in range(SQUARE)]
+        rows = [builder.load(place(kind, a, i, builder.add(j, n)), align=size) for n in further]
+        for _ in range(3):
+            pairs = zip(rows[:half], rows[half:], strict=True)
+            rows = [interleave(x, y, first) for x, y in pairs for first in (0, half)]
+        for n, row in zip(further, rows, strict=True):
+            builder.store(row, place(into, c, builder.add(k, n), w), align=size)
+        return context.get_dummy_value()
+
+    at = types.intp
+    return types.void(a, at, at, c, at, at), emit
+
+
+def _turn_slowly(a, i, j, c, k, w):
+    c[k : k + SQUARE, w : w + SQUARE] = a[i : i + SQUARE, j : j + SQUARE]
+
+
 any_layout = (lambda x: x) if config.DISABLE_JIT else _any_layout
 largest = max if config.DISABLE_JIT else _largest
+turn = _turn_slowly if config.DISABLE_JIT else _turn

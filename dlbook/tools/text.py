@@ -43,14 +43,14 @@ class Alphabet:
             )
 
     @classmethod
-    def of(cls, text: str, least: int = 1, unknown: str | None = None) -> "Alphabet":
+    def of(cls, text: str, min_count: int = 1, unknown: str | None = None) -> "Alphabet":
         """Return the characters that occur in a text at least so often, sorted.
 
         Parameters
         ----------
         text : str
             Usually the part of the text that a model is trained on.
-        least : int
+        min_count : int
             Occurrences.
         unknown : str, optional
             A character to stand for all others; it is added.
@@ -58,12 +58,12 @@ class Alphabet:
         Raises
         ------
         TypeError, ValueError
-            If `text` is not a string, `least` is not a whole number from 1 on, or `unknown` is not
+            If `text` is not a string, `min_count` is not a whole number from 1 on, or `unknown` is not
             one character.
         """
         if not isinstance(text, str):
             raise TypeError(f"text is {type(text).__name__}, expected str")
-        least, counts = shapes.count("least", least), {}
+        least, counts = shapes.count("min_count", min_count), {}
         for character in text:
             counts[character] = counts.get(character, 0) + 1
         kept = {c for c, count in counts.items() if count >= least}

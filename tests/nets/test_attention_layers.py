@@ -64,8 +64,8 @@ def test_the_layer_computes_the_equations(rng, pair, causal, heads):
     z, dx = there_and_back(layer, params, (x, y) if pair else x, dz, grads, lengths)
     total = [np.zeros_like(w) for w in params.net]
     for n in range(N):
-        seen = att.padding(lengths[n], T, S)
-        seen &= att.causal(T, S, 0) if causal else True
+        seen = att.padding_mask(lengths[n], T, S)
+        seen &= att.causal_mask(T, S, 0) if causal else True
         close(z[n], att.multi_head(x[n], y[n], *params.net, heads, seen))
         back = att.multi_head_backward(dz[n], x[n], y[n], *params.net, heads, seen)
         if pair:
@@ -412,9 +412,9 @@ def test_luongs_attention_computes_the_equations(rng, training):
     total = np.zeros_like(w)
     for n, (end, length) in enumerate(zip(ENDS, LENGTHS, strict=True)):
         d, h, (y, dy) = pair[0][n, :end], pair[1][n, :length], wide[:, n, :end]
-        o, a = att.look(d, h @ w.T, h, np.ones((end, length), bool))
+        o, a = att.dot_product_attention(d, h @ w.T, h, np.ones((end, length), bool))
         close(y, np.hstack((d, o)))
-        dq, dk, dv = att.carry_back(dy[:, 6:].copy(), d, h @ w.T, h, a)
+        dq, dk, dv = att.dot_product_attention_backward(dy[:, 6:].copy(), d, h @ w.T, h, a)
         close(back[0][n, :end], dy[:, :6] + dq)
         close(back[1][n, :length], dv + dk @ w)
         total += dk.T @ h
@@ -470,7 +470,7 @@ def test_positions_are_added(rng):
     before, step = x.copy(), new_step("float32", wants=True)
     y, kept = layer.forward((), x, step)
     assert np.array_equal(x, before)
-    assert np.array_equal(y, x + att.positions(7, 6).astype("float32"))
+    assert np.array_equal(y, x + att.positional_encoding(7, 6).astype("float32"))
     assert y.dtype == np.float32
     assert np.array_equal(layer.backward((), before, kept, None, step), x)
     step.free = True
@@ -481,7 +481,7 @@ def test_positions_are_added(rng):
 def test_positions_go_on_from_where_they_stopped(rng):
     x, layer = np.zeros((2, 9, 4)), PositionalEncoding(9)
     found = in_pieces(layer, (), x, new_step("float64"), [4, 1, 4])
-    assert np.array_equal(found, np.broadcast_to(att.positions(9, 4), (2, 9, 4)))
+    assert np.array_equal(found, np.broadcast_to(att.positional_encoding(9, 4), (2, 9, 4)))
     step = new_step("float64")
     step.start = [np.array(8)]
     with pytest.raises(ValueError, match=r"has 9 places and gets step 10"):

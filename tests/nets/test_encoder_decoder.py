@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from compiled import compiled_only
 
-from dlbook.attention import look
+from dlbook.attention import dot_product_attention
 from dlbook.fast.sequences import arrange
 from dlbook.gated import gru_states
 from dlbook.nets import AttentiveDecoder, Dense, EncoderDecoder, check_model
@@ -49,7 +49,7 @@ def test_a_decoder_with_attention_computes_the_equations(rng, dtype):
         h, _ = gru_states(np.eye(K)[x[:length]], np.zeros(4), *encoder)
         d, _ = gru_states(np.eye(V)[np.append(0, y[: end - 1])], h[-1], *decoder)
         keys, seen = h[1:] @ params.more[0].astype(float).T, np.ones((end, length), bool)
-        found, _ = look(d[1:], keys, h[1:], seen)
+        found, _ = dot_product_attention(d[1:], keys, h[1:], seen)
         o = np.hstack((d[1:], found)) @ params.wy.T.astype(float) + params.by
         total -= log_likelihood(o, y[:end])
     tolerance = 1e-12 if dtype == "float64" else 1e-6

@@ -20,6 +20,7 @@ from dlbook.nets.norms import BatchNorm, LayerNorm
 from dlbook.nets.penalties import Contractive, Sparse
 from dlbook.nets.reuse import Frozen, Repeat
 from dlbook.optimization import Adam
+from dlbook.tools.flat import like
 
 RELU = Activation("relu")
 
@@ -60,7 +61,7 @@ IMAGES = {
         Dense(4),
     ),
     "transposed": Sequential(
-        ConvTranspose2d(4, 3, stride=2, padding=1, groups=2, more=1),
+        ConvTranspose2d(4, 3, stride=2, padding=1, groups=2, output_padding=1),
         Activation("tanh"),
         ConvTranspose2d(3, (2, 3), dilation=2, bias=False),
         GlobalPool(),
@@ -231,7 +232,7 @@ def test_float32_is_refused_by_the_check(rng):
         (lambda: Dense(3.0), "out is 3.0, expected a whole number"),
         (lambda: Activation("swish"), "kind is 'swish'"),
         (lambda: Dropout(1.0), "p is 1.0"),
-        (lambda: ConvTranspose2d(3, stride=2, more=2), "less than the stride"),
+        (lambda: ConvTranspose2d(3, stride=2, output_padding=2), "less than the stride"),
         (lambda: MaxPool2d(2, padding=2), "half of the window"),
         (lambda: Network(7, Dense), "net is"),
         (lambda: Network(7, Dense(3), "squares"), "cost is 'squares', expected a Cost"),
@@ -329,6 +330,35 @@ def test_training_is_the_same_for_any_size_of_batch_before(rng):
         found.append((loss, grads.flat.copy()))
     assert found[0][0] == found[3][0]
     assert np.array_equal(found[0][1], found[3][1])
+
+
+@pytest.mark.parametrize("cost", [SoftmaxCrossEntropy(), Gaussian(), Bernoulli(), MeanSquare()])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_dense_layers_have_the_same_bits_one_by_one_and_at_once(cost, dtype, rng):
+    """At once, as part of a container, and each a container of its own."""
+    for act in ("relu", "leaky-relu", "sigmoid", "tanh"):
+        for out in (1, 3, 8, 10, 33):
+            parts = Dense(7), Activation(act), Dense(6), Dense(out)
+            one_by_one = Sequential(*map(Sequential, parts))
+            models = [
+                Network(5, net, cost, dtype=dtype)
+                for net in (Sequential(*parts), Sequential(Sequential(*parts)), one_by_one)
+            ]
+            works = [(model, model.init(rng), model.workspace(33)) for model in models]
+            for n in (33, 7, 33):
+                x, y = rng.normal(size=(n, 5)), rng.integers(0, out, n)
+                if not isinstance(cost, SoftmaxCrossEntropy):
+                    y = rng.random((n, out))
+                found = [step_of(*each, works[0][1].flat, (x, y)) for each in works]
+                for loss, grad in found[1:]:
+                    assert loss == found[0][0]
+                    assert np.array_equal(grad, found[0][1])
+
+
+def step_of(model, params, work, flat, data):
+    """Return the loss and the gradient of one step with these numbers as parameters."""
+    params.flat[:], grads = flat, like(params)
+    return model.loss_and_grad(params, None, model.check(params, data), grads, work), grads.flat
 
 
 def test_nothing_is_computed_for_an_input_that_nobody_learns_from(rng):

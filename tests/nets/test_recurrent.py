@@ -193,10 +193,10 @@ def test_a_layer_of_two_directions_is_two_layers(rng):
             found[n, :length] = x[n, :length][::-1]
         return found
 
-    assert p._fields == ("forth", "back")
+    assert p._fields == ("forward", "backward")
     y = run(layer, p, x)
-    assert np.array_equal(y[..., :4], run(layer.layers[0], p.forth, x))
-    assert np.array_equal(y[..., 4:], turned(run(layer.layers[1], p.back, turned(x))))
+    assert np.array_equal(y[..., :4], run(layer.layers[0], p.forward, x))
+    assert np.array_equal(y[..., 4:], turned(run(layer.layers[1], p.backward, turned(x))))
 
 
 def test_the_last_step_of_the_second_direction_is_the_first(rng):

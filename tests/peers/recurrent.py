@@ -28,11 +28,11 @@ def twin(net, params):
         more = {"nonlinearity": net.cell} if net.cell in ("tanh", "relu") else {}
         ins = net.width if layer else net.inputs
         one = LAYERS[net.cell](
-            ins, net.hidden, batch_first=True, bidirectional=net.ways == 2, **more
+            ins, net.hidden, batch_first=True, bidirectional=net.directions == 2, **more
         )
         layers.append(one)
-        for way, end in enumerate(("", "_reverse")[: net.ways]):
-            s, G = layer * net.ways + way, net.gates * net.hidden
+        for way, end in enumerate(("", "_reverse")[: net.directions]):
+            s, G = layer * net.directions + way, net.gates * net.hidden
             b, second = params.b[s], 0 * params.b[s][:G]
             if net.cell == "gru":
                 second[2 * net.hidden :] = b[G:]
@@ -52,14 +52,14 @@ def run(net, layers, features, lengths, first):
     """Run PyTorch's layers; returns what the last hands on and the last states, as ours stand."""
     total, final, below = features.shape[1], [], features
     for layer, one in enumerate(layers):
-        begin = first[layer * net.ways * net.kept : (layer + 1) * net.ways * net.kept]
+        begin = first[layer * net.directions * net.kept : (layer + 1) * net.directions * net.kept]
         given = [torch.stack(begin[m :: net.kept]) for m in range(net.kept)]
         given = tuple(given) if net.kept == 2 else given[0]
         packed = pack_padded_sequence(below, lengths, True, False)
         out, last = one(packed, given)
         out, _ = pad_packed_sequence(out, batch_first=True, total_length=total)
         last = last if net.kept == 2 else (last,)
-        final += [last[m][way] for way in range(net.ways) for m in range(net.kept)]
+        final += [last[m][way] for way in range(net.directions) for m in range(net.kept)]
         below = below + out if net.residual and layer else out
     return below, final
 
@@ -110,9 +110,9 @@ def agree(net, params, batch, start):
     if net.reads == "each":
         read, targets = scores[~beyond], targets[~beyond]
     else:
-        step = net.ways * net.kept
+        step = net.directions * net.kept
         first_seen = 0 if net.residual else net.carried - step
-        seen = [final[first_seen + way * net.kept :: step] for way in range(net.ways)]
+        seen = [final[first_seen + way * net.kept :: step] for way in range(net.directions)]
         read = top(torch.cat([sum(parts) for parts in seen], dim=1))
     cost = nn.functional.cross_entropy if net.cost == "cross-entropy" else nn.functional.mse_loss
     cost = cost(read, targets)
@@ -127,8 +127,8 @@ def agree(net, params, batch, start):
         expected = first[m].grad
         close(dstart[m], torch.zeros_like(first[m]) if expected is None else expected)
     for layer, one in enumerate(layers):
-        for way, end in enumerate(("", "_reverse")[: net.ways]):
-            s, G = layer * net.ways + way, net.gates * net.hidden
+        for way, end in enumerate(("", "_reverse")[: net.directions]):
+            s, G = layer * net.directions + way, net.gates * net.hidden
             grad = lambda name, one=one, end=end: getattr(one, f"{name}_l0{end}").grad
             close(grads.wx[s], grad("weight_ih"))
             close(grads.wh[s], grad("weight_hh"))

@@ -166,7 +166,12 @@ def test_the_step_on_the_page(rng):
     names = {}
     exec(compile(shown("autoencoders"), "autoencoders.md", "exec"), names)
     net = Autoencoder(
-        (64, 32, 16), code="sigmoid", likelihood="bernoulli", kl=0.2, rho=0.1, dtype="float64"
+        (64, 32, 16),
+        code_activation="sigmoid",
+        likelihood="bernoulli",
+        kl=0.2,
+        rho=0.1,
+        dtype="float64",
     )
     params, adam = net.init(rng), Adam(0.003)
     dense = [names[part][at] for part in ("encoder", "decoder") for at in (0, 2)]

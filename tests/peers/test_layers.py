@@ -158,7 +158,7 @@ def test_transposed_convolution(bias):
         (N, C, H, W), (K, _, U, V), more = how(rng)
         stride = np.broadcast_to(more["stride"], 2)
         extra = tuple(int(rng.integers(0, s)) for s in stride)
-        layer = ConvTranspose2d(K, (U, V), bias=bias, more=extra, **more)
+        layer = ConvTranspose2d(K, (U, V), bias=bias, output_padding=extra, **more)
         x = rng.normal(size=(N, C, H, W))
         try:
             layer.shape((H, W, C))

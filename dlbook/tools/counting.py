@@ -1,0 +1,112 @@
+"""Count what a kernel does: it runs as plain Python on numbers that keep a tally."""
+
+import operator
+from collections import Counter
+from inspect import unwrap
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = ["Operations", "operations"]
+
+FUNCTIONS = ("cos", "exp", "expm1", "log", "log1p", "sin", "sqrt", "tanh")
+
+
+class Operations(NamedTuple):
+    """How often a function did what with its numbers."""
+
+    multiplications: int  # of two numbers, divisions too
+    additions: int  # subtractions too
+    functions: int  # calls of exp, log, tanh and their kin
+
+
+class _Number:
+    """A number that counts what is done with it; a sign and a comparison cost nothing."""
+
+    def __init__(self, value, tally):
+        self.value, self.tally = value, tally
+
+    def _with(self, kind, value):
+        self.tally[kind] += 1
+        return _Number(value, self.tally)
+
+    def __float__(self):
+        return float(self.value)
+
+    def __neg__(self):
+        return _Number(-self.value, self.tally)
+
+    def __abs__(self):
+        return _Number(abs(self.value), self.tally)
+
+    def conjugate(self):
+        return self
+
+
+def _value(other):
+    return other.value if isinstance(other, _Number) else other
+
+
+def _operator(name, kind, compute):
+    def forward(self, other):
+        return self._with(kind, compute(self.value, _value(other)))
+
+    def backward(self, other):
+        return self._with(kind, compute(_value(other), self.value))
+
+    setattr(_Number, f"__{name}__", forward)
+    setattr(_Number, f"__r{name}__", backward)
+
+
+def _comparison(name):
+    compare = getattr(operator, name)
+    setattr(_Number, f"__{name}__", lambda self, other: compare(self.value, _value(other)))
+
+
+def _method(name):
+    compute = getattr(np, name)
+    setattr(_Number, name, lambda self: self._with("functions", compute(self.value)))
+
+
+for _name, _kind, _compute in (
+    ("add", "additions", operator.add),
+    ("sub", "additions", operator.sub),
+    ("mul", "multiplications", operator.mul),
+    ("truediv", "multiplications", operator.truediv),
+    ("pow", "multiplications", operator.pow),
+):
+    _operator(_name, _kind, _compute)
+for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
+    _comparison(_name)
+for _name in FUNCTIONS:
+    _method(_name)
+
+
+def operations(function: Any, *args: Any) -> Operations:
+    """Return what a function does with the floating-point numbers it is given.
+
+    Parameters
+    ----------
+    function : callable
+        A kernel, which runs as plain Python here, or any function. What it makes of an array has
+        to take the dtype of that array, or the numbers stop counting.
+    *args
+        Its arguments; arrays of floating-point numbers count, whole numbers do not.
+
+    Returns
+    -------
+    Operations
+
+    Examples
+    --------
+    >>> operations(np.dot, np.ones(3), np.ones(3))
+    Operations(multiplications=3, additions=2, functions=0)
+    """
+    tally = Counter()
+    number = np.frompyfunc(lambda value: _Number(value, tally), 1, 1)
+    given = [
+        np.asarray(number(a), object) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a
+        for a in args
+    ]
+    unwrap(getattr(function, "py_func", function))(*given)
+    return Operations(*(tally[field] for field in Operations._fields))
