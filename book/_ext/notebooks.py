@@ -130,8 +130,6 @@ class Markdown:
     def write_inline(self, node):
         return self.inline(node)
 
-    write_number = write_later = write_inline
-
     def write_emphasis(self, node):
         return f"*{self.inline(node)}*"
 
