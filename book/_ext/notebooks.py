@@ -116,16 +116,18 @@ class Markdown:
 
     def inline(self, node):
         """Return what is written within a line."""
-        return "".join(map(self.write, node.children))
+        written = []
+        for child in node.children:
+            begins = not written or written[-1].endswith("\n")
+            text = isinstance(child, nodes.Text)
+            written.append(escaped(child.astext(), begins) if text else self.write(child))
+        return "".join(written)
 
     def blocks(self, some):
         """Return blocks with empty lines between them."""
         return "\n\n".join(filter(None, map(self.write, some)))
 
     # within a line
-
-    def write_Text(self, node):
-        return escaped(node.astext(), begins=node.parent.children[0] is node)
 
     def write_inline(self, node):
         return self.inline(node)
