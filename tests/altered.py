@@ -44,15 +44,14 @@ def cases(stem, without):
 def main(stem, without=None):
     blobs, module = cases(stem, without), import_module(f"dlbook.{stem}")
     declared, counted = altered.Declared(ROOT / "book" / "declared.toml"), {}
-    for label in blobs:
-        jobs = altered.jobs_of(label, module, blobs, declared)
-        for row in trials.tried(jobs):
-            if row["kind"] != "cases":
-                function = f"{stem}.{row['function']}"
-                row |= altered.judgement(declared, function, row, None)
-                counted[row["outcome"]] = counted.get(row["outcome"], 0) + 1
-                for text in altered.survivors([row]):
-                    print(f"{label}: {text}")
+    jobs = [job for label in blobs for job in altered.jobs_of(label, module, blobs, declared)]
+    once = {(job.label, job.function): job for job in jobs}  # one may stand for several equations
+    for row in trials.tried([*once.values()]):
+        if row["kind"] != "cases":
+            row |= altered.judgement(declared, f"{stem}.{row['function']}", row, None)
+            counted[row["outcome"]] = counted.get(row["outcome"], 0) + 1
+            for text in altered.survivors([row]):
+                print(f"{row['label']}: {text}")
     print(", ".join(f"{count} {outcome}" for outcome, count in counted.items()))
 
 

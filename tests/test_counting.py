@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dlbook.attention import dot_product_attention
 from dlbook.matmul import dense_backward, product
 from dlbook.tools.counting import Operations, operations
 
@@ -19,6 +20,14 @@ def test_a_product_multiplies_and_adds():
 def test_a_backward_pass_is_two_products():
     found = operations(dense_backward, np.ones((6, 4)), np.ones((6, 3)), np.ones((4, 3)))
     assert found.multiplications == 2 * 6 * 3 * 4
+
+
+def test_the_kernels_that_a_kernel_calls_count_too():
+    """Scores, their division by the root and by their sum, and the mean of the values."""
+    q, k, v = np.ones((2, 3)), np.ones((4, 3)), np.ones((4, 5))
+    found = operations(dot_product_attention, q, k, v, np.ones((2, 4), bool))
+    assert found.multiplications == 2 * 4 * (3 + 1 + 1 + 5)
+    assert found.functions == 2 * 4
 
 
 def test_functions_are_counted_apart():

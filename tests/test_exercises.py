@@ -240,7 +240,9 @@ def test_what_is_only_near_a_mistake_is_not_named(exercise):
 
         near.__signature__ = inspect.signature(exercise.reference)
         result = judge(exercise, near() if is_value(exercise) else near)
-        assert result.status == forms.WRONG and not result.name, result
+        stops = any(mistake is other for other, _ in probes.stopping(exercise))
+        assert result.status == (forms.CRASHED if stops else forms.WRONG), result
+        assert not result.name, result
 
 
 @pytest.mark.parametrize("exercise", CHOICES, **by_label)
@@ -1559,3 +1561,21 @@ def test_a_build_holds_a_page_to_its_exercises(tmp_path):
             r"book/double\.md:\d+: WARNING: exercise double-twice: .* found not attempted, then wrong",
             warnings,
         ), warnings
+
+
+def test_an_answer_that_stops_is_held_against_the_mistakes():
+    """Without its transpose w fits only square layers: the reader is told what is wrong, and where."""
+    exercise = exercises.find("backprop-bp2")
+
+    def answer(w, delta, z):
+        return (w @ delta) * z_slope(z)
+
+    def z_slope(z):
+        return 1 / (4 * np.cosh(z / 2) ** 2)
+
+    result = judge(exercise, answer)
+    assert (result.status, result.name) == (forms.MISTAKE, "w is not transposed")
+    assert any("ValueError" in line for line in result.lines) and len(result.lines) <= 4
+    assert "matmul" in result.traceback
+    stops_too = judge(exercise, lambda w, delta, z: (w @ delta) * np.exp(z))
+    assert stops_too.status == forms.CRASHED

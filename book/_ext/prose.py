@@ -78,7 +78,8 @@ def filled(document):
 # What is typed or promised bare
 
 EXEMPT = re.compile(
-    r"\b[^\W\d_]\w*(?:-\w+)*|\b\d+(?:d|st|nd|rd|th)\b"  # names: float32, AVX-512, 2d
+    r"\bCC BY \d\.\d"  # a licence
+    r"|\b[^\W\d_]\w*(?:-\w+)*|\b\d+(?:d|st|nd|rd|th)\b"  # names: float32, AVX-512, 2d
     r"|\d+(?:\s?[×-]\s?\d+)+"  # sizes: 3 × 3, 64-30-10
     r"|\b(?:1[6-9]|20)\d\d\b"  # years
     r"|\b(?:68|90|95|99)\s?%"  # standard levels

@@ -22,6 +22,7 @@ __all__ = ["EXERCISES"]
 def bp2_probes(rng):
     """One neuron in each layer; then layers of different sizes."""
     yield np.array([[2.0]]), np.array([0.5]), np.array([0.0])
+    yield rng.normal(size=(3, 3)), rng.normal(size=3), rng.normal(size=3)
     for _ in range(4):
         k, j = sizes(rng, 2)
         yield rng.normal(size=(k, j)), rng.normal(size=k), rng.normal(size=j)
@@ -88,6 +89,12 @@ BP2 = Exercise(
             "{eq}`backprop-bp2-matrix`",
         ),
         Mistake(
+            "w is not transposed",
+            lambda w, delta, z: (w @ delta) * sigmoid_prime(z),
+            "w[k, j] leads from j to k. Errors come back from k to j, so the sum runs over the first index.",
+            "{eq}`backprop-bp2-matrix`",
+        ),
+        Mistake(
             "only the strongest path is kept",
             lambda w, delta, z: np.max(w * delta[:, None], axis=0) * sigmoid_prime(z),
             "A neuron reaches the cost through every neuron above it: the contributions add up.",
@@ -102,7 +109,7 @@ BP2 = Exercise(
     used="It is {eq}`backprop-bp2`; for a batch it becomes one matrix product, {eq}`backprop-minibatch`.",
     right=(bp2_vectorised, bp2_loops, bp2_einsum, bp2_compiled),
     others=(
-        (lambda w, delta, z: (w @ delta) * sigmoid_prime(z), "crashed"),
+        (lambda w, delta, z: (w @ delta) * z, "crashed"),
         (lambda w, delta, z: -chapter.bp2(w, delta, z), "every number has the opposite sign"),
         (
             lambda w, delta, z: chapter.bp2(w, delta, z) / len(delta),

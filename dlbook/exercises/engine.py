@@ -38,10 +38,12 @@ from dlbook.exercises.probes import (
     cases,
     groups,
     handed,
+    outcome,
     quietly,
     same,
+    stopping,
 )
-from dlbook.exercises.recognise import EXACT, SINGLE, gap, recognised
+from dlbook.exercises.recognise import EXACT, SINGLE, alike, gap, recognised
 from dlbook.exercises.words import counterexample, cut, described, kind_of, said, size_of
 
 __all__ = ["judge"]
@@ -50,9 +52,9 @@ __all__ = ["judge"]
 class _VerdictError(Exception):
     """Something that ends the judging: a status and what to say."""
 
-    def __init__(self, status, *lines, trace=""):
+    def __init__(self, status, *lines, trace="", name=""):
         super().__init__(status)
-        self.status, self.lines, self.trace = status, lines, trace
+        self.status, self.lines, self.trace, self.name = status, lines, trace, name
 
 
 def judge(exercise, answer=...):
@@ -63,7 +65,7 @@ def judge(exercise, answer=...):
         return _judge(exercise, answer)
     except _VerdictError as met:
         lines = tuple(filter(None, met.lines))
-        return Result(exercise.label, met.status, lines, traceback=met.trace)
+        return Result(exercise.label, met.status, lines, name=met.name, traceback=met.trace)
 
 
 def _hint(exercise):
@@ -105,7 +107,10 @@ def _judge(exercise, answer):
     """Judge a function, a number or an array."""
     found, sink = cases(exercise), Counter()
     function = _as_function(exercise, answer)
-    actual = _run(exercise, function, found, sink)
+    try:
+        actual = _run(exercise, function, found, sink)
+    except _VerdictError as met:
+        raise _known_stop(exercise, function, found, sink, met) from None
     single = any(p.dtype in (np.float32, np.complex64) for parts in actual for p in parts)
     tolerance = max(SINGLE if single else EXACT, _rounding(answer))
     errors = [gap(a, case.expected) for a, case in zip(actual, found, strict=True)]
@@ -134,6 +139,17 @@ def _judge(exercise, answer):
     size = size_of(max(errors)) if not is_value(exercise) else ""
     lines = (title, shown, size, _hint(exercise))
     return Result(exercise.label, WRONG, tuple(filter(None, lines)))
+
+
+def _known_stop(exercise, function, found, sink, met):
+    """Return what to say of an answer that stopped: a known mistake, if one stops in the same way."""
+    if met.status == CRASHED and stopping(exercise):
+        mine = [outcome(function, case, sink) for case in found]
+        for mistake, theirs in stopping(exercise):
+            if all(map(alike, mine, theirs)):
+                lines = (f"A known mistake: {mistake.name}.", *met.lines[:2], mistake.message)
+                return _VerdictError(MISTAKE, *lines, trace=met.trace, name=mistake.name)
+    return met
 
 
 def _rounding(answer):

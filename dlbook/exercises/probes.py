@@ -25,8 +25,10 @@ __all__ = [
     "fresh",
     "groups",
     "handed",
+    "outcome",
     "quietly",
     "same",
+    "stopping",
 ]
 
 
@@ -57,11 +59,35 @@ def cases(exercise):
 
 @cache
 def catalogue(exercise):
-    """Return [(mistake, what it computes for each case)]."""
+    """Return [(mistake, what it computes for each case)] of the mistakes that stop nowhere."""
     return [
-        (mistake, [as_parts(quietly(mistake.wrong, fresh(case.args))) for case in cases(exercise)])
+        (mistake, outcomes)
+        for mistake, outcomes in _catalogue(exercise)
+        if not any(isinstance(outcome, Exception) for outcome in outcomes)
+    ]
+
+
+@cache
+def stopping(exercise):
+    """Return [(mistake, outcome for each case)] of those that stop somewhere: w @ delta for wᵀ."""
+    known = catalogue(exercise)
+    return [row for row in _catalogue(exercise) if all(row[0] is not m for m, _ in known)]
+
+
+@cache
+def _catalogue(exercise):
+    return [
+        (mistake, [outcome(mistake.wrong, case) for case in cases(exercise)])
         for mistake in exercise.mistakes
     ]
+
+
+def outcome(function, case, sink=None):
+    """Return the arrays that a function gives for a case, or the exception that it stops with."""
+    try:
+        return as_parts(quietly(function, fresh(case.args), sink))
+    except Exception as error:
+        return error
 
 
 def flat(value):

@@ -3,6 +3,7 @@
 import operator
 from collections import Counter
 from inspect import unwrap
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +41,10 @@ class _Number:
         return _Number(abs(self.value), self.tally)
 
     def conjugate(self):
+        return self
+
+    @property
+    def real(self):
         return self
 
 
@@ -82,14 +87,25 @@ for _name in FUNCTIONS:
     _method(_name)
 
 
+def _plain(function):
+    """Return a kernel as plain Python, and so the kernels that it calls."""
+    function = unwrap(getattr(function, "py_func", function))
+    if not isinstance(function, FunctionType):
+        return function
+    code, space = function.__code__, function.__globals__
+    kernels = {n: _plain(space[n]) for n in code.co_names if hasattr(space.get(n), "py_func")}
+    return FunctionType(code, space | kernels, None, function.__defaults__, function.__closure__)
+
+
 def operations(function: Any, *args: Any) -> Operations:
     """Return what a function does with the floating-point numbers it is given.
 
     Parameters
     ----------
     function : callable
-        A kernel, which runs as plain Python here, or any function. What it makes of an array has
-        to take the dtype of that array, or the numbers stop counting.
+        A kernel, which runs as plain Python here, as do the kernels that it calls, or any
+        function. What it makes of an array has to take the dtype of that array, or the numbers
+        stop counting.
     *args
         Its arguments; arrays of floating-point numbers count, whole numbers do not.
 
@@ -108,5 +124,5 @@ def operations(function: Any, *args: Any) -> Operations:
         np.asarray(number(a), object) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a
         for a in args
     ]
-    unwrap(getattr(function, "py_func", function))(*given)
+    _plain(function)(*given)
     return Operations(*(tally[field] for field in Operations._fields))

@@ -83,27 +83,29 @@ def tried(jobs: list[Job]) -> list[dict]:
     """
     rows, start = [], (0, 0)
     while start:
-        command = [sys.executable, "-W", "ignore", "-m", "dlbook.tools.trials"]
-        child = subprocess.Popen(
-            command, env=os.environ | QUIET, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        found, ended = _from_child(jobs, start)
+        rows += [row for row in found if "begin" not in row]
+        begun = next((row for row in reversed(found) if "begin" in row), None)
+        start = None
+        if ended:
+            if begun is None:
+                raise RuntimeError(f"the child ended with {ended} before any version")
+            number, version = begun.pop("begin")
+            rows.append(begun | {"outcome": "error", "seen": f"the child ended with {ended}"})
+            start = number, version + 1
+    return rows
+
+
+def _from_child(jobs, start):
+    """Run a child from one version on; return what it wrote, and how it ended."""
+    command = [sys.executable, "-W", "ignore", "-m", "dlbook.tools.trials"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=os.environ | QUIET, **pipes) as child:
         with contextlib.suppress(BrokenPipeError):
             child.stdin.write(pickle.dumps(([tuple(job) for job in jobs], start)))
             child.stdin.close()
-        begun = start = None
-        for line in child.stdout:
-            row = json.loads(line)
-            if "begin" in row:
-                begun = row
-            else:
-                rows.append(row)
-        if child.wait():
-            if not begun:
-                raise RuntimeError(f"the child ended with {child.returncode} before any version")
-            start = begun["begin"][0], begun["begin"][1] + 1
-            ended = {"outcome": "error", "seen": f"the child ended with {child.returncode}"}
-            rows.append({k: v for k, v in begun.items() if k != "begin"} | ended)
-    return rows
+        found = [json.loads(line) for line in child.stdout]
+        return found, child.wait()
 
 
 # In the child

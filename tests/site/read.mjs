@@ -121,6 +121,12 @@ function look() {
     clipped: all("article pre")
       .filter((pre) => shown(pre) && pre.scrollWidth > pre.clientWidth + 1)
       .map((pre) => words(pre.textContent.split("\n").reduce((a, b) => (a.length >= b.length ? a : b)))),
+    cut: all("div.math")
+      .filter((math) => {
+        const formula = math.querySelector(".formula");
+        return formula && shown(formula) && formula.scrollWidth > formula.clientWidth + 1;
+      })
+      .map((math) => words((math.querySelector(".eqno") ?? math).textContent)),
     stuck: all("article pre, article .formula, article .table-wrapper")
       .filter((e) => shown(e) && e.scrollWidth > e.clientWidth + 1 && e.tabIndex < 0)
       .map((e) => words(e.textContent)),

@@ -142,6 +142,13 @@ def test_code_fits(page):
     assert not {where: lines for where, lines in clipped.items() if not where.endswith(" 390")}
 
 
+@each_chapter
+def test_formulas_fit(page):
+    """On a desktop no formula is wider than its column, so that none loses its end."""
+    cut = everywhere(page, "cut")
+    assert not {where: lines for where, lines in cut.items() if where.endswith(" 1280")}
+
+
 @each_page
 def test_pictures_have_words(page):
     """Each image and each frame of a figure has an alternative text that is not a file's name."""
