@@ -7,6 +7,7 @@ PINS   := constraints.txt
 SPREAD := -n logical --maxprocesses 4 --dist worksteal
 TILED  := attention autoencoders backprop convolution gated matmul rnn sequence_tasks simd training training_loop
 APART  := benchmarks book exercises floors extension main notebooks pages store typing   # what no compilation changes
+BOOK   := tests/test_book.py tests/test_notebooks.py   # what reads the built book
 FOREIGN = "$$($(PY) -c 'from dlbook.tools import simd; print(min(simd.TILES.keys() - simd.able()[:1]))')"
 BUILT  := _build/html/.built
 SOURCES = conf.py $(shell find book/. dlbook benchmarks -name __pycache__ -prune -o -print)
@@ -49,7 +50,7 @@ serve: book    ## build the site and serve it on this machine
 
 # The book first, with the machine to itself: its pages measure time.
 test: $(READY) ## run the tests; they build the book and read its results
-	$(PY) -m pytest tests/test_book.py; book=$$?; $(PY) -m pytest $(SPREAD) --ignore=tests/test_book.py && exit $$book
+	$(PY) -m pytest $(BOOK); book=$$?; $(PY) -m pytest $(SPREAD) $(BOOK:%=--ignore=%) && exit $$book
 
 # Without compilation NumPy checks the indices of all kernels that run as Python, here with the panels of another
 # register tile than this processor's; the rest is checked compiled, and not optimized: that takes half the time,

@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parent
 BUILD = ROOT / "_build"
 sys.path[:0] = [str(ROOT), str(ROOT / "book" / "_ext")]
 
-from dlbook.tools.notebooks import MACROS  # noqa: E402
+from dlbook.tools.tex import MACROS  # noqa: E402
 
 # What the kernels of the pages inherit
 os.environ["PYTHONPATH"] = os.pathsep.join(
@@ -39,6 +39,7 @@ extensions = [
     "verified",
     "answers",
     "maths",
+    "notebooks",
     "downloads",
     "colours",
     "sphinx.ext.autodoc",

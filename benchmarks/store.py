@@ -7,7 +7,7 @@ begun, and the old one stays beside it until the next time.
 import json
 import os
 
-from dlbook.tools.notebooks import save
+from dlbook.tools.files import replace as save
 
 __all__ = ["begin", "done", "name", "put", "without", "write"]
 

@@ -18,8 +18,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from dlbook import __version__
-from dlbook.tools import notebooks
-from dlbook.tools.myst import Book, PageError
+from dlbook.tools import built
+from dlbook.tools.files import save_all
 
 TREE = Path(__file__).resolve().parents[1]
 
@@ -33,9 +33,9 @@ def write_notebooks(options):
     target = options.folder
     if target.exists() and not target.is_dir():
         raise CommandError(f"{target} is a file; give the name of a folder")
-    files = notebooks.files(Book())
+    files = built.notebooks()
     try:
-        saved = notebooks.save_all(files, target, options.overwrite)
+        saved = save_all(files, target, options.overwrite)
     except OSError as error:
         raise CommandError(f"cannot write into {target}: {error.strerror or error}") from error
     print(f"{target}: {len(saved['written'])} written, {len(saved['same'])} already there")
@@ -245,8 +245,8 @@ def parser():
     writing = commands.add_parser(
         "notebooks",
         help="write the chapters as Jupyter notebooks",
-        description="Write every chapter as a Jupyter notebook. A file that is already there "
-        "and differs, because you worked in it, is kept; the exit status is then 1.",
+        description="Write every chapter as a Jupyter notebook, as the build of the book left it. "
+        "A file that is already there and differs, because you worked in it, is kept; the exit status is then 1.",
     )
     writing.add_argument("folder", type=named, metavar="DIR", help="made if it is missing")
     writing.add_argument("--overwrite", action="store_true", help="replace files that differ")
@@ -300,7 +300,7 @@ def main(arguments=None):
         return 0
     try:
         return options.run(options)
-    except (CommandError, PageError, FileNotFoundError) as error:
+    except (CommandError, built.NotBuiltError) as error:
         print(f"{name()}: {error}", file=sys.stderr)
         return 2
 

@@ -36,6 +36,7 @@ from dlbook.matmul import PANEL_BYTES, multiply_parallel, pack_parallel
 from dlbook.tools import shapes
 from dlbook.tools.elementary import decay, logistic
 from dlbook.tools.jit import check_indices, njit, njit_fast
+from dlbook.tools.progress import bar
 from dlbook.tools.simd import aligned, largest
 from dlbook.verification import check_gradient
 
@@ -1259,7 +1260,7 @@ def train(
     params, grads = _views(flat, sizes), _views(np.empty_like(flat), sizes)
     work = workspace(sizes, min(batch, len(x)), flat.dtype)
     losses = np.zeros(epochs)
-    for epoch in _shown(range(epochs), progress):
+    for epoch in bar(progress, "epochs", iterable=range(epochs)):
         order = rng.permutation(len(x))
         if cost == "cross-entropy":
             loss, failed = fused_epoch(
@@ -1288,12 +1289,3 @@ def _epoch(params, x, y, order, rate, batch, grads, cost):
         if not (np.isfinite(loss) and np.isfinite(params.flat).all()):
             return loss, step
     return total / len(x), -1
-
-
-def _shown(epochs, progress):
-    """Return the epochs, with a progress bar where it is wanted."""
-    if not progress:
-        return epochs
-    from tqdm.auto import tqdm
-
-    return tqdm(epochs, desc="epochs", leave=False)

@@ -28,6 +28,14 @@ def rng():
     return np.random.default_rng(20_260_101)
 
 
+@pytest.fixture(scope="session")
+def build():
+    """Run the build that is published."""
+    from building import Build
+
+    return Build()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     """Tests of the book read the results of one build: their message says it all."""

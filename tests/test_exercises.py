@@ -1,6 +1,5 @@
 """Exercises: right answers are recognised, wrong ones named, strange ones met; files and progress."""
 
-import ast
 import contextlib
 import csv
 import functools
@@ -22,17 +21,16 @@ import numba
 import numpy as np
 import pytest
 from compiled import compiled_only
-from pages import ROOT, cells, text_of
+from pages import ROOT, cells, labels, pages, text_of
 from test_extension import Small
 
 from dlbook import __main__ as command
 from dlbook import exercises
-from dlbook.exercises import forms, grading, probes, shown, solutions, store, words
+from dlbook.exercises import forms, grading, probes, shown, store, words
 from dlbook.exercises.engine import judge
 from dlbook.exercises.forms import Choice, Exercise, Mistake, is_value
 from dlbook.exercises.probes import cases
-from dlbook.tools import files, notebooks
-from dlbook.tools.myst import Book
+from dlbook.tools import built, files
 from dlbook.tools.tex import readable as tex_in_words
 
 ALL = [e for chapter in exercises.CHAPTERS for e in exercises.exercises(chapter).values()]
@@ -101,7 +99,11 @@ def test_each_chapter_has_enough(chapter):
 @pytest.mark.parametrize("exercise", ALL, **by_label)
 def test_words(exercise):
     """Each text fits a line, each reference resolves, and there are three different hints."""
-    book = Book()
+    known = {
+        "doc": pages(),
+        "eq": [name for name, _ in labels()],
+        "ref": [f"ex-{e.label}" for e in ALL],
+    }
     assert len(set(exercise.hints)) == 3
     texts = [exercise.task, exercise.used, *exercise.hints]
     if isinstance(exercise, Choice):
@@ -113,11 +115,11 @@ def test_words(exercise):
         assert all(m.message and not m.name.endswith(".") for m in exercise.mistakes)
     for text in texts:
         assert len(text) <= 230 and "\n" not in text
-        for kind, name in shown.ROLE.findall(text):
-            assert name in (book.titles if kind == "doc" else book.labels), f"{name} in {text!r}"
-        rest = shown.ROLE.sub("", text)
+        for kind, name in built.ROLE.findall(text):
+            assert name in known[kind], f"{name} in {text!r}"
+        rest = built.ROLE.sub("", text)
         assert not re.search(r"\$|\\|\{\w+\}`", rest), f"{rest!r} is not plain text"
-    assert shown.ROLE.search(exercise.used), "the book uses it: where?"
+    assert built.ROLE.search(exercise.used), "the book uses it: where?"
 
 
 @pytest.mark.parametrize("exercise", COMPUTED, **by_label)
@@ -337,24 +339,6 @@ def test_pages_check_what_exists(chapter):
     checked = re.findall(r'\bcheck\("([\w-]+)"', text_of(chapter))
     assert set(checked) == set(exercises.exercises(chapter))
     assert checked == [label for label in dict.fromkeys(checked) for _ in range(2)]
-
-
-@pytest.mark.parametrize("chapter", exercises.CHAPTERS)
-def test_a_notebook_does_not_solve_itself(chapter, tmp_path):
-    """Its cells to fill in run as they are, its solutions are text, and nothing counts as solved."""
-    book = Book()
-    made = notebooks.notebook(book, next(c for c in book.chapters if c.stem == chapter))
-    sources = [(c["cell_type"], "".join(c["source"])) for c in made["cells"]]
-    blank = [s for kind, s in sources if kind == "code" and re.search(r"^check\(", s, re.M)]
-    assert len(blank) == len(exercises.exercises(chapter))
-    folded = "".join(s for kind, s in sources if kind == "markdown")
-    assert folded.count("<summary>Solution in code</summary>\n\n```python\n") == len(blank)
-    path = tmp_path / "mine.py"
-    path.write_text("from dlbook.exercises import check\n\n" + "\n\n".join(blank), "utf-8")
-    (report,) = grading.run([(path, "mine.py")])
-    assert report["problems"] == []
-    statuses = {label: r["status"] for label, r in report["exercises"].items()}
-    assert statuses == dict.fromkeys(exercises.exercises(chapter), forms.UNATTEMPTED)
 
 
 # Strange answers
@@ -708,47 +692,13 @@ def test_hints_go_one_step_further(kept, capsys):
         exercises.hint("backprop-bp2")
         said = capsys.readouterr().out
         assert said.startswith(f"· Hint {level} of 3.\n")
-        assert shown.plain(exercises.find("backprop-bp2").hints[level - 1]) in said
+        assert built.plain(exercises.find("backprop-bp2").hints[level - 1]) in said
     assert 'solution("backprop-bp2")' in said
     exercises.hint("backprop-bp2", level=1)
     assert "Hint 1 of 3" in capsys.readouterr().out
     assert entries(kept)["backprop-bp2"]["hints"] == 3
     with pytest.raises(ValueError, match="level is 4, expected 1 to 3"):
         exercises.hint("backprop-bp2", level=4)
-
-
-def test_the_readme_shows_what_is_said():
-    text = (ROOT / "README.md").read_text("utf-8")
-    block = re.search(r"^```\n(✗ .*?)\n  …\n```$", text, re.M | re.S)[1]
-    exercise = exercises.find("backprop-bp2")
-    name = re.match(r"✗ A known mistake: (.*)\.\n", block)[1]
-    wrong = next(m.wrong for m in exercise.mistakes if m.name == name)
-    result = judge(exercise, wrong)
-    assert str(shown.Shown(result.lines, result.status)).startswith(f"{block}\n")
-
-
-@pytest.mark.parametrize("exercise", ALL, **by_label)
-def test_solutions_are_those_of_the_page(exercise, capsys):
-    """In words that a terminal can show, and in code that needs nothing else."""
-    text = solutions.solution_text(exercise.label)
-    assert f'check("{exercise.label}"' in text and text.count("```python\n") == 1
-    words, code, _ = re.split("```(?:python\n)?", text)
-    assert len(words) > 40
-    assert not re.search(r"\{(eq|cite:t|ref|doc)\}", text)
-    assert solutions._missing(ast.parse(code).body, set()) == set()
-    exercises.solution(exercise.label)
-    said = capsys.readouterr().out
-    assert "```" not in said and said.rstrip().endswith(code.rstrip())
-    assert not re.search(r"[$\\{}]|\^[{a-z]{2}", re.sub("`[^`]*`", "", said[: said.index(code)]))
-
-
-@pytest.mark.parametrize("chapter", exercises.CHAPTERS)
-def test_a_solution_runs_alone(chapter, kept):
-    """The first of each chapter is run as it is shown, and found correct."""
-    label = exercises.labels(chapter)[0]
-    code = re.search("```python\n(.*?)```", solutions.solution_text(label), re.S)[1]
-    exec(compile(code, label, "exec"), {})
-    assert entries(kept)[label]["status"] == "correct"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from pages import ROOT
 
 from dlbook import __main__ as command
-from dlbook.tools import files, myst, notebooks
+from dlbook.tools import built, files
 
 ENV = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "80", "PYTHONUNBUFFERED": ""}
 MADE = {"00-front.ipynb": b"{}\n", "01-one.ipynb": b"[1]\n", "02-two.ipynb": b"[2]\n"}
@@ -43,7 +43,7 @@ def contents(folder):
 @pytest.fixture
 def few(monkeypatch):
     """Let the book have three small notebooks."""
-    monkeypatch.setattr(notebooks, "files", lambda book: dict(MADE))
+    monkeypatch.setattr(built, "notebooks", lambda: dict(MADE))
 
 
 # Help
@@ -94,26 +94,23 @@ def test_a_command_is_called_as_it_was_typed(monkeypatch, capsys):
 def test_what_lies_in_the_folder_is_not_taken_for_python_s_own(tmp_path):
     for name in ("argparse", "tempfile", "http", "statistics"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit(9)")
-    done = run("notebooks", "new", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = run("serve", "nowhere", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no built site in nowhere" in done.stderr
 
 
 # notebooks
 
 
-def test_it_writes_all_chapters(tmp_path):
+def test_it_writes_all_chapters(tmp_path, few, capsys):
     """The first time all are written, the second time nothing is touched."""
     target = tmp_path / "my notebooks" / "é"
-    done = run("notebooks", "my notebooks/é", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    written = contents(target)
-    assert written == notebooks.files(myst.Book())
-    assert all(re.fullmatch(r"\d\d-\w+\.ipynb", name) for name in written)
-    assert all(json.loads(data)["nbformat"] == 4 for data in written.values())
+    assert command.main(["notebooks", str(target)]) == 0
+    assert contents(target) == MADE
+    assert capsys.readouterr() == (f"{target}: 3 written, 0 already there\n", "")
     before = {path: path.stat().st_mtime_ns for path in target.iterdir()}
-    again = run("notebooks", target)
-    assert (again.returncode, again.stderr) == (0, "")
-    assert f"0 written, {len(written)} already there" in again.stdout
+    assert command.main(["notebooks", str(target)]) == 0
+    assert capsys.readouterr() == (f"{target}: 0 written, 3 already there\n", "")
     assert {path: path.stat().st_mtime_ns for path in target.iterdir()} == before
 
 
@@ -200,20 +197,42 @@ def test_nothing_is_half_written(tmp_path, few, capsys, monkeypatch, fails):
     assert ("No space left" if fails == "write" else "Permission denied") in said
 
 
-def test_a_bad_page_is_reported_and_nothing_written(tmp_path, monkeypatch, capsys):
-    def broken(book):
-        raise myst.PageError("neurons.md", 7, "the directive {x} has no form in a notebook")
-
-    monkeypatch.setattr(notebooks, "files", broken)
+@pytest.mark.parametrize("tree", [True, False])
+def test_what_is_not_built_is_said(tmp_path, monkeypatch, capsys, tree):
+    """In a tree and in an installation, each with what helps there; nothing is written."""
+    if tree:
+        (tmp_path / "conf.py").write_text("")
+    monkeypatch.setattr(built, "PACKAGE", tmp_path / "dlbook")
     assert command.main(["notebooks", str(tmp_path / "new")]) == 2
-    assert "neurons.md:7: the directive {x}" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert ("the book is not built; `make book`" in said) == tree
+    assert ("run `make book` there and install it again" in said) != tree
     assert not (tmp_path / "new").exists()
 
 
-def test_missing_pages_are_reported(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(myst, "PACKAGE", tmp_path / "dlbook")
-    assert command.main(["notebooks", str(tmp_path / "new")]) == 2
-    assert "the pages of the book are neither in" in capsys.readouterr().err
+@pytest.mark.parametrize("place", ["dlbook/_notebooks", "_build/html/notebooks"])
+def test_the_notebooks_are_found(tmp_path, monkeypatch, place):
+    """Those of the wheel, or those of the tree's site, and nothing else of their folder."""
+    folder = tmp_path / place
+    folder.mkdir(parents=True)
+    for name, data in {**MADE, "names.json": b"{}"}.items():
+        (folder / name).write_bytes(data)
+    monkeypatch.setattr(built, "PACKAGE", tmp_path / "dlbook")
+    assert built.notebooks() == MADE
+
+
+def test_notebooks_are_of_the_pages_they_were_made_of(tmp_path):
+    """A page that changes, comes or goes makes them those of other pages."""
+    (tmp_path / "a.md").write_text("A")
+    made = {"names": {}, "pages": built.digest(tmp_path)}
+    assert not built.is_current(tmp_path, tmp_path)
+    (tmp_path / "names.json").write_text(json.dumps(made))
+    assert built.is_current(tmp_path, tmp_path)
+    (tmp_path / "a.md").write_text("B")
+    assert not built.is_current(tmp_path, tmp_path)
+    (tmp_path / "a.md").write_text("A")
+    (tmp_path / "b.md").write_text("")
+    assert not built.is_current(tmp_path, tmp_path)
 
 
 # serve

@@ -19,7 +19,7 @@ from pages import (
     text_of,
 )
 
-from dlbook.tools import notebooks
+from dlbook.tools import listing
 from dlbook.tools.jit import imported_names
 
 CHAPTERS = chapters()
@@ -155,7 +155,7 @@ def test_cells_are_short(stem):
 def test_shown_kernels_fit(stem):
     """A kernel on a page has at most 20 lines of code and fits the column."""
     for name in re.findall(r"\{kernel\} (\S+)", text_of(stem)):
-        _, source = notebooks.kernel_source(name)
+        _, source = listing.kernel_source(name)
         lines = source.splitlines()
         wide = [
             line for line in lines if len(re.sub(r'(?<=""")\([^)]*\)', "(0.00)", line)) > WIDEST

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from compiled import compiled_only
 
-from dlbook.tools import bibliography, data, listing, plotting, shapes, timing
-from dlbook.tools.myst import PageError
+from dlbook.tools import data, listing, plotting, shapes, timing
 from dlbook.tools.threads import in_threads
 
 
@@ -539,7 +538,7 @@ def test_a_lock_that_cannot_be_opened_is_none(tmp_path, monkeypatch):
         pass
 
 
-# The source of the kernels and the list of sources
+# The source of the kernels
 
 
 @pytest.mark.parametrize(
@@ -548,61 +547,6 @@ def test_a_lock_that_cannot_be_opened_is_none(tmp_path, monkeypatch):
 def test_a_kernel_that_is_not_there(name):
     with pytest.raises(LookupError, match=f"^{re.escape(name)}: no such "):
         listing.kernel_source(name)
-
-
-def test_the_table_of_equations_is_the_callers_own():
-    listing.equation_functions().popitem()[1].append("x")
-    listing.equation_functions().clear()
-    assert all("x" not in functions for functions in listing.equation_functions().values())
-    assert listing.equation_functions()
-
-
-BIBLIOGRAPHY = listing.PACKAGE.parent / "book" / "references.bib"
-ENTRY = "@book{a,\nauthor = {Ä, B},\ntitle = {T},\nyear = {1}\n}\n"
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (ENTRY.encode("latin-1"), "sources.bib:2: not UTF-8: invalid"),
-        (ENTRY[:-2].encode(), "sources.bib:4: the entry a does not end"),
-        (b"@book{a,", "sources.bib:1: the entry a does not end"),
-        ((ENTRY * 2).encode(), "sources.bib:6: the entry a stands twice"),
-        (ENTRY.replace("year", "title").encode(), "sources.bib:4: title stands twice"),
-        (ENTRY.replace("title = {T},\n", "").encode(), "sources.bib:4: the entry a lacks title"),
-        (ENTRY.replace("{T}", "{}").encode(), "sources.bib:3: cannot read"),
-        (b"\xef\xbb\xbf" + ENTRY.encode(), "sources.bib:1: cannot read"),
-    ],
-)
-def test_a_list_of_sources_that_cannot_be_read(tmp_path, content, words):
-    (tmp_path / "sources.bib").write_bytes(content)
-    with pytest.raises(PageError, match=words):
-        bibliography.read_bibliography(tmp_path / "sources.bib")
-
-
-def test_a_thousand_damaged_lists_of_sources(tmp_path, rng):
-    """Each is refused by `PageError`, or all its entries can be cited and listed."""
-    path, read = tmp_path / "sources.bib", 0
-    whole = b"\n}\n".join([*BIBLIOGRAPHY.read_bytes().split(b"\n}\n")[:8], b""])
-    for _ in range(1000):
-        content = bytearray(whole[: rng.integers(len(whole)) if rng.random() < 0.3 else None])
-        for _ in range(rng.integers(0, 4)):
-            at = rng.integers(len(content) + 1)
-            content[at : at + rng.integers(9)] = rng.integers(
-                20, 140, rng.integers(4), np.uint8
-            ).tobytes()
-        path.unlink(missing_ok=True)
-        path.write_bytes(content)
-        try:
-            sources = bibliography.read_bibliography(path)
-        except PageError:
-            continue
-        read += 1
-        assert all(map(bibliography.cited, sources.values()))
-        assert (
-            bibliography.listed_sources(sources.values()).count("\n- ") == max(len(sources), 1) - 1
-        )
-    assert 50 < read < 950
 
 
 # Threads

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from dlbook import verification as v
+from dlbook.tools import built
 from dlbook.tools.checks import MIME
 
 
@@ -197,6 +198,14 @@ def test_a_record_reads_well_and_carries_its_data():
     assert failed.startswith("a-b: ✗ largest error 5e-01")
     assert bundle[MIME]["count"] == 2
     assert "<p>" in bundle["text/html"]
+
+
+def test_a_record_names_its_equation_where_its_number_is_known(monkeypatch):
+    monkeypatch.setattr(built, "names", lambda: {"a-b": "(3.1)"})
+    record = v.compare("a-b", [1.0, 2.0], [1.0, 2.0], "hand")
+    assert record.words() == "✓ (3.1) exactly equal, 2 numbers against hand"
+    failed = v.compare("a-b", [1.0], [2.0], "hand")._repr_mimebundle_()["text/plain"]
+    assert failed.startswith("✗ (3.1) largest error 5e-01")
 
 
 def test_a_terminal_shows_a_sentence():

@@ -7,6 +7,7 @@ located warning, which fails the build.
 
 import re
 from importlib import import_module
+from pathlib import Path
 
 from docutils import nodes
 from myst_nb.core.render import load_mime_renders
@@ -29,8 +30,7 @@ def spoken(line, parse):
     """Return a line of a result as nodes; `parse` makes those of a reference."""
     for piece in PIECES.split(line):
         if piece.startswith("{ref}"):
-            label = piece.removeprefix("{ref}").strip("`")
-            yield from parse(f"{{ref}}`{shown.plain(piece)} <{label}>`")
+            yield from parse(piece.replace("{ref}", "{numref}"))  # "Exercise 6.3"
         elif piece.startswith("{"):
             yield from [nodes.Text("equation ")] * piece.startswith("{eq}")
             yield from parse(piece)
@@ -87,7 +87,8 @@ class Messages(SphinxDirective):
     def chapter(self, stem):
         """Return the section of a chapter."""
         section = nodes.section("", ids=[f"messages-{stem}"])
-        section += nodes.title("", shown.plain(f"{{doc}}`{stem}`"))
+        page = Path(self.env.doc2path(stem)).read_text(encoding="utf-8")
+        section += nodes.title("", re.search(r"^# (.+)$", page, re.M)[1])
         for exercise in import_module(f"dlbook.exercises.{stem}").EXERCISES:
             line = f"{{ref}}`ex-{exercise.label}`. {exercise.task}"
             section += nodes.paragraph("", "", *spoken(line, self.parse))

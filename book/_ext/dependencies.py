@@ -70,7 +70,8 @@ def source_read(app, docname, content):
 def setup(app):
     """Connect the hook."""
     app.add_config_value("dlbook_stack", STACK, "env")
-    own = [*sorted(Path(__file__).parent.glob("*.py")), PACKAGE / "tools" / "listing.py"]
+    tools = (PACKAGE / "tools" / f"{name}.py" for name in ("built", "listing", "tex"))
+    own = [*sorted(Path(__file__).parent.glob("*.py")), *tools]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in own)).hexdigest()
     app.add_config_value("dlbook_ext", digest, "env")  # pages are read again, not run again
     app.connect("source-read", source_read)

@@ -1,46 +1,24 @@
 """Offer each page with code as a notebook and as its MyST source, linked from its head.
 
-The files are written after the pages, all of them in every build: the numbers in one notebook come
-from other pages too, and a conversion takes milliseconds. A page that cannot be converted is a
-located warning, which fails the build.
+`notebooks` writes the notebooks; the sources are copied here.
 """
 
 from html import escape
 from pathlib import Path
 
-from sphinx.util import logging
+from notebooks import FOLDER, filename, runs
 
-from dlbook.tools import notebooks
-from dlbook.tools.myst import Book, PageError
-
-log = logging.getLogger(__name__)
-
-
-def read(app):
-    """Read which pages are notebooks."""
-    app.notebooks, app.book = {}, None
-    try:
-        app.book = Book(app.srcdir)
-        app.notebooks = {c.stem: c for c in app.book.chapters if c.runs}
-    except PageError as error:
-        warn(app, error)
-
-
-def warn(app, error):
-    """Report a page that cannot be converted, where it stands."""
-    where = (Path(app.srcdir, error.page), error.line)
-    log.warning("%s", error.reason, location="{}:{}".format(*where), type="downloads")
+from dlbook.tools import files
 
 
 def linked(app, pagename, templatename, context, doctree):
     """Put the links below the title of a page."""
-    if doctree is None or pagename not in app.notebooks:
+    if doctree is None or not runs(app, pagename):
         return
-    chapter, to = app.notebooks[pagename], context["pathto"]
-    module = f"dlbook.{pagename}"
+    to, module, notebook = context["pathto"], f"dlbook.{pagename}", filename(app.env, pagename)
     links = [
-        (to(f"_sources/{pagename}.ipynb", 1), chapter.filename, "Jupyter notebook"),
-        (to(f"_sources/{pagename}.md", 1), chapter.page, "page source"),
+        (to(f"{FOLDER}/{notebook}", 1), notebook, "Jupyter notebook"),
+        (to(f"_sources/{pagename}.md", 1), f"{pagename}.md", "page source"),
     ]
     if getattr(app.env, "_viewcode_modules", {}).get(module):
         links.append((to(f"_modules/{module.replace('.', '/')}"), None, "module source"))
@@ -53,25 +31,19 @@ def linked(app, pagename, templatename, context, doctree):
 
 
 def written(app, exception):
-    """Write the notebooks and the sources into _sources, and remove those of pages that went."""
-    if exception or app.builder.format != "html" or app.book is None:
+    """Write the sources into _sources, and remove those of pages that went."""
+    if exception or app.builder.format != "html":
         return
-    folder, wanted = Path(app.outdir, "_sources"), {}
-    for stem, chapter in app.notebooks.items():
-        try:
-            wanted[f"{stem}.ipynb"] = notebooks.encode(notebooks.notebook(app.book, chapter))
-        except PageError as error:
-            warn(app, error)
-        wanted[f"{stem}.md"] = chapter.text.encode()
-    notebooks.save_all(wanted, folder, overwrite=True)
-    for path in [*folder.glob("*.ipynb"), *folder.glob("*.md")]:
+    folder, pages = Path(app.outdir, "_sources"), [d for d in app.env.found_docs if runs(app, d)]
+    wanted = {f"{d}.md": Path(app.env.doc2path(d)).read_bytes() for d in sorted(pages)}
+    files.save_all(wanted, folder, overwrite=True)
+    for path in folder.glob("*.*"):
         if path.name not in wanted:
             path.unlink()
 
 
 def setup(app):
     """Connect the hooks."""
-    app.connect("builder-inited", read)
     app.connect("html-page-context", linked)
     app.connect("build-finished", written)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -99,15 +99,17 @@ def versions(mark):
     )
 
 
+def displayed(tex):
+    """Return the TeX of a display: lines that are broken or aligned need an environment."""
+    lines = "&" in tex.replace(r"\&", "") or r"\\" in tex
+    return (
+        f"\\begin{{aligned}}\n{tex}\n\\end{{aligned}}" if lines and r"\begin{" not in tex else tex
+    )
+
+
 def block(self, node):
     """Write displayed mathematics; its number, which is its permanent link; and its mark."""
-    tex = node.astext().strip()
-    if (
-        not tex.startswith(r"\begin{")
-        and r"\begin{" not in tex
-        and ("&" in tex.replace(r"\&", "") or r"\\" in tex)
-    ):
-        tex = rf"\begin{{aligned}}{tex}\end{{aligned}}"
+    tex = displayed(node.astext().strip())
     wrapped = node["ids"] == node.parent["ids"]  # the theme wraps it in a box that bears the id
     own = "" if wrapped else "".join(f'<span id="{ident}"></span>' for ident in node["ids"])
     self.body.append(f'<div class="math notranslate nohighlight">{own}')

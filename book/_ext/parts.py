@@ -38,6 +38,10 @@ class kernel_link(nodes.Inline, nodes.TextElement):
     """A link to a function's API entry, resolved when all pages are read."""
 
 
+class exercise(nodes.admonition):
+    """The statement of an exercise, which Sphinx numbers as it numbers figures."""
+
+
 class Exercise(SphinxDirective):
     """{exercise} title: a statement; the number comes from the chapter."""
 
@@ -50,7 +54,7 @@ class Exercise(SphinxDirective):
     option_spec = {"name": directives.unchanged}
 
     def run(self):
-        box = nodes.admonition("", classes=["exercise"])
+        box = exercise("", classes=["exercise"])
         inline, messages = self.state.inline_text(self.arguments[0], self.lineno)
         box += exercise_title("", "", *inline)
         self.set_source_info(box)
@@ -204,9 +208,9 @@ def repaired(app, pagename, templatename, context, doctree):
 
 def resolved(app, doctree, docname):
     """Number the exercises and link the kernels."""
-    chapter = app.env.toc_secnumbers.get(docname, {}).get("", ())
-    for k, node in enumerate(doctree.findall(exercise_title)):
-        number = ".".join(map(str, (*chapter, k + 1)))
+    numbers = app.env.toc_fignumbers.get(docname, {}).get("exercise", {})
+    for node in doctree.findall(exercise_title):
+        number = ".".join(map(str, numbers.get(node.parent["ids"][0], ())))
         node.insert(0, nodes.inline("", f"Exercise {number}", classes=["exercise-number"]))
         node.insert(1, nodes.Text(" · "))
     objects = app.env.domains.python_domain.objects
@@ -220,6 +224,11 @@ def resolved(app, doctree, docname):
         )
 
 
+def counted(app, config):
+    """Say what a numbered exercise is called."""
+    config.numfig_format.setdefault("exercise", "Exercise %s")
+
+
 def setup(app):
     """Register directives, nodes and the figure plugin."""
     if FigureRenderer not in load_mime_renders():  # myst-nb keeps this list, so the addition stays
@@ -230,11 +239,22 @@ def setup(app):
     app.add_node(fold, html=(visit_fold, depart_fold))
     app.add_node(drawing, html=(visit_drawing, None))
     app.add_node(kernel_link)
+    app.add_enumerable_node(
+        exercise,
+        "exercise",
+        html=(
+            lambda self, node: self.visit_admonition(node),
+            lambda self, node: self.depart_admonition(node),
+        ),
+    )
+    app.connect("config-inited", counted, priority=900)
     app.add_node(
         exercise_title,
         html=(
-            lambda self, node: self.visit_title(node),
-            lambda self, node: self.depart_title(node),
+            lambda self, node: self.body.append(
+                self.starttag(node, "p", "", CLASS="admonition-title")
+            ),
+            lambda self, node: self.body.append("</p>\n"),
         ),
     )
     app.connect("doctree-resolved", resolved, priority=850)

@@ -6,44 +6,17 @@ do. A reader sees the numbers and titles of the book in their place; the site ma
 
 import re
 import sys
-from functools import cache
 from html import escape
 
 from dlbook.exercises.forms import CORRECT, UNATTEMPTED
+from dlbook.tools.built import plain
 
-__all__ = ["MIME", "Shown", "listeners", "plain", "show"]
+__all__ = ["MIME", "Shown", "listeners", "show"]
 
 MIME = "application/vnd.dlbook.exercise+json"
-ROLE = re.compile(r"\{(eq|doc|ref)\}`([^`]+)`")
 MARKS = {CORRECT: "✓", UNATTEMPTED: "○", "": "·"}
 COLOURS = {"✓": "#009e73", "✗": "#d55e00"}  # 3:1 on white and on dark paper; never alone
 listeners = []  # functions that get every result
-
-
-@cache
-def _book():
-    """Return the book, which knows its numbers, or None where its pages are not there."""
-    from dlbook.tools.myst import Book
-
-    try:
-        return Book()
-    except (OSError, ValueError):  # not there, or being edited
-        return None
-
-
-def plain(text):
-    """Return text with its references in words."""
-
-    def reference(m):
-        kind, name, book = m[1], m[2], _book()
-        if book and kind == "doc":
-            return book.titles.get(name, name)
-        if not book or name not in book.labels:
-            return name
-        number = book.labels[name].number
-        return f"equation ({number})" if kind == "eq" else f"Exercise {number}"
-
-    return ROLE.sub(reference, text)
 
 
 class Shown:

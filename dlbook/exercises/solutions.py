@@ -2,51 +2,50 @@
 
 import ast
 import builtins
+import json
+import re
 import symtable
 from importlib import import_module
 
-from dlbook.tools.myst import Book
-from dlbook.tools.notebooks import Writer
+from dlbook.tools import built
 
 __all__ = ["solution_text"]
 
-SOLVED = "hide-cell"  # the tag of a cell that solves an exercise
+FOLD = "<details>\n<summary>{}</summary>\n\n(.*?)\n\n</details>"
+WORDS = re.compile(FOLD.format(r"Solution(?! in code).*?"), re.S)
+CODE = re.compile(FOLD.format("Solution in code").replace("(.*?)", "```python\n(.*?)\n```"), re.S)
 BUILT_IN = frozenset(dir(builtins))
 IMPORTS = (ast.Import, ast.ImportFrom)
 
 
 def solution_text(label):
     """Return the solution of an exercise as Markdown: words, and code that runs by itself."""
-    book = Book()
-    chapter = next(c for c in book.chapters if c.stem == label.partition("-")[0])
-    blocks = chapter.blocks
-    at = next(i for i, b in enumerate(blocks) if b.options.get("name") == f"ex-{label}")
-    writer = Writer(book, chapter)
-    words = [writer.inside(b) for b in blocks[at].inside if b.kind == "{fold}"]
-    for end in range(at + 1, len(blocks)):
-        if blocks[end].kind in ("{exercise}", "heading"):
-            break
-        if _solves(blocks[end]):
-            code = "\n".join(blocks[end].lines).strip("\n")
-            before = needed(code, list(_statements(blocks[:end])))
-            words.append(f"```python\n{before}\n\n{code}\n```")
+    (path,) = built.folder().glob(f"[0-9][0-9]-{label.partition('-')[0]}.ipynb")
+    words, before, here = [], [], False
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"][2:]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "code":
+            before += _statements(text, empty="\ncheck(" in text)
+        elif text.startswith("#"):
+            if here:
+                break
+            here = text.startswith(f"### {built.called(f'ex-{label}')} · ")
+        if cell["cell_type"] == "markdown":
+            words += WORDS.findall(text) if here else []
+            for code in CODE.findall(text):
+                if here:
+                    words.append(f"```python\n{needed(code, before)}\n\n{code}\n```")
+                before += _statements(code)
     return "\n\n".join(words)
 
 
-def _solves(block):
-    """Return whether a block is the code of a solution."""
-    return block.kind == "{code-cell}" and SOLVED in block.options.get("tags", "")
-
-
-def _statements(blocks):
-    """Yield the statements of a page's cells; of what a reader has to fill in only the imports."""
-    for block in blocks:
-        if block.kind == "{code-cell}":
-            source = "\n".join(block.lines)
-            empty = "\ncheck(" in source and not _solves(block)
-            for node in ast.parse(source).body:
-                if not empty or isinstance(node, IMPORTS):
-                    yield node, ast.get_source_segment(source, node)
+def _statements(source, empty=False):
+    """Return the statements of a cell; of what a reader has to fill in only the imports."""
+    return [
+        (node, ast.get_source_segment(source, node))
+        for node in ast.parse(source).body
+        if not empty or isinstance(node, IMPORTS)
+    ]
 
 
 def needed(code, before):

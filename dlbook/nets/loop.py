@@ -4,10 +4,8 @@ Page: ``book/training.md``. Sources: Pascanu, Mikolov & Bengio, ICML (2013), for
 in Neural Networks: Tricks of the Trade (1998), for early stopping.
 """
 
-import sys
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 from math import isfinite
 from os import PathLike
@@ -21,6 +19,7 @@ from dlbook.nets.model import Diverged, Fitted, History, Model
 from dlbook.optimization import Optimizer
 from dlbook.tools import files, shapes
 from dlbook.tools.flat import fits, laid_out, like, named
+from dlbook.tools.progress import bar
 from dlbook.training import clip, finite_copy
 
 __all__ = ["fit"]
@@ -79,7 +78,7 @@ def fit(
     clip : float, optional
         Largest norm of the gradient; a longer one is shortened to it.
     progress : bool, optional
-        Show a bar; where not given, on a terminal only.
+        Show a bar; where not given, on a terminal and in a notebook.
     checkpoint : path-like, optional
         A file to write after every `every` epochs and at the end. An interrupted run writes it,
         too, as of a whole step at most a second before. Where the disk is full, a warning says so
@@ -120,12 +119,13 @@ def fit(
     run.go_to(moment)
     why, written = "finished", None
     try:
-        with _bar(progress, epochs * run.steps, run.step) as bar:
+        steps = {"total": epochs * run.steps, "initial": run.step, "unit": "step"}
+        with bar(progress, "training", **steps) as shown:
             while (done := len(run.moment.rows)) < epochs:
                 if run.moment.best and done - run.moment.best.epoch >= patience:
                     why = "stopped early"
                     break
-                run.epoch(bar, checkpoint is not None)
+                run.epoch(shown, checkpoint is not None)
                 if checkpoint is not None and (done + 1) % every == 0:
                     run.write(checkpoint)
                     written = run.moment
@@ -149,16 +149,6 @@ def _try_out(name, path):
     except (TypeError, ValueError, OSError) as error:
         error.add_note(f"This is about {name}.")
         raise
-
-
-def _bar(progress, steps, done):
-    """Return a progress bar over all steps, or nothing."""
-    terminal = sys.stderr is not None and sys.stderr.isatty()
-    if not (terminal if progress is None else progress):
-        return nullcontext()
-    from tqdm.auto import tqdm
-
-    return tqdm(total=steps, initial=done, desc="training", unit="step", leave=False)
 
 
 def _has(name, thing, *parts):
@@ -279,8 +269,7 @@ class _Run(Resumable):
             update(self.step + 1)
             self.keep()
             losses, norms = losses + loss * some.size, norms + norm
-            if bar is not None:
-                bar.update()
+            bar.update()
             if remember and perf_counter() >= due:
                 sums = {"losses": losses, "norms": norms, "seconds": perf_counter() - begin}
                 self.moment = moment._replace(**self.copies(), at=at + some.size, **sums)

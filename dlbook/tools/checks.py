@@ -15,6 +15,7 @@ from html import escape
 import numpy as np
 
 from dlbook.tools import cases, shapes
+from dlbook.tools.built import called
 
 __all__ = [
     "MIME",
@@ -47,22 +48,28 @@ class Record(dict):
         return self.words() if self["kind"] == "numbers" else f"{self['label']}: {self.words()}"
 
     def words(self):
-        """Return the result as a reader sees it, without the label."""
+        """Return the result as a reader sees it: the equation's number, if it is known, no label."""
         tick = "✓" if self["passed"] else "✗"
         if self["kind"] == "claim":
             return f"{tick} {self['evidence']}"
         if self["kind"] == "numbers":
             return ", ".join(f"{name} = {value}" for name, value in self["values"].items())
         numbers = "1 number" if self["count"] == 1 else f"{self['count']} numbers"
+        tick = f"{tick} {called(self['label'], '')}".rstrip()
         return f"{tick} {self['detail']}, {numbers} against {self['oracle']}"
 
+    def _line(self):
+        """Return what a notebook shows; a failed check whose number is not known has its label."""
+        known = self["passed"] or called(self["label"])
+        return self.words() if known else str(self)
+
     def _repr_mimebundle_(self, include=None, exclude=None):
-        text = self.words() if self["passed"] else str(self)
+        text = self._line()
         return {MIME: dict(self), "text/html": f"<p>{escape(text)}</p>", "text/plain": text}
 
     def _repr_pretty_(self, printer, cycle):
         """Be a sentence in IPython's terminal, which would print a dictionary."""
-        printer.text(str(self))
+        printer.text(self._line() if called(self.get("label")) else str(self))
 
 
 def _unusable(a, e, by, se, scale):

@@ -12,7 +12,7 @@ import stat
 import time
 from pathlib import Path
 
-__all__ = ["clear", "place", "readable", "replace", "try_out"]
+__all__ = ["clear", "place", "readable", "replace", "save_all", "try_out"]
 
 STALE = 3600  # seconds after which a part left behind by a killed process is deleted
 
@@ -112,3 +112,23 @@ def clear(path: Path) -> None:
         with contextlib.suppress(OSError):
             if old.stat().st_mtime < time.time() - STALE:
                 old.unlink()
+
+
+def save_all(files: dict[str, bytes], folder: str | os.PathLike, overwrite: bool = False) -> dict:
+    """Write {name: bytes} into a folder; return the names that were written, same and kept.
+
+    A file that is already there and differs is kept unless `overwrite` is set.
+    """
+    folder, saved = Path(folder), {"written": [], "same": [], "kept": []}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        path = folder / name
+        clear(path)
+        if path.is_file() and path.read_bytes() == data:
+            saved["same"].append(name)
+        elif os.path.lexists(path) and not overwrite:
+            saved["kept"].append(name)
+        else:
+            replace(path, data)
+            saved["written"].append(name)
+    return saved

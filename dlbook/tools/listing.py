@@ -5,7 +5,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-__all__ = ["LABELS", "LABELS_IN_CODE", "PACKAGE", "equation_functions", "kernel_source"]
+__all__ = ["LABELS", "LABELS_IN_CODE", "PACKAGE", "kernel_source"]
 
 PACKAGE = Path(__file__).resolve().parents[1]
 LABELS = re.compile(r"^\(([a-z]\w*-[\w-]+(?:, *[a-z]\w*-[\w-]+)*)\)")  # of a docstring
@@ -50,32 +50,3 @@ def _parsed(path, mtime_ns):
     """Return the tree and the lines of a file (parsed once per state of the file)."""
     text = path.read_text(encoding="utf-8")
     return ast.parse(text), text.splitlines()
-
-
-def equation_functions():
-    """Return {label: ["module.function", …]} from public docstrings that begin with "(label)"."""
-    return {label: list(functions) for label, functions in _equation_functions().items()}
-
-
-@cache
-def _equation_functions():
-    found = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        if any(part.startswith("_") for part in parts):  # the pages of an installed book
-            continue
-        tree, _ = _parsed(path, path.stat().st_mtime_ns)
-        for name, node in _documented(tree, ".".join(parts)):
-            if labels := LABELS.match(ast.get_docstring(node) or ""):
-                for label in re.split(", *", labels[1]):
-                    found.setdefault(label, []).append(name)
-    return found
-
-
-def _documented(tree, prefix):
-    """Yield (dotted name, node) of public functions, classes and their methods."""
-    for node in tree.body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
-            yield f"{prefix}.{node.name}", node
-            if isinstance(node, ast.ClassDef):
-                yield from _documented(node, f"{prefix}.{node.name}")

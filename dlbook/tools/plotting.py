@@ -10,6 +10,7 @@ colours below; on the website they become variables and follow the theme. The fo
 import base64
 import hashlib
 import io
+import json
 import re
 from html import escape
 from typing import Any
@@ -18,6 +19,8 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 
 from dlbook.tools import shapes
+from dlbook.tools.built import called, plain
+from dlbook.tools.tex import written_out
 
 __all__ = ["GRID", "INK", "PAPER", "SERIES", "figure", "image_grid", "show", "slider"]
 
@@ -204,7 +207,7 @@ def _label(name):
 
 
 def _publish(record):
-    """Display the record of a figure: data for the book, a picture with words for a notebook."""
+    """Display the record of a figure: data for the book, pictures with words for a notebook."""
     try:
         from IPython import get_ipython
         from IPython.display import display
@@ -212,17 +215,63 @@ def _publish(record):
         shell = get_ipython()
     except ImportError:
         shell = None
-    start = record["frames"][record["start"]]
+    alt = record["frames"][record["start"]]["alt"]
     if not shell:
-        print(f"figure: {start['alt']}")
+        print(f"figure: {alt}")
         return
-    plain = start["svg"].replace('style="width:', 'width="').replace('px"', '"', 1)
-    data = base64.b64encode(plain.encode()).decode()
-    html = (
-        f'<figure style="background:#fff;color:#000;margin:0"><img alt="{escape(start["alt"])}" src="data:image/svg+xml;base64,{data}">'
-        f"<figcaption>{escape(record['caption'])}</figcaption></figure>"
+    display({MIME: record, "text/html": _html(record), "text/plain": alt}, raw=True)
+
+
+def _html(record):
+    """Return a figure for a notebook: its frames, a slider if there are several, its caption.
+
+    The slider needs no script but its own. Where even that is not run, a line says so instead.
+    """
+    frames, start = record["frames"], record["start"]
+    pictures = [_picture(frame, k != start) for k, frame in enumerate(frames)]
+    name = called(record["name"])
+    caption = written_out(plain(record["caption"]))
+    caption = f"{name}. {caption}" if name else caption
+    return (
+        f'<figure style="background:#fff;color:#000;margin:0">{"".join(pictures)}'
+        f"{_slider(record) if len(frames) > 1 else ''}"
+        f"<figcaption>{escape(caption, quote=False)}</figcaption></figure>"
     )
-    display({MIME: record, "text/html": html, "text/plain": start["alt"]}, raw=True)
+
+
+def _picture(frame, hidden):
+    """Return a frame as an image, which holds everything it needs."""
+    plain = frame["svg"].replace('style="width:', 'width="').replace('px"', '"', 1)
+    data = base64.b64encode(plain.encode()).decode()
+    return (
+        f'<img alt="{escape(frame["alt"])}"{" hidden" if hidden else ""} '
+        f'src="data:image/svg+xml;base64,{data}">'
+    )
+
+
+MOVED = (
+    "const f=this.closest('figure');"
+    "f.querySelectorAll('img').forEach((i,k)=>i.hidden=k!=this.value);"
+    "f.querySelector('output').textContent=JSON.parse(this.dataset.labels)[this.value]"
+)
+STARTED = (  # where handlers run: the slider appears, the line that it does not move goes
+    "const p=this.closest('figure').querySelectorAll('p');p[0].hidden=true;p[1].hidden=false"
+)
+PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+
+
+def _slider(record):
+    """Return the slider under the frames, and what is said where it does not move."""
+    labels, variable = [frame["label"] for frame in record["frames"]], escape(record["variable"])
+    shown, start = escape(labels[record["start"]]), record["start"]
+    data = escape(json.dumps(labels, ensure_ascii=False))
+    return (
+        f"<p>{variable}: {shown}. One of {len(labels)} pictures; run this cell to move through "
+        f"them with a slider.</p><p hidden><label>{variable} "
+        f'<input type="range" min="0" max="{len(labels) - 1}" value="{start}" '
+        f'data-labels="{data}" oninput="{MOVED}"></label> <output>{shown}</output></p>'
+        f'<img alt="" style="display:none" src="{PIXEL}" onload="{STARTED}">'
+    )
 
 
 def show(fig, *, alt, caption, name=None):

@@ -4,7 +4,16 @@ import re
 import textwrap
 import unicodedata
 
-__all__ = ["readable", "without_tex"]
+__all__ = ["MACROS", "readable", "without_tex", "written_out"]
+
+# The book's own TeX commands: the site hands them to KaTeX, a notebook gets them written out.
+OPERATORS = ("E", "Var", "Cov", "sign", "softmax", "tr", "diag", "rank")
+MACROS = {rf"\{name}": rf"\operatorname{{{name}}}" for name in OPERATORS} | {
+    r"\T": r"^{\mathsf T}",
+    r"\R": r"\mathbb{R}",
+    r"\argmin": r"\operatorname*{arg\,min}",
+    r"\argmax": r"\operatorname*{arg\,max}",
+}
 
 FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<!\\)\$((?:\\.|[^$\\])+)\$", re.S)
 TOKEN = re.compile(r"\\[A-Za-z]+\*?|\\.|.", re.S)
@@ -31,6 +40,17 @@ RAISED = dict(zip("0123456789+-=()abcdefghijklmnoprstuvwxyzᵀNLβγδθ*′",
 LOWERED = dict(zip("0123456789+-=()aehijklmnoprstuvxβγρφχ",
                    "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓᵦᵧᵨᵩᵪ", strict=True))  # fmt: skip
 MARKS = re.compile(f"[{''.join(RAISED.values())}{''.join(LOWERED.values())}′\u0300-\u036f]")
+
+
+def written_out(tex):
+    """Return TeX with the book's own commands written out, so that any renderer knows it."""
+
+    def command(m):
+        script, meaning = m[1] or "", MACROS.get(m[2], m[2])
+        braced = script and meaning != m[2] and not meaning.startswith("^")
+        return script + (f"{{{meaning}}}" if braced else meaning)
+
+    return re.sub(r"([\^_]\s*)?(\\(?:[A-Za-z]+|.))", command, tex, flags=re.S)
 
 
 def without_tex(markdown):
