@@ -40,10 +40,7 @@ STEMS = [
     if path.read_text("utf-8").startswith("---\nju") and path.stem != "performance"
 ]
 HEADER = text_of("verification").split("\n# ")[0] + "\n"
-RAW = re.compile(
-    r"\{(eq|numref|ref|doc|cite|cite:\w+|math|glue\w*|eval\w*)\}|:::|```\{|^\([\w-]+\)=$|^:\w+:|\{kernel\}",
-    re.M,
-)
+RAW = re.compile(r"\{[a-z][\w:+-]*\}`|:::|```\{|^\([\w-]+\)=$|^:\w+:|\{kernel\}", re.M)
 SOLUTION = "[hide-cell, solution]"
 
 
@@ -452,6 +449,7 @@ ONE = [
     ("::::{exercise} A\n:::{note}\nN.\n:::\n::::", "### Exercise N.1 · A\n\n<blockquote>\n\n**Note.**\n\nN.\n\n</blockquote>"),
     ("```python\nx = {eq}  # :::\n```", "```python\nx = {eq}  # :::\n```"),
     ("````md\n```{math}\n````", "````md\n```{math}\n````"),
+    ("```\na command\n```", "```\na command\n```"),
     ("{cite:t}`squire1998` and {cite:p}`squire1998,he2015`", "Squire and Trapp [1998] and [He *et al.*, 2015, Squire and Trapp, 1998]"),
     ("(sec-a)=\n## Part\n\n% a remark\n\ntext", "## N.1. Part\n\ntext"),
     ("2 \\* 3 \\_ 4, 5 \\$, a_b, \\<b>, &amp;lt; and \\`", "2 \\* 3 \\_ 4, 5 \\$, a_b, &lt;b>, &amp;lt; and \\`"),
@@ -782,7 +780,11 @@ def test_a_chapter_runs_from_the_wheel(written, installed, build, names, tmp_pat
     ]
     said = [d["text/plain"] for d in data if "application/vnd.dlbook.verification+json" in d]
     for record, line in zip(records, said, strict=True):
-        if record["kind"] != "claim":
+        if record["kind"] == "numbers":
+            assert line.startswith(f"{next(iter(record['values']))} = ")
+        elif record["kind"] == "claim":
+            assert line == f"✓ {record['evidence']}"
+        else:
             assert line.startswith(f"✓ ({build.equations[record['label']]['number']}) ")
     assert {r["label"] for r in records} >= {
         k for k, r in build.equations.items() if r["page"] == stem
@@ -798,6 +800,32 @@ def test_a_chapter_runs_from_the_wheel(written, installed, build, names, tmp_pat
     assert not [
         o for o in outputs if o.output_type == "stream" and o.name == "stderr" and o.text.strip()
     ]
+
+
+LONG = """
+import time
+from dlbook.tools.progress import bar
+for step in bar(None, "training", iterable=range(3)):
+    time.sleep(0.6)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "collecting", "shown"),
+    [(LONG, "", True), (LONG.replace("0.6", "0"), "", False), (LONG, "collect", False)],
+)
+def test_progress_shows_in_jupyter(tmp_path, monkeypatch, code, collecting, shown):
+    """After a second, in one line that is wiped at the end; a page that is built shows none."""
+    monkeypatch.setenv("DLBOOK_VERIFY", collecting)
+    cell = nbformat.v4.new_code_cell(code)
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "long.ipynb")
+    done = ran(ROOT, "-c", EXECUTE, "long.ipynb", "executed.ipynb", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    outputs = nbformat.read(tmp_path / "executed.ipynb", 4).cells[0].outputs
+    said = "".join(output.text for output in outputs)
+    assert {output.name for output in outputs} == ({"stderr"} if shown else set())
+    assert ("training" in said and "2/3" in said) == shown
+    assert not said or said.split("\r")[-2].strip() == ""
 
 
 def test_the_wheel_brings_a_command(installed, tmp_path):
