@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from html import unescape
 from types import SimpleNamespace
 
 import jupytext
@@ -28,6 +29,7 @@ from dlbook import exercises
 from dlbook.exercises import forms, grading, shown, solutions
 from dlbook.exercises.engine import judge
 from dlbook.tools import built, tex
+from dlbook.tools.checks import MIME
 
 sys.path.insert(0, str(BOOK / "_ext"))
 import notebooks
@@ -773,19 +775,17 @@ def test_a_chapter_runs_from_the_wheel(written, installed, build, names, tmp_pat
     outputs = [output for cell in cells for output in cell.outputs]
     assert outputs[-1].text.startswith(str(installed))
     data = [o.data for o in outputs if "data" in o]
-    records = [
-        d["application/vnd.dlbook.verification+json"]
-        for d in data
-        if "application/vnd.dlbook.verification+json" in d
-    ]
-    said = [d["text/plain"] for d in data if "application/vnd.dlbook.verification+json" in d]
-    for record, line in zip(records, said, strict=True):
+    lines = [d for d in data if MIME in d]
+    records = [d[MIME] for d in lines]
+    for record, line in zip(records, lines, strict=True):
+        said = unescape(line["text/html"]).removeprefix("<p>").removesuffix("</p>")
         if record["kind"] == "numbers":
-            assert line.startswith(f"{next(iter(record['values']))} = ")
+            assert said.startswith(f"{next(iter(record['values']))} = ")
         elif record["kind"] == "claim":
-            assert line == f"✓ {record['evidence']}"
+            assert said == f"✓ {record['evidence']}"
         else:
-            assert line.startswith(f"✓ ({build.equations[record['label']]['number']}) ")
+            assert said.startswith(f"✓ ({build.equations[record['label']]['number']}) ")
+            assert line["text/plain"] == said
     assert {r["label"] for r in records} >= {
         k for k, r in build.equations.items() if r["page"] == stem
     }
