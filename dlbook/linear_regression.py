@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dlbook.tools import shapes, units
+from dlbook.tools.counting import counted
 from dlbook.tools.jit import check_indices, njit
 
 __all__ = [
@@ -997,37 +998,6 @@ def operations(N: int, P: int) -> int:
     return N * P * (P + 3) // 2 + P * (P + 1) * (P + 8) // 6
 
 
-class _Counted:
-    """A number that tells a shared tally of each product, quotient and root it takes part in."""
-
-    def __init__(self, value, tally):
-        self.value, self.tally = value, tally
-
-    def _new(self, value, cost):
-        self.tally[0] += cost
-        return _Counted(value, self.tally)
-
-    def __add__(self, other):
-        return self._new(self.value + getattr(other, "value", other), 0)
-
-    def __sub__(self, other):
-        return self._new(self.value - getattr(other, "value", other), 0)
-
-    def __rsub__(self, other):
-        return self._new(other - self.value, 0)
-
-    def __mul__(self, other):
-        return self._new(self.value * getattr(other, "value", other), 1)
-
-    def __truediv__(self, other):
-        return self._new(self.value / getattr(other, "value", other), 1)
-
-    def sqrt(self):
-        return self._new(np.sqrt(self.value), 1)
-
-    __radd__, __rmul__ = __add__, __mul__
-
-
 def multiplications(kernel, *args):
     """Run the Python source of a kernel on numbers that count, so that nothing is estimated.
 
@@ -1045,9 +1015,6 @@ def multiplications(kernel, *args):
     count : int
         Multiplications, divisions and roots on the way.
     """
-    tally = [0]
-    wrap = np.frompyfunc(lambda value: _Counted(value, tally), 1, 1)
-    counted = [wrap(a) if isinstance(a, (np.ndarray, float)) else a for a in args]
-    result = getattr(kernel, "py_func", kernel)(*counted)
-    plain = np.frompyfunc(lambda value: getattr(value, "value", value), 1, 1)(result)
-    return np.asarray(plain, dtype=np.float64), tally[0]
+    result, done = counted(kernel, *args)
+    plain = np.frompyfunc(float, 1, 1)(result)
+    return np.asarray(plain, dtype=np.float64), done.multiplications + done.functions

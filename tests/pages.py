@@ -90,8 +90,8 @@ def calls(*names):
 
 
 def argument(call, position, name):
-    """Return an argument of a call, given by position or by name."""
-    if len(call.node.args) > position:
+    """Return an argument of a call, given by position (None where it has none) or by name."""
+    if position is not None and len(call.node.args) > position:
         return call.node.args[position]
     return next((k.value for k in call.node.keywords if k.arg == name), None)
 

@@ -401,3 +401,16 @@ def test_exceptions_can_only_shrink(small):
     status, _, warnings = small.build()
     assert status == 1
     assert "has 1; exceptions.toml still lets 2 numerals pass" in warnings
+
+
+def test_a_bound_needs_a_sharp_case(small):
+    """A case that only holds does not show that the bound is near."""
+    small.edit("book/double.md", "verify(", 'verify("double-twice", double, x, x, by="NumPy",')
+    small.edit(
+        "book/double.md",
+        'by="NumPy","double-twice"',
+        'by="NumPy", relation=">=")\nverify("double-twice"',
+    )
+    status, _, warnings = small.build()
+    assert status == 1
+    assert "is a bound, and no check with sharp= reaches 90% of it" in warnings

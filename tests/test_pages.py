@@ -274,6 +274,9 @@ def test_check_is_honest(call):
     if getattr(call.node.func, "id", None) == "claim":
         holds, evidence = decided(call)
         assert not isinstance(holds, ast.Constant), f"{call.where}: the result is written down"
+        control = argument(call, None, "control")
+        written = isinstance(control, ast.Tuple) and isinstance(control.elts[1], ast.Constant)
+        assert not written, f"{call.where}: what the control gives is written down"
         measured = any(isinstance(n, (ast.FormattedValue, ast.Name)) for n in ast.walk(evidence))
         assert measured, f"{call.where}: evidence without a measured number"
     else:

@@ -71,45 +71,49 @@ def jobs_of(label, module, blobs, declared):
     return jobs
 
 
-def digest(job):
+def digest(job, sources):
     """Return a name for all that decides how a trial ends."""
-    found = hashlib.sha256(f"{STACK} {job.label} {job.function} {job.where}".encode())
-    own = [Path(inspect.getsourcefile(m)) for m in (altering, cases, checks, trials)]
-    for file in [*own, *package_files([job.module])]:
-        found.update(file.read_bytes())
+    found = hashlib.sha256(f"{STACK} {job.label} {job.function} {job.where}".encode() + sources)
     for blob in job.cases:
         found.update(blob)
     return found.hexdigest()[:24]
 
 
+def sources(module):
+    """Return a digest of the code that a trial in a module runs."""
+    own = [Path(inspect.getsourcefile(m)) for m in (altering, cases, checks, trials)]
+    files = [*own, *package_files([module])]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).digest()
+
+
 def kept(folder, jobs):
-    """Return {job digest: rows}, from the folder where they are there, else by trying."""
-    files = {digest(job): job for job in jobs}
-    rows = {}
-    for key in files:
-        path = folder / f"{key}.json"
+    """Return the rows of each job, from the folder where they are there, else by trying.
+
+    What ended in an error is tried again by the next build: it may have been the machine.
+    """
+    code = {module: sources(module) for module in {job.module for job in jobs}}
+    paths = [folder / f"{digest(job, code[job.module])}.json" for job in jobs]
+    rows, groups = {}, {}
+    for job, path in zip(jobs, paths, strict=True):
         if path.is_file():
-            rows[key] = json.loads(path.read_text(encoding="utf-8"))
-    groups = {}
-    for key, job in files.items():
-        if key not in rows:
-            groups.setdefault(job.module, []).append((key, job))
+            rows[path] = json.loads(path.read_text(encoding="utf-8"))
+        else:
+            groups.setdefault(job.module, {})[job.label, job.function] = job, path
 
     def run(group):
-        found = {key: [] for key, _ in group}
-        place = {(job.label, job.function): key for key, job in group}
-        for row in trials.tried([job for _, job in group]):
-            found[place[row["label"], row["function"]]].append(row)
+        found = {path: [] for _, path in group.values()}
+        for row in trials.tried([job for job, _ in group.values()]):
+            found[group[row["label"], row["function"]][1]].append(row)
         return found
 
     folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for found in pool.map(run, groups.values()):
-            for key, tried in found.items():
-                text = json.dumps(tried, ensure_ascii=False)
-                (folder / f"{key}.json").write_text(text, encoding="utf-8")
             rows |= found
-    return rows
+            for path, tried in found.items():
+                if not any(row["outcome"] == "error" for row in tried):
+                    path.write_text(json.dumps(tried, ensure_ascii=False), encoding="utf-8")
+    return [rows[path] for path in paths]
 
 
 def outcomes(app, equations, given):
@@ -133,26 +137,23 @@ def outcomes(app, equations, given):
         label: [base64.b64decode(case["blob"]) for case in found if case["blob"]]
         for label, found in given.items()
     }
-    jobs = {}
+    jobs = []
     for label, row in equations.items():
         if row["function"] and blobs.get(label):
             module = import_module(row["function"].rpartition(".")[0])
-            jobs[label] = jobs_of(label, module, blobs, declared)
+            jobs += [(label, job) for job in jobs_of(label, module, blobs, declared)]
     log.info("trying altered kernels ...")
-    rows = kept(
-        Path(app.outdir).parent / "altered", [job for some in jobs.values() for job in some]
-    )
-    found, functions = {label: [] for label in jobs}, set()
-    for label, some in jobs.items():
-        for job in some:
-            function = f"{job.module.removeprefix('dlbook.')}.{job.function}"
-            functions.add(function)
-            inputs = []
-            for row in rows[digest(job)]:
-                if row["kind"] == "cases":
-                    inputs = row["inputs"]
-                else:
-                    found[label].append(row | judgement(declared, function, row, inputs))
+    found, functions = {}, set()
+    rows = kept(Path(app.outdir).parent / "altered", [job for _, job in jobs])
+    for (label, job), tried in zip(jobs, rows, strict=True):
+        function = f"{job.module.removeprefix('dlbook.')}.{job.function}"
+        functions.add(function)
+        inputs = [text for row in tried for text in row.get("inputs", ())]
+        found.setdefault(label, []).extend(
+            row | judgement(declared, function, row, inputs)
+            for row in tried
+            if row["kind"] != "cases"
+        )
     return found, declared.stale(functions)
 
 

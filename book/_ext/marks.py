@@ -10,7 +10,7 @@ from docutils import nodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinx.util.nodes import make_refnode
-from verified import check, listing
+from verified import check, listing, tally
 
 from dlbook.tools.listing import LABELS_IN_CODE
 
@@ -33,15 +33,11 @@ class EquationTable(SphinxDirective):
         ]
 
 
-class tally(nodes.Inline, nodes.TextElement):
-    """A figure of the build."""
-
-
 class TallyRole(SphinxRole):
     """{tally}`what`: how many equations, cases, altered, rejected, declared_equal the build has."""
 
     def run(self):
-        return [tally("", "", what=self.text), listing(kind="tally")], []
+        return [tally("", "", what=self.text)], []
 
 
 class EquationIndex(SphinxDirective):
@@ -282,9 +278,6 @@ def resolved(app, doctree, docname):
         count = known.get(node["what"], 0)
         node.replace_self(nodes.inline("", f"{count:,}", classes=["number"]))
     for node in list(doctree.findall(listing)):
-        if node["kind"] == "tally":
-            node.parent.remove(node)
-            continue
         node.replace_self(listed(app, docname, node))
     for node in doctree.findall(nodes.literal_block):
         if "kernel" in node["classes"]:  # a reader sees numbers, never labels

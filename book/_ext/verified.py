@@ -20,6 +20,7 @@ from sphinx.util import logging
 from dlbook.tools.listing import LABELS
 
 MIME = "application/vnd.dlbook.verification+json"
+SHARP = 0.9  # share of a bound that some case has to reach
 log = logging.getLogger(__name__)
 
 
@@ -29,6 +30,10 @@ class check(nodes.paragraph):
 
 class listing(nodes.General, nodes.Element):
     """Where a generated table goes; `kind` says which."""
+
+
+class tally(nodes.Inline, nodes.TextElement):
+    """A figure of the whole build."""
 
 
 class CheckRenderer:
@@ -111,6 +116,7 @@ class Verified(Domain):
                 for line, label, missing in lacking
                 if missing
             ]
+        page["lists"] |= any(document.findall(tally))
         for node in document.findall(listing):
             page["lists"] = True
             page["names"].update(node.get("names_of", {}))
@@ -231,8 +237,10 @@ def blunt(row, checks, rows):
     mine = [c for c in checks if c["kind"] == "equation" and c["label"] == row["label"]]
     if not (row["passed"] and row["function"]) or rows is None:
         return
-    if any(c["relation"] != "==" for c in mine) and not any(c["sharp"] for c in mine):
-        yield "blunt", " is a bound, and no check has sharp=, how much of it is reached"
+    if any(c["relation"] != "==" for c in mine) and not any(
+        (c["sharp"] or 0) >= SHARP for c in mine
+    ):
+        yield "blunt", f" is a bound, and no check with sharp= reaches {SHARP:.0%} of it"
     if not any(c.get("tried") for c in mine):
         yield "untried", ": no case of 200 numbers or less calls its kernel"
     for text in altered.survivors(rows.get(row["label"], ())):
@@ -300,8 +308,13 @@ def finished(app, exception):
     """Write results, cases and altered versions beside index.html."""
     if exception or app.builder.name != "html":
         return
-    written(app, "cases", app.env.domains["verified"].cases())
-    written(app, "altered", app.altered)
+    for kind in ("cases", "altered"):
+        Path(app.outdir, kind).mkdir(exist_ok=True)
+    for page, text in by_page(app, app.env.domains["verified"].cases(), plain):
+        Path(app.outdir, "cases", f"{page}.json").write_text(text + "\n", encoding="utf-8")
+    for page, text in by_page(app, app.altered, shown):  # a script, for a page from a folder
+        script = f"(window.dlbook ??= {{}}).altered = {text};\n"
+        Path(app.outdir, "altered", f"{page}.js").write_text(script, encoding="utf-8")
     hidden = {"kind", "check", "api", "cell_line", "shown_in"}
     for name, rows in zip(("equations", "claims"), app.verified[:2], strict=True):
         clean = {
@@ -313,22 +326,19 @@ def finished(app, exception):
         )
 
 
-def written(app, kind, found):
-    """Write what equations have, a file for each page: as data, and as a script for `file://`."""
-    folder = Path(app.outdir, kind)
-    folder.mkdir(exist_ok=True)
+def by_page(app, found, shown):
+    """Yield each page with what its equations have, as JSON."""
     pages = {}
     for label in found.keys() & app.verified[0].keys():
-        rows = found[label]
-        rows = [row["plain"] for row in rows if row["plain"]] if kind == "cases" else shown(rows)
-        pages.setdefault(app.verified[0][label]["page"], {})[label] = rows
+        page = app.verified[0][label]["page"]
+        pages.setdefault(page, {})[label] = shown(found[label])
     for page, content in pages.items():
-        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-        if kind == "cases":
-            (folder / f"{page}.json").write_text(text + "\n", encoding="utf-8")
-        else:
-            script = f"(window.dlbook ??= {{}}).altered = {text};\n"
-            (folder / f"{page}.js").write_text(script, encoding="utf-8")
+        yield page, json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+
+
+def plain(some):
+    """Return the cases that are plain data."""
+    return [case["plain"] for case in some if case["plain"]]
 
 
 def shown(rows):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Operations", "operations"]
+__all__ = ["Operations", "counted", "operations"]
 
 FUNCTIONS = ("cos", "exp", "expm1", "log", "log1p", "sin", "sqrt", "tanh")
 
@@ -97,6 +97,18 @@ def _plain(function):
     return FunctionType(code, space | kernels, None, function.__defaults__, function.__closure__)
 
 
+def _floating(value):
+    return isinstance(value, float) or (isinstance(value, np.ndarray) and value.dtype.kind == "f")
+
+
+def counted(function: Any, *args: Any) -> tuple[Any, Operations]:
+    """Return what a function gives, its numbers still counting, and its `operations`."""
+    tally = Counter()
+    number = np.frompyfunc(lambda value: _Number(value, tally), 1, 1)
+    result = _plain(function)(*(number(a) if _floating(a) else a for a in args))
+    return result, Operations(*(tally[field] for field in Operations._fields))
+
+
 def operations(function: Any, *args: Any) -> Operations:
     """Return what a function does with the floating-point numbers it is given.
 
@@ -107,7 +119,7 @@ def operations(function: Any, *args: Any) -> Operations:
         function. What it makes of an array has to take the dtype of that array, or the numbers
         stop counting.
     *args
-        Its arguments; arrays of floating-point numbers count, whole numbers do not.
+        Its arguments; floating-point numbers and arrays of them count, whole numbers do not.
 
     Returns
     -------
@@ -118,11 +130,4 @@ def operations(function: Any, *args: Any) -> Operations:
     >>> operations(np.dot, np.ones(3), np.ones(3))
     Operations(multiplications=3, additions=2, functions=0)
     """
-    tally = Counter()
-    number = np.frompyfunc(lambda value: _Number(value, tally), 1, 1)
-    given = [
-        np.asarray(number(a), object) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a
-        for a in args
-    ]
-    _plain(function)(*given)
-    return Operations(*(tally[field] for field in Operations._fields))
+    return counted(function, *args)[1]
