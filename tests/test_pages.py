@@ -19,6 +19,7 @@ from pages import (
     text_of,
 )
 
+from dlbook import exercises
 from dlbook.tools import listing
 from dlbook.tools.jit import imported_names
 
@@ -279,6 +280,23 @@ def test_check_is_honest(call):
         actual, expected = compared(call)
         assert expected is not None, f"{call.where}: nothing to compare with"
         assert ast.dump(actual) != ast.dump(expected), f"{call.where}: compares a value with itself"
+
+
+def test_a_refuted_form_is_a_mistake_of_its_exercise():
+    """Where an exercise asks for the equation, it names the form that is printed wrong."""
+    known, met = {}, 0
+    for chapter in exercises.CHAPTERS:
+        known |= exercises.exercises(chapter)
+    for call in calls("refute"):
+        exercise = known.get(call.node.args[0].value)
+        named = {k.arg: k.value for k in call.node.keywords}.get("mistake")
+        if exercise is None:
+            assert named is None, f"{call.where}: there is no exercise of this label"
+        else:
+            met += 1
+            names = [mistake.name for mistake in exercise.mistakes]
+            assert named is not None and named.value in names, f"{call.where}: one of {names}"
+    assert met
 
 
 @pytest.mark.parametrize("call", calls("show", "slider"), ids=lambda call: call.where)

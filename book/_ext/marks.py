@@ -182,8 +182,8 @@ def listed(app, docname, node):
         return table(heads, (14, 30, 22, 34), (claim_row(app, docname, c) for c in ordered))
     ordered = sorted(pitfalls, key=lambda c: (chapter_order(app, c["page"]), c["line"]))
     return table(
-        ("Equation", "Wrong form", "How it fails"),
-        (10, 50, 40),
+        ("Equation", "Wrong form", "Right form", "How it fails"),
+        (9, 31, 32, 28),
         (
             [
                 [
@@ -197,6 +197,7 @@ def listed(app, docname, node):
                     )
                 ],
                 [nodes.Text(c["form"])],
+                [nodes.Text(equations.get(c["label"], {}).get("formula") or "–")],
                 [nodes.Text(c["detail"])],
             ]
             for c in ordered

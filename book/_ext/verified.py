@@ -56,7 +56,7 @@ class CheckRenderer:
 class Verified(Domain):
     """What each page states, what it checked and what the tables at its end call it."""
 
-    name, label, data_version = "verified", "verified equations", 4
+    name, label, data_version = "verified", "verified equations", 5
     initial_data = {"pages": {}, "shown": {}, "bad": set()}
 
     def page(self, docname):
@@ -68,6 +68,7 @@ class Verified(Domain):
                 "cases": [],
                 "prose": {},
                 "kernels": {},
+                "formulas": {},
                 "names": {},
                 "lists": False,
                 "stop": None,
@@ -181,10 +182,12 @@ class Verified(Domain):
         pages = self.data["pages"]
         checks = [c for p in pages.values() for c in p["checks"]]
         kernels = {label: name for p in pages.values() for label, name in p["kernels"].items()}
+        formulas = {label: text for p in pages.values() for label, text in p["formulas"].items()}
         equations, claims, faults = {}, {}, []
         for docname, page in pages.items():
             for equation in page["equations"]:
                 row = equations[equation[0]] = self.row(docname, equation, checks, kernels)
+                row["formula"] = formulas.get(row["label"])
                 if rows is not None:
                     row.update(altered.counts(rows.get(row["label"], ())))
                 found = [*missing(row), *blunt(row, checks, rows)]
@@ -281,10 +284,13 @@ def docstring(app, what, name, obj, options, lines):
     if not (found := LABELS.match(lines[0] if lines else "")):
         return
     labels = re.split(", *", found[1])
-    kernels = app.env.domains["verified"].page(app.env.docname)["kernels"]
-    for label in labels:
-        kernels.setdefault(label, name)  # several functions may share one: the first in the source
+    page = app.env.domains["verified"].page(app.env.docname)
     end = next((i for i, line in enumerate(lines) if not line.strip()), len(lines))
+    shapes = next((i for i, line in enumerate(lines[:end]) if " -> " in line), end)
+    said = " ".join([lines[0][found.end() :], *lines[1:shapes]]).split()
+    for label in labels:  # several functions may share one: the first in the source
+        page["kernels"].setdefault(label, name)
+        page["formulas"].setdefault(label, " ".join(said))
     formula = [lines[0][found.end() :], *lines[1:end]]
     lines[:end] = [", ".join(f":eq:`{label}`" for label in labels), ""]
     lines[2:2] = ["::", "", *(f"    {line.strip()}" for line in formula), ""]
@@ -346,7 +352,7 @@ def setup(app):
     app.setup_extension("prose")
     return {
         "version": "1",
-        "env_version": 4,
+        "env_version": 5,
         "parallel_read_safe": True,
         "parallel_write_safe": True,
     }

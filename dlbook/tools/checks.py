@@ -431,7 +431,7 @@ def numbers(**values):
     _publish(Record(kind="numbers", label="numbers", passed=True, values=plain))
 
 
-def refute(label, wrong, expected, by, rtol=1e-7, *, form):
+def refute(label, wrong, expected, by, rtol=1e-7, *, form, mistake=None):
     """Show that a form which is often printed fails the check which the right form passes.
 
     Parameters
@@ -444,6 +444,8 @@ def refute(label, wrong, expected, by, rtol=1e-7, *, form):
         As in `verify`.
     form : str
         The wrong form in words.
+    mistake : str, optional
+        What the exercise on this equation calls the mistake, where there is one.
     """
     found = compare(label, wrong, expected, by, rtol)
     _publish(
@@ -451,6 +453,7 @@ def refute(label, wrong, expected, by, rtol=1e-7, *, form):
         | {
             "kind": "pitfall",
             "form": form,
+            "mistake": mistake,
             "passed": not found["passed"],
             "detail": f"fails as it should, {found['detail']}"
             if not found["passed"]
