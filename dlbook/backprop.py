@@ -279,7 +279,7 @@ def path_sum(jacobians, da, j):
     M, Q = jacobians.shape[:2]
     total = da.dtype.type(0)
     for path in range(Q**M):
-        term, at = total * 0 + 1, j
+        term, at = da.dtype.type(1), j
         for m in range(M):
             to = path // Q**m % Q  # where this path goes next
             term *= jacobians[m, to, at]
