@@ -86,7 +86,7 @@ def filled(document):
 
 EXEMPT = re.compile(
     r"\bCC BY \d\.\d"  # a licence
-    r"|\b[^\W\d_]\w*(?:-\w+)*|\b\d+(?:d|st|nd|rd|th)\b"  # names: float32, AVX-512, 2d
+    r"|\b[^\W\d_]\w*(?:-\w+)*|\b\d+(?:d|[snrt][tdh])\b"  # names: float32, AVX-512, 2d
     r"|\d+(?:\s?[×-]\s?\d+)+"  # sizes: 3 × 3, 64-30-10
     r"|\b(?:1[6-9]|20)\d\d\b"  # years
     r"|\b(?:68|90|95|99)\s?%"  # standard levels

@@ -131,6 +131,12 @@ def _late(*_):
     raise Limit(f"more than {SECONDS} s")
 
 
+def _alarm(seconds):
+    """Ask for an interruption, where the system has one; turns of loops are counted everywhere."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
 def _spoilt(make):
     """Let memory that is not filled hold what cannot look right by chance."""
 
@@ -144,7 +150,7 @@ def _spoilt(make):
 
 def _outcome(blobs):
     """Return what the cases say: the first that fails rejects."""
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    _alarm(SECONDS)
     try:
         for k, blob in enumerate(blobs):
             try:
@@ -160,7 +166,7 @@ def _outcome(blobs):
     except Limit as limit:
         return {"outcome": "error", "seen": str(limit)}
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _alarm(0)
 
 
 def _in_words(blob):
@@ -276,12 +282,13 @@ class Trial:
 
 def child() -> None:
     """Read jobs from standard input; write a row for each version to standard output."""
-    import resource
-
     rows = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what kernels print
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    signal.signal(signal.SIGALRM, _late)
+    with contextlib.suppress(ImportError):  # Windows has neither
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        signal.signal(signal.SIGALRM, _late)
     np.empty, np.empty_like = _spoilt(np.empty), _spoilt(np.empty_like)
     jobs, start = pickle.load(sys.stdin.buffer)
     for number, job in list(enumerate(jobs))[start[0] :]:
