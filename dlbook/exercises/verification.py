@@ -403,7 +403,7 @@ BREAK = Choice(
     right="ae",
     wrong={
         "b": "(b) allows four standard errors, and with 20,000 draws one has changed by 25 millionths of itself.",
-        "c": "(c) counts misses among 400 experiments; with 2,000 draws each the band is too narrow by a 4,000th.",
+        "c": "(c) counts misses among 2,000 experiments; with 2,000 draws each the band is too narrow by a 4,000th.",
         "d": "(d) takes the spread of one draw from NumPy and never calls `monte_carlo`.",
     },
     missing="The factor √((R − 1)/R) is near one where R is large. Where is R small?",
