@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from html import unescape
 from types import SimpleNamespace
 
 import jupytext
@@ -28,6 +29,7 @@ from dlbook import exercises
 from dlbook.exercises import forms, grading, shown, solutions
 from dlbook.exercises.engine import judge
 from dlbook.tools import built, tex
+from dlbook.tools.checks import MIME
 
 sys.path.insert(0, str(BOOK / "_ext"))
 import notebooks
@@ -40,10 +42,7 @@ STEMS = [
     if path.read_text("utf-8").startswith("---\nju") and path.stem != "performance"
 ]
 HEADER = text_of("verification").split("\n# ")[0] + "\n"
-RAW = re.compile(
-    r"\{(eq|numref|ref|doc|cite|cite:\w+|math|glue\w*|eval\w*)\}|:::|```\{|^\([\w-]+\)=$|^:\w+:|\{kernel\}",
-    re.M,
-)
+RAW = re.compile(r"\{[a-z][\w:+-]*\}`|:::|```\{|^\([\w-]+\)=$|^:\w+:|\{kernel\}", re.M)
 SOLUTION = "[hide-cell, solution]"
 
 
@@ -452,6 +451,7 @@ ONE = [
     ("::::{exercise} A\n:::{note}\nN.\n:::\n::::", "### Exercise N.1 · A\n\n<blockquote>\n\n**Note.**\n\nN.\n\n</blockquote>"),
     ("```python\nx = {eq}  # :::\n```", "```python\nx = {eq}  # :::\n```"),
     ("````md\n```{math}\n````", "````md\n```{math}\n````"),
+    ("```\na command\n```", "```\na command\n```"),
     ("{cite:t}`squire1998` and {cite:p}`squire1998,he2015`", "Squire and Trapp [1998] and [He *et al.*, 2015, Squire and Trapp, 1998]"),
     ("(sec-a)=\n## Part\n\n% a remark\n\ntext", "## N.1. Part\n\ntext"),
     ("2 \\* 3 \\_ 4, 5 \\$, a_b, \\<b>, &amp;lt; and \\`", "2 \\* 3 \\_ 4, 5 \\$, a_b, &lt;b>, &amp;lt; and \\`"),
@@ -775,15 +775,18 @@ def test_a_chapter_runs_from_the_wheel(written, installed, build, names, tmp_pat
     outputs = [output for cell in cells for output in cell.outputs]
     assert outputs[-1].text.startswith(str(installed))
     data = [o.data for o in outputs if "data" in o]
-    records = [
-        d["application/vnd.dlbook.verification+json"]
-        for d in data
-        if "application/vnd.dlbook.verification+json" in d
-    ]
-    said = [d["text/plain"] for d in data if "application/vnd.dlbook.verification+json" in d]
-    for record, line in zip(records, said, strict=True):
-        if record["kind"] != "claim":
-            assert line.startswith(f"✓ ({build.equations[record['label']]['number']}) ")
+    lines = [d for d in data if MIME in d]
+    records = [d[MIME] for d in lines]
+    for record, line in zip(records, lines, strict=True):
+        said = unescape(line["text/html"]).removeprefix("<p>").removesuffix("</p>")
+        if record["kind"] == "numbers":
+            told = {f"{name} = {value}" for name, value in record["values"].items()}
+            assert set(said.split(", ")) == told
+        elif record["kind"] == "claim":
+            assert said == f"✓ {record['evidence']}"
+        else:
+            assert said.startswith(f"✓ ({build.equations[record['label']]['number']}) ")
+            assert line["text/plain"] == said
     assert {r["label"] for r in records} >= {
         k for k, r in build.equations.items() if r["page"] == stem
     }
@@ -798,6 +801,32 @@ def test_a_chapter_runs_from_the_wheel(written, installed, build, names, tmp_pat
     assert not [
         o for o in outputs if o.output_type == "stream" and o.name == "stderr" and o.text.strip()
     ]
+
+
+LONG = """
+import time
+from dlbook.tools.progress import bar
+for step in bar(None, "training", iterable=range(3)):
+    time.sleep(0.6)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "collecting", "shown"),
+    [(LONG, "", True), (LONG.replace("0.6", "0"), "", False), (LONG, "collect", False)],
+)
+def test_progress_shows_in_jupyter(tmp_path, monkeypatch, code, collecting, shown):
+    """After a second, in one line that is wiped at the end; a page that is built shows none."""
+    monkeypatch.setenv("DLBOOK_VERIFY", collecting)
+    cell = nbformat.v4.new_code_cell(code)
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "long.ipynb")
+    done = ran(ROOT, "-c", EXECUTE, "long.ipynb", "executed.ipynb", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    outputs = nbformat.read(tmp_path / "executed.ipynb", 4).cells[0].outputs
+    said = "".join(output.text for output in outputs)
+    assert {output.name for output in outputs} == ({"stderr"} if shown else set())
+    assert ("training" in said and "2/3" in said) == shown
+    assert not said or said.split("\r")[-2].strip() == ""
 
 
 def test_the_wheel_brings_a_command(installed, tmp_path):

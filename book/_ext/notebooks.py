@@ -185,7 +185,8 @@ class Markdown:
     write_compact_paragraph = write_paragraph
 
     def write_literal_block(self, node):
-        return fenced(node.astext(), node.get("language", ""))
+        language = node.get("language", "")
+        return fenced(node.astext(), "" if language == "default" else language)
 
     def write_math_block(self, node):
         numbers = self.env.toc_fignumbers.get(self.docname, {}).get("displaymath", {})

@@ -57,6 +57,13 @@ class LaterRole(SphinxRole):
         return [node], []
 
 
+def formatted(value, form):
+    """Return a number as a sentence has it; how many digits a fraction has is said."""
+    if isinstance(value, float) and not re.search(r"\.\d|g$", form):
+        raise ValueError(f"{value!r} is a float, expected a format with its digits, such as .1f")
+    return format(value, form)
+
+
 def filled(document):
     """Fill in the numbers of a page."""
     values = {}
@@ -65,7 +72,7 @@ def filled(document):
         node.parent.remove(node)
     for node in document.findall(number):
         try:
-            text = format(values[node["name"]], node["format"])
+            text = formatted(values[node["name"]], node["format"])
         except KeyError:
             text, known = "?", ", ".join(sorted(values)) or "none"
             log.warning("no cell tells %r; told are %s", node["name"], known, location=node)
