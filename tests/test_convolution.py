@@ -643,7 +643,7 @@ def test_data_is_checked(data, words):
 
 
 def learned(epochs=30):
-    """Train on digits with five seeds, as the page does with two; how many test digits are read."""
+    """Train on digits with five seeds, longer than the page does; how many test digits are read."""
     digits, net, found = data.digits(np.float32), CNN(8, (32, 64), shift=1), []
     for seed in range(5):
         rng, steps = np.random.default_rng(seed), -(-len(digits.x_train) // 64) * epochs
