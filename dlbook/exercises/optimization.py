@@ -260,7 +260,7 @@ def adam_in_the_rate(G, rate, beta1, beta2, eps):
     return _adam(G, rate, beta1, beta2, eps)
 
 
-def _adam(G, rate, beta1, beta2, eps, first=True, second=True, moving=True, inside=False, late=0):
+def _adam(G, rate, beta1, beta2, eps, first=True, second=True, moving=True, inside=0, late=0):
     """Return Adam's points, with what readers forget taken out."""
     m = v = theta = np.zeros(G.shape[1])
     path = []
@@ -269,7 +269,7 @@ def _adam(G, rate, beta1, beta2, eps, first=True, second=True, moving=True, insi
         one = 1 - beta1**t if first else 1.0
         two = np.sqrt(1 - beta2**t) if second else 1.0
         small = eps * two if moving else eps
-        below = np.sqrt(v + small**2) if inside else np.sqrt(v) + small
+        below = np.sqrt(v + eps**inside * two**2) if inside else np.sqrt(v) + small
         theta = theta - rate * two / one * m / below
         path.append(theta)
     return np.array(path)
@@ -334,8 +334,14 @@ ADAM = Exercise(
             "{eq}`optimization-adam`",
         ),
         Mistake(
+            "ε stands under the root",
+            lambda G, rate, beta1, beta2, eps: _adam(G, rate, beta1, beta2, eps, inside=1),
+            "It is added to the root of v̂, not inside it, where it acts like √ε.",
+            "{eq}`optimization-adam`",
+        ),
+        Mistake(
             "ε stands under the root, squared",
-            lambda G, rate, beta1, beta2, eps: _adam(G, rate, beta1, beta2, eps, inside=True),
+            lambda G, rate, beta1, beta2, eps: _adam(G, rate, beta1, beta2, eps, inside=2),
             "It is added to the root of v̂, not inside it.",
             "{eq}`optimization-adam`",
         ),
