@@ -36,6 +36,7 @@ extensions = [
     "myst_nb",
     "dependencies",
     "parts",
+    "contents",
     "verified",
     "answers",
     "maths",

@@ -121,6 +121,15 @@ api
 ```{equation-index}
 ```
 """
+LISTED = """{equation-index}
+```
+
+```{pitfall-index}
+```
+
+```{bibliography}
+```"""
+BOOK = "@book{euclid1908, author = {Euclid}, title = {Elements}, publisher = {A}, year = {1908}}"
 API = "# API\n\n```{eval-rst}\n.. automodule:: dlbook.double\n   :members:\n.. automodule:: dlbook.square\n   :members:\n```\n"
 
 
@@ -390,6 +399,29 @@ def test_a_promise_is_a_link(small):
     status, _, warnings = small.build()
     assert status == 0, warnings
     assert re.search(r'<a [^>]*href="square.html"[^>]*>.*?the square.*?</a>', small.html("double"))
+
+
+def test_a_form_printed_wrong_names_its_source(small):
+    """The index of such forms links to the bibliography."""
+    told = 'refute("double-twice", x, x + x, by="NumPy", form="x")\nnumbers(largest'
+    small.edit("book/double.md", "import claim", "import refute, claim")
+    small.edit("book/double.md", "numbers(largest", told)
+    small.edit("book/index.md", "{equation-index}\n```", LISTED)
+    small.write("book/references.bib", BOOK)
+    status, _, warnings = small.build()
+    assert status == 1
+    assert "double-twice, wrong form “x”: no source is named" in warnings
+    small.edit("book/double.md", 'form="x")', 'form="x", source="euclid1908, VII")')
+    status, _, warnings = small.build()
+    assert status == 0, warnings
+    for page in ("double", "index"):
+        told = small.html(page).split("fails as it should")[1]
+        words = re.sub(r"<[^>]*>|\s+", " ", told)
+        assert re.match(r".{,120}Euclid +\[ +1908 +, VII\]", words), words[:200]
+    small.edit("book/double.md", "euclid1908, VII", "euclid1909")
+    status, _, warnings = small.build()
+    assert status == 1
+    assert 'could not find bibtex key "euclid1909"' in warnings
 
 
 def test_exceptions_can_only_shrink(small):

@@ -10,7 +10,7 @@ from docutils import nodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinx.util.nodes import make_refnode
-from verified import check, listing, tally
+from verified import check, listing, tally, target
 
 from dlbook.tools.listing import LABELS_IN_CODE
 
@@ -178,8 +178,8 @@ def listed(app, docname, node):
         return table(heads, (14, 30, 22, 34), (claim_row(app, docname, c) for c in ordered))
     ordered = sorted(pitfalls, key=lambda c: (chapter_order(app, c["page"]), c["line"]))
     return table(
-        ("Equation", "Wrong form", "Right form", "How it fails"),
-        (9, 31, 32, 28),
+        ("Equation", "Wrong form", "Right form", "How it fails", "Source"),
+        (9, 26, 27, 23, 15),
         (
             [
                 [
@@ -195,10 +195,17 @@ def listed(app, docname, node):
                 [nodes.Text(c["form"])],
                 [nodes.Text(equations.get(c["label"], {}).get("formula") or "–")],
                 [nodes.Text(c["detail"])],
+                [cited(app, docname, c["source"]) if c.get("source") else nodes.Text("–")],
             ]
             for c in ordered
         ),
     )
+
+
+def cited(app, docname, source):
+    """Return author, year and place of a source, with a link to the bibliography."""
+    domain = app.env.domains["cite"]
+    return domain.resolve_xref(app.env, docname, app.builder, "t", target(source), None, None)
 
 
 def claim_row(app, docname, c):
@@ -270,6 +277,9 @@ def resolved(app, doctree, docname):
                 else ""
             )
             node += nodes.Text(f"{what}: {story(dict(r, checks=1))}")
+            if r.get("source"):
+                node += nodes.Text(" See ")
+                node += cited(app, docname, r["source"])
         node["classes"].append("passed" if r["passed"] else "failed")
     for node in list(doctree.findall(tally)):
         known = tallied(app)

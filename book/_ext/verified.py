@@ -16,6 +16,8 @@ from myst_nb.core.read import read_myst_markdown_notebook
 from myst_nb.core.render import load_mime_renders
 from sphinx.domains import Domain
 from sphinx.util import logging
+from sphinxcontrib.bibtex.citation_target import parse_citation_targets
+from sphinxcontrib.bibtex.roles import CitationRef
 
 from dlbook.tools.listing import LABELS
 
@@ -106,6 +108,8 @@ class Verified(Domain):
             if case := node["record"].pop("case", None):
                 page["cases"].append(dict(case, label=node["record"]["label"]))
             page["checks"].append(dict(node["record"], page=docname, anchor=anchor))
+            if source := node["record"].get("source"):
+                note_source(env, docname, anchor, node["record"]["line"], source)
         if made := [c for c in page["checks"] if c["kind"] == "claim"]:
             text = Path(env.doc2path(docname)).read_text(encoding="utf-8")
             cells = read_myst_markdown_notebook(text, env.myst_config).cells
@@ -221,6 +225,18 @@ class Verified(Domain):
             log.warning("%s", text, location=where, type="verified", subtype=kind)
 
 
+def target(source):
+    """Return a source as the roles of the bibliography write it: its key, the place in braces."""
+    key, _, place = source.partition(", ")
+    return f"{key}{{{place}}}" if place else key
+
+
+def note_source(env, docname, anchor, line, source):
+    """Let the bibliography know that a check names a source."""
+    targets = list(parse_citation_targets(target(source)))
+    env.domains["cite"].citation_refs.append(CitationRef(anchor, docname, line, targets))
+
+
 def missing(row):
     """Yield what an equation lacks."""
     if not row["passed"]:
@@ -258,6 +274,8 @@ def of_check(c, claims, equations):
         yield "unknown", f"a check names equation {c['label']}, which no page has"
     elif c["kind"] == "pitfall" and not c["passed"]:
         yield "failed", f"{c['label']}, wrong form “{c['form']}”: {c['detail']}"
+    elif c["kind"] == "pitfall" and not c.get("source"):
+        yield "source", f"{c['label']}, wrong form “{c['form']}”: no source is named"
 
 
 def outdated(app, env, added, changed, removed):

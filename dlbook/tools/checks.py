@@ -431,7 +431,7 @@ def numbers(**values):
     _publish(Record(kind="numbers", label="numbers", passed=True, values=plain))
 
 
-def refute(label, wrong, expected, by, rtol=1e-7, *, form, mistake=None):
+def refute(label, wrong, expected, by, rtol=1e-7, *, form, mistake=None, source=None):
     """Show that a form which is often printed fails the check which the right form passes.
 
     Parameters
@@ -446,6 +446,9 @@ def refute(label, wrong, expected, by, rtol=1e-7, *, form, mistake=None):
         The wrong form in words.
     mistake : str, optional
         What the exercise on this equation calls the mistake, where there is one.
+    source : str, optional
+        Where one can read it, or the right form: a work that the page cites, by its key in the
+        bibliography, and the place in it after a comma. The book asks for it.
     """
     found = compare(label, wrong, expected, by, rtol)
     _publish(
@@ -454,6 +457,7 @@ def refute(label, wrong, expected, by, rtol=1e-7, *, form, mistake=None):
             "kind": "pitfall",
             "form": form,
             "mistake": mistake,
+            "source": source,
             "passed": not found["passed"],
             "detail": f"fails as it should, {found['detail']}"
             if not found["passed"]
