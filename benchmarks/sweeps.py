@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks import machine
 from dlbook.nets import RecurrentNetwork
 from dlbook.optimization import Adam
-from dlbook.rnn import tracks
+from dlbook.rnn import adding_problem, tracks
 from dlbook.tools import data, sweeps
 from dlbook.tools.flat import like
 from dlbook.tools.text import Alphabet
@@ -74,6 +74,7 @@ def gated_text(spread):
     jobs = [(cell, best[cell], seed, True) for cell in CELLS for seed in SEEDS]
     runs = [*spread(bits, *zip(*jobs, strict=True))]
     return {
+        "symbols": len(texts()[0]),
         "units": UNITS,
         "budgets": BUDGETS,
         "rates": RATES,
@@ -87,7 +88,29 @@ def gated_text(spread):
     }
 
 
-SWEEPS = {"gated-text": gated_text}
+def added(seed, rate=0.002, lag=50, most=20_000):
+    """Return after how many batches units of tanh solve the adding problem, and the last error."""
+    net = RecurrentNetwork(2, 16, 1, reads="last", cost="squares", initial="orthogonal")
+    draw = np.random.default_rng(seed)
+    params, adam = net.init(draw), Adam(rate)
+    test = net.check(params, adding_problem(500, lag, draw))
+    grads, slots, work = like(params), adam.start(params.flat), net.workspace(32)
+    for step in range(1, most + 1):
+        batch = net.check(params, adding_problem(32, lag, draw))
+        net.loss_and_grad(params, None, batch, grads, work)
+        clip(grads.flat, 1.0)
+        adam.update(params.flat, grads.flat, slots, step)
+        if step % 50 == 0 and (error := net.loss(params, None, test)) < 0.01:
+            break
+    return step, round(float(error), 6)
+
+
+def gated_patience(spread):
+    """Give units of tanh a small rate, and many batches of the adding problem of `gated`."""
+    return {"rate": 0.002, "most": 20_000, "seeds": [*SEEDS], "found": [*spread(added, SEEDS)]}
+
+
+SWEEPS = {"gated-patience": gated_patience, "gated-text": gated_text}
 
 
 def where():
