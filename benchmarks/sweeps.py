@@ -69,7 +69,7 @@ def gated_text(spread):
     """Each cell at each rate with the first seed; at the best of them with all seeds."""
     pairs = [*product(CELLS, RATES)]
     tried = [*spread(bits, *zip(*((*pair, 0, False) for pair in pairs), strict=True))]
-    at = {pair: run for pair, run in zip(pairs, tried, strict=True)}
+    at = dict(zip(pairs, tried, strict=True))
     best = {cell: min(RATES, key=lambda r: at[cell, r][-1]) for cell in CELLS}
     jobs = [(cell, best[cell], seed, True) for cell in CELLS for seed in SEEDS]
     runs = [*spread(bits, *zip(*jobs, strict=True))]
