@@ -15,7 +15,7 @@ NPM    := $(shell command -v npm 2>/dev/null)
 
 without = $(patsubst %,--ignore=tests/test_%.py,$(1))
 
-.PHONY: help setup book serve test test-modes test-tiles test-peers test-site test-oldest test-newest bench lint clean
+.PHONY: help setup book serve test test-modes test-tiles test-peers test-site test-oldest test-newest bench sweeps lint clean
 .DELETE_ON_ERROR:
 
 help:          ## list the targets
@@ -91,6 +91,9 @@ _build/oldest.txt: pyproject.toml tests/floors.py
 bench: $(READY) ## time dlbook beside its rivals (installs them); ONLY=name for some, ROUNDS=1 to try
 	@$(PY) -c 'import sys; from importlib.util import find_spec; sys.exit(not all(map(find_spec, ("gensim", "jax", "torch"))))' || $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[book,test,bench]' || echo "Not all rivals can be installed; the table says which are missing"
 	$(PY) -m benchmarks --only '$(ONLY)' $(ROUNDS:%=--rounds %)
+
+sweeps: $(READY) ## run again what is too long for a page and stored; NAME=gated-text for one
+	$(PY) -m benchmarks.sweeps $(NAME)
 
 lint: $(READY) ## read code and prose for style and spelling
 	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[book,test,dev]'

@@ -37,7 +37,7 @@ KERNEL = re.compile(r"^(?:`{3,}|:{3,})\{kernel\} *(\w+(?:\.\w+)*)\.\w+ *$", re.M
 
 
 def reached(text, config, docname):
-    """Return the files of the package that a page's cells and shown kernels reach."""
+    """Return the files of the package that a page reaches, and the data beside them."""
     cells = read_myst_markdown_notebook(text, config).cells  # as myst-nb reads them
     names = [*ALWAYS, *(f"dlbook.{module}" for module in KERNEL.findall(text))]
     for cell in cells:
@@ -45,7 +45,8 @@ def reached(text, config, docname):
             names += imported_names(re.sub(r"^\s*[%!].*$", "", cell.source, flags=re.M))
     if any(name.startswith("dlbook.exercises") for name in names):
         names.append(f"dlbook.exercises.{docname}")  # loaded by label, so no cell imports it
-    return package_files(names)
+    files = package_files(names)
+    return [*files, *(data for file in files if (data := file.with_suffix(".json")).is_file())]
 
 
 def source_read(app, docname, content):

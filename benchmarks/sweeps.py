@@ -1,0 +1,140 @@
+"""Runs that are too long for a page: `make sweeps` repeats them, and pages show what is stored.
+
+``python -m benchmarks.sweeps gated-text`` runs one and writes `dlbook/tools/sweeps.json`.
+"""
+
+import argparse
+import json
+from concurrent.futures import ProcessPoolExecutor
+from itertools import cycle, product
+
+import numpy as np
+
+from benchmarks import machine
+from dlbook.nets import RecurrentNetwork
+from dlbook.optimization import Adam
+from dlbook.rnn import adding_problem, tracks
+from dlbook.tools import data, sweeps
+from dlbook.tools.flat import like
+from dlbook.tools.text import Alphabet
+from dlbook.training import clip
+
+RATES = (0.005, 0.01, 0.02, 0.04, 0.08)
+CELLS = ("tanh", "gru", "lstm")
+SEEDS = range(5)
+BUDGETS = (5e8, 10e8, 20e8, 40e8)
+UNITS, BATCH, PIECE = 32, 16, 25
+
+
+def texts():
+    """Return the alphabet and the symbols to learn from, to choose rates by, and held out."""
+    text = data.pydocs()
+    last = text.index("\n\n", int(0.9 * len(text)))
+    border = text.index("\n\n", int(0.9 * last))
+    alphabet = Alphabet.of(text[:last], min_count=20, unknown="\ufffd")
+    parts = text[:border], text[border:last], text[last:]
+    return alphabet, *map(alphabet.encode, parts)
+
+
+def read(net, params, rate, train):
+    """Learn piece by piece, states carried on; yield the multiplications so far."""
+    adam, grads, work = Adam(rate), like(params), net.workspace(BATCH)
+    slots, (x, y) = adam.start(params.flat), tracks(train, BATCH)
+    each = 3 * BATCH * PIECE * sum(w.size for w in (*params.wh, params.wy))
+    carried = [np.zeros((BATCH, UNITS), np.float32)] * net.carried
+    starts = range(0, x.shape[1] - PIECE, PIECE)
+    for step, m in enumerate(cycle(starts), 1):
+        piece = x[:, m : m + PIECE], y[:, m : m + PIECE], np.full(BATCH, PIECE)
+        carried = net.through_time(params, piece, carried, grads, work)[1]
+        clip(grads.flat, 1.0)
+        adam.update(params.flat, grads.flat, slots, step)
+        yield step * each
+
+
+def bits(cell, rate, seed, chosen):
+    """Return bits per character after each budget, on the text that rates are chosen by or not."""
+    alphabet, train, choose, held = texts()
+    V = len(alphabet)
+    net = RecurrentNetwork(V, UNITS, V, cell=cell, symbols=True, initial="orthogonal")
+    params, found = net.init(np.random.default_rng(seed)), []
+    train, test = (np.append(train, choose), held) if chosen else (train, choose)
+    test, learning = net.check(params, tracks(test, 8)), read(net, params, rate, train)
+    for budget in BUDGETS:
+        next(used for used in learning if used >= budget)
+        found.append(round(float(net.loss(params, None, test) / np.log(2)), 3))
+    return found
+
+
+def gated_text(spread):
+    """Each cell at each rate with the first seed; at the best of them with all seeds."""
+    pairs = [*product(CELLS, RATES)]
+    tried = [*spread(bits, *zip(*((*pair, 0, False) for pair in pairs), strict=True))]
+    at = dict(zip(pairs, tried, strict=True))
+    best = {cell: min(RATES, key=lambda r: at[cell, r][-1]) for cell in CELLS}
+    jobs = [(cell, best[cell], seed, True) for cell in CELLS for seed in SEEDS]
+    runs = [*spread(bits, *zip(*jobs, strict=True))]
+    return {
+        "symbols": len(texts()[0]),
+        "units": UNITS,
+        "budgets": BUDGETS,
+        "rates": RATES,
+        "seeds": [*SEEDS],
+        "best": best,
+        "chosen by": {cell: [at[cell, rate] for rate in RATES] for cell in CELLS},
+        "held out": {
+            cell: [run for job, run in zip(jobs, runs, strict=True) if job[0] == cell]
+            for cell in CELLS
+        },
+    }
+
+
+def added(seed, rate=0.002, lag=50, most=20_000):
+    """Return after how many batches units of tanh solve the adding problem, and the last error."""
+    net = RecurrentNetwork(2, 16, 1, reads="last", cost="squares", initial="orthogonal")
+    draw = np.random.default_rng(seed)
+    params, adam = net.init(draw), Adam(rate)
+    test = net.check(params, adding_problem(500, lag, draw))
+    grads, slots, work = like(params), adam.start(params.flat), net.workspace(32)
+    for step in range(1, most + 1):
+        batch = net.check(params, adding_problem(32, lag, draw))
+        net.loss_and_grad(params, None, batch, grads, work)
+        clip(grads.flat, 1.0)
+        adam.update(params.flat, grads.flat, slots, step)
+        if step % 50 == 0 and (error := net.loss(params, None, test)) < 0.01:
+            break
+    return step, round(float(error), 6)
+
+
+def gated_patience(spread):
+    """Give units of tanh a small rate, and many batches of the adding problem of `gated`."""
+    return {"rate": 0.002, "most": 20_000, "seeds": [*SEEDS], "found": [*spread(added, SEEDS)]}
+
+
+SWEEPS = {"gated-patience": gated_patience, "gated-text": gated_text}
+
+
+def where():
+    """Return the machine that a sweep ran on, and the state of the code."""
+    head = machine.header()
+    kept = {name: head[name] for name in ("processor", "cores", "date", "commit", "changed")}
+    return kept | {"python": head["versions"]["python"]}
+
+
+def main():
+    """Run the sweeps that are named, all if none is, and store what they found."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sweeps", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(SWEEPS))
+    parser.add_argument("--processes", type=int, default=None)
+    given = parser.parse_args()
+    for name in given.names or SWEEPS:
+        if name not in SWEEPS:
+            parser.error(f"{name} is no sweep, expected one of {', '.join(SWEEPS)}")
+        with ProcessPoolExecutor(given.processes) as pool:
+            found = SWEEPS[name](pool.map)
+        stored = json.loads(sweeps.FILE.read_text()) if sweeps.FILE.is_file() else {}
+        stored[name] = {"machine": where()} | found
+        sweeps.FILE.write_text(json.dumps(stored, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

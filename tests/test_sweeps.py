@@ -1,0 +1,47 @@
+"""Runs too long for a page: what is stored has the form that a repeated run would write."""
+
+import sys
+
+import numpy as np
+import pytest
+from pages import ROOT
+
+sys.path.insert(0, str(ROOT))
+from benchmarks import sweeps as benchmark
+from dlbook.tools.sweeps import stored
+
+
+@pytest.mark.parametrize("name", benchmark.SWEEPS)
+def test_a_sweep_says_where_it_ran(name):
+    found = stored(name)["machine"]
+    assert found.keys() == {"processor", "cores", "date", "commit", "changed", "python"}
+    assert found["commit"]
+    assert not found["changed"]
+
+
+def test_an_unknown_sweep_is_refused():
+    with pytest.raises(ValueError, match="name is 'gated', expected one of"):
+        stored("gated")
+
+
+def test_rates_are_chosen_by_another_text_and_judged_by_all_seeds(monkeypatch):
+    def bits(cell, rate, seed, chosen):
+        return [9.0, abs(rate - 0.02) if not chosen else seed]
+
+    monkeypatch.setattr(benchmark, "bits", bits)
+    found = benchmark.gated_text(map)
+    assert found["best"] == dict.fromkeys(benchmark.CELLS, 0.02)
+    assert np.array(found["held out"]["gru"])[:, 1].tolist() == [*benchmark.SEEDS]
+    assert found.keys() == stored("gated-text").keys() - {"machine"}
+
+
+def test_the_parts_of_the_text_follow_each_other():
+    alphabet, *parts = benchmark.texts()
+    whole = "".join(map(alphabet.decode, parts))
+    assert whole == alphabet.decode(alphabet.encode(benchmark.data.pydocs()))
+
+
+def test_units_of_tanh_are_stopped_at_the_last_batch():
+    step, error = benchmark.added(0, most=50)
+    assert step == 50
+    assert 0.1 < error < 0.3
