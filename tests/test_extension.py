@@ -109,9 +109,21 @@ INDEX = """# Book
 
 ```{toctree}
 :numbered:
+:caption: First part
 
 double
+```
+
+```{toctree}
+:numbered:
+:caption: Second part
+
 square
+```
+
+```{chapters}
+double: Twice *as much*.
+square: Times itself.
 ```
 
 ```{toctree}
@@ -422,6 +434,17 @@ def test_a_form_printed_wrong_names_its_source(small):
     status, _, warnings = small.build()
     assert status == 1
     assert 'could not find bibtex key "euclid1909"' in warnings
+
+
+def test_chapters_are_numbered_on_through_the_parts(built):
+    """The list of chapters has their numbers too, and how much they hold."""
+    rows = built.results()
+    assert (rows["double-twice"]["number"], rows["square-power"]["number"]) == ("1.1", "2.1")
+    listed = built.html("index").split('<ul class="chapters')[1].split("</ul>")[0]
+    words = re.sub(r"<[^>]*>|\s+", " ", listed)
+    assert re.search("1 Double .*Twice +as much .*5 min · 1 equation ", words), words
+    assert re.search("2 Square .*Times itself", words)
+    assert 'href="square.html"' in listed
 
 
 def test_exceptions_can_only_shrink(small):

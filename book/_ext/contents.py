@@ -72,12 +72,14 @@ def resolved(app, doctree, docname):
         rows = nodes.bullet_list(classes=["chapters"])
         for page, about in zip(node["pages"], node.children, strict=True):
             minutes, equations, exercises = size(app, page)
-            counts = f"{told(minutes)} · {equations} equations · {exercises} exercises"
+            counts = [told(minutes)]
+            for n, word in ((equations, "equation"), (exercises, "exercise")):
+                counts += [f"{n} {word}{'s' * (n != 1)}"] if n else []
             rows += nodes.list_item(
                 "",
                 nodes.paragraph("", "", link(app, docname, page)),
                 nodes.paragraph("", "", about.deepcopy()),
-                nodes.paragraph("", counts, classes=["chapter-size"]),
+                nodes.paragraph("", " · ".join(counts), classes=["chapter-size"]),
             )
         node.replace_self(rows)
 

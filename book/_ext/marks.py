@@ -208,6 +208,16 @@ def cited(app, docname, source):
     return domain.resolve_xref(app.env, docname, app.builder, "t", target(source), None, None)
 
 
+def set_in_type(sentence):
+    """Return the nodes of a sentence as the page's source has it: formulas, code and emphasis."""
+    kinds = {"$": nodes.math, "`": nodes.literal, "*": nodes.emphasis}
+    for part in re.split(r"(\$[^$]+\$|`[^`]+`|\*[^*]+\*)", sentence):
+        if len(part) > 2 and part[0] == part[-1] and part[0] in kinds:
+            yield kinds[part[0]]("", part[1:-1])
+        elif part:
+            yield nodes.Text(part)
+
+
 def claim_row(app, docname, c):
     """Return sentence, criterion and evidence of a claim, with its seeds and its control."""
     title = app.env.titles[c["page"]].astext()
@@ -218,7 +228,7 @@ def claim_row(app, docname, c):
         measured += f" · it does not hold for {c['control']}"
     return [
         [link(app, docname, (c["page"], c["anchor"]), title)],
-        [nodes.Text(c.get("sentence") or "–")],
+        list(set_in_type(c.get("sentence") or "–")),
         [nodes.literal("", c["criterion"])] if c.get("criterion") else [nodes.Text("–")],
         [nodes.Text(measured)],
     ]
