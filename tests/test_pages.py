@@ -327,3 +327,50 @@ def test_shown_blocks_fit(stem):
     for block in re.findall(r"^```python\n(.*?)^```", text_of(stem), re.M | re.S):
         wide = [line for line in block.splitlines() if len(line) > WIDEST]
         assert not wide, f"book/{stem}.md: {wide[0]}"
+
+
+# The glossary
+
+
+def glossary():
+    """Return [(names of a term, what is said of it)] in the order of the page."""
+    body = re.search(r"^```\{glossary\}\n(.*?)^```$", text_of("glossary"), re.M | re.S)[1]
+    entries = [entry.splitlines() for entry in body.strip("\n").split("\n\n")]
+    return [
+        (
+            [line for line in lines if not line.startswith(" ")],
+            " ".join(line.strip() for line in lines if line.startswith(" ")),
+        )
+        for lines in entries
+    ]
+
+
+def prose_of(page):
+    """Return the text of a page without its cells."""
+    return re.sub(r"^(`{3,})\{code-cell\}.*?^\1[ \t]*$", "", text_of(page), flags=re.M | re.S)
+
+
+def uses(text, word):
+    """Return whether a text has a word, in the singular or the plural, with hyphens or without."""
+    spaced = r"[\s-]+".join(map(re.escape, re.split(r"[\s-]+", word)))
+    return bool(re.search(rf"(?<!\w){spaced}(?:s|es)?(?!\w)", text, re.I))
+
+
+def test_the_glossary_is_in_order():
+    """Its terms stand in the order of the alphabet, each once."""
+    first = [names[0].lower() for names, _ in glossary()]
+    every = [name.lower() for names, _ in glossary() for name in names]
+    assert first == sorted(first)
+    assert len(set(every)) == len(every)
+
+
+@pytest.mark.parametrize("entry", glossary(), ids=lambda entry: entry[0][0])
+def test_a_term_stands_on_the_page_it_links(entry):
+    """Each page and each equation that the glossary names for a word has to do with the word."""
+    names, said = entry
+    linked = re.findall(r"\{doc\}`(\w+)`", said)
+    assert linked, f"{names[0]} links no page"
+    for page in linked:
+        assert any(uses(prose_of(page), name) for name in names), f"book/{page}.md: no {names}"
+    for label in re.findall(r"\{eq\}`([\w-]+)`", said):
+        assert label.split("-")[0] in linked, f"{names[0]}: {label} is of no page that is linked"
