@@ -374,3 +374,14 @@ def test_a_term_stands_on_the_page_it_links(entry):
         assert any(uses(prose_of(page), name) for name in names), f"book/{page}.md: no {names}"
     for label in re.findall(r"\{eq\}`([\w-]+)`", said):
         assert label.split("-")[0] in linked, f"{names[0]}: {label} is of no page that is linked"
+
+
+def test_the_map_has_what_the_chapters_need():
+    """The arrows of *Ways through the book* are what stands at the head of each chapter."""
+    code = next(cell.code for cell in cells("paths") if "needs = {" in cell.code)
+    drawn = ast.literal_eval(code[code.index("needs = ") + len("needs = ") :])
+    need = re.compile(r"^\*{1,2}You need\*{1,2}(.*?)\*{1,2}You will", re.M | re.S)
+    said = {
+        stem: set(re.findall(r"\{doc\}`(\w+)`", need.search(text_of(stem))[1])) for stem in CHAPTERS
+    }
+    assert {stem: set(wanted) for stem, wanted in drawn.items()} == said
