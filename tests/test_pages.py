@@ -124,6 +124,7 @@ def test_order_of_a_page(stem):
         "Exercises",
         "The same in PyTorch",
         "All equations of this chapter",
+        "What you have now, and where it goes next",
         "Sources",
     ]
     found = [h for h in headings if h in ends]
