@@ -11,9 +11,10 @@ from itertools import cycle, product
 import numpy as np
 
 from benchmarks import machine
-from dlbook.nets import RecurrentNetwork
-from dlbook.optimization import Adam
+from dlbook.nets import EncoderDecoder, RecurrentNetwork, fit
+from dlbook.optimization import Adam, WarmupCosine
 from dlbook.rnn import adding_problem, tracks
+from dlbook.sequence_tasks import ISO, WRITTEN, dates, dates_right
 from dlbook.tools import data, sweeps
 from dlbook.tools.flat import like
 from dlbook.tools.text import Alphabet
@@ -110,7 +111,59 @@ def gated_patience(spread):
     return {"rate": 0.002, "most": 20_000, "seeds": [*SEEDS], "found": [*spread(added, SEEDS)]}
 
 
-SWEEPS = {"gated-patience": gated_patience, "gated-text": gated_text}
+PEAKS, LAST = (0.005, 0.01, 0.02, 0.04), 0.0002
+BUDGET = (1_280, 5_120, 20_480, 40_960)  # steps of a network of 64 units
+NARROW = (32, 5_120)
+
+
+def converted(units, steps, peak, seed, other):
+    """Learn dates as `sequence_tasks` does; return the share of right ones in lines of 1 to 6."""
+    draw = np.random.default_rng(seed)
+    lines = dates(8 * steps, draw)
+    net = EncoderDecoder(len(WRITTEN), units, len(ISO), max_length=60, forget_bias=2.0)
+    adam = Adam(WarmupCosine(peak, 20, steps, LAST))
+    out = fit(net, net.init(draw), lines.arrays, adam, draw, epochs=4, batch=32, clip=1.0)
+    draw, right = np.random.default_rng(other), []
+    for k in range(1, 7):
+        some = dates(100, draw, min_dates=k, max_dates=k)
+        found = net.predict(out.params, None, some.x, some.lengths)
+        right.append(round(float(dates_right(found, some)[1].mean()), 4))
+    return right
+
+
+def sequence_tasks_budget(spread):
+    """Give an encoder and a decoder more steps and lines, or half the units, each at its rate."""
+    kinds = [*((64, steps) for steps in BUDGET[::-1]), NARROW]
+    trials = [(*kind, peak, 5, 11) for kind, peak in product(kinds, PEAKS)]
+    chosen_by = dict(zip(trials, spread(converted, *zip(*trials, strict=True)), strict=True))
+    best = {kind: max(PEAKS, key=lambda peak: sum(chosen_by[*kind, peak, 5, 11])) for kind in kinds}
+    jobs = [(*kind, best[kind], seed, 2026) for kind in kinds for seed in SEEDS]
+    found = [*spread(converted, *zip(*jobs, strict=True))]
+    right = {
+        kind: [run for job, run in zip(jobs, found, strict=True) if job[:2] == kind]
+        for kind in kinds
+    }
+    return {
+        "steps": BUDGET,
+        "peaks": PEAKS,
+        "last": LAST,
+        "seeds": [*SEEDS],
+        "best": [best[64, steps] for steps in BUDGET],
+        "right": [right[64, steps] for steps in BUDGET],
+        "narrow": {
+            "units": NARROW[0],
+            "steps": NARROW[1],
+            "best": best[NARROW],
+            "right": right[NARROW],
+        },
+    }
+
+
+SWEEPS = {
+    "gated-patience": gated_patience,
+    "gated-text": gated_text,
+    "sequence_tasks-budget": sequence_tasks_budget,
+}
 
 
 def where():
