@@ -48,18 +48,25 @@ def test_units_of_tanh_are_stopped_at_the_last_batch():
 
 
 def test_rates_of_dates_are_chosen_by_other_lines_and_judged_by_all_seeds(monkeypatch):
-    def converted(units, steps, peak, seed, other):
-        return [units + seed if other == 2026 else -abs(peak - 0.01)] * 6
+    def converted(steps, peak, seed, other):
+        return [steps + seed if other == 2026 else -abs(peak - 0.04)] * 6
 
     monkeypatch.setattr(benchmark, "converted", converted)
     found, kept = benchmark.sequence_tasks_budget(map), stored("sequence_tasks-budget")
-    assert found["best"] == [0.01] * len(benchmark.BUDGET)
-    assert [run[0] for run in found["right"][-1]] == [64 + seed for seed in benchmark.SEEDS]
-    assert [run[0] for run in found["narrow"]["right"]] == [32 + seed for seed in benchmark.SEEDS]
+    assert found["best"] == [0.04] * len(benchmark.STEPS)
+    for steps, runs in zip(benchmark.STEPS, found["right"], strict=True):
+        assert [run[0] for run in runs] == [steps + seed for seed in benchmark.SEEDS]
     assert found.keys() == kept.keys() - {"machine"}
 
 
-def test_dates_are_learned_by_lines_that_grow_with_the_steps():
-    right = benchmark.converted(4, 8, 0.01, 0, 2026)
+def test_dates_are_learned_by_lines_that_grow_with_the_steps(monkeypatch):
+    counts, drawn = [], benchmark.dates
+    monkeypatch.setattr(
+        benchmark,
+        "dates",
+        lambda count, *of, **how: counts.append(count) or drawn(count, *of, **how),
+    )
+    right = benchmark.converted(8, 0.01, 0, 2026)
+    assert counts == [64, *[100] * 6]
     assert len(right) == 6
     assert max(right) < 0.1
