@@ -66,7 +66,7 @@ def test_dates_are_learned_by_lines_that_grow_with_the_steps(monkeypatch):
         "dates",
         lambda count, *of, **how: counts.append(count) or drawn(count, *of, **how),
     )
-    right = benchmark.converted(8, 0.01, 0, 2026)
-    assert counts == [64, *[100] * 6]
+    right = benchmark.converted(24, 0.01, 0, 2026)
+    assert counts == [192, *[100] * 6]
     assert len(right) == 6
     assert max(right) < 0.1
