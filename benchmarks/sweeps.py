@@ -111,7 +111,7 @@ def gated_patience(spread):
     return {"rate": 0.002, "most": 20_000, "seeds": [*SEEDS], "found": [*spread(added, SEEDS)]}
 
 
-PEAKS, LAST = (0.01, 0.02, 0.04, 0.08), 0.0002
+PEAKS, LAST = (0.005, 0.01, 0.02, 0.04, 0.08), 0.0002
 STEPS = (1_280, 5_120, 15_360)
 
 
