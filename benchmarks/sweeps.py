@@ -11,9 +11,10 @@ from itertools import cycle, product
 import numpy as np
 
 from benchmarks import machine
-from dlbook.nets import RecurrentNetwork
-from dlbook.optimization import Adam
+from dlbook.nets import EncoderDecoder, RecurrentNetwork, fit
+from dlbook.optimization import Adam, WarmupCosine
 from dlbook.rnn import adding_problem, tracks
+from dlbook.sequence_tasks import ISO, WRITTEN, dates, dates_right
 from dlbook.tools import data, sweeps
 from dlbook.tools.flat import like
 from dlbook.tools.text import Alphabet
@@ -110,7 +111,49 @@ def gated_patience(spread):
     return {"rate": 0.002, "most": 20_000, "seeds": [*SEEDS], "found": [*spread(added, SEEDS)]}
 
 
-SWEEPS = {"gated-patience": gated_patience, "gated-text": gated_text}
+PEAKS, LAST = (0.005, 0.01, 0.02, 0.04, 0.08), 0.0002
+STEPS = (1_280, 5_120, 15_360)
+
+
+def converted(steps, peak, seed, other):
+    """Learn dates as `sequence_tasks` does; return the share of right ones in lines of 1 to 6."""
+    draw = np.random.default_rng(seed)
+    lines = dates(8 * steps, draw)
+    net = EncoderDecoder(len(WRITTEN), 64, len(ISO), max_length=60, forget_bias=2.0)
+    adam = Adam(WarmupCosine(peak, 20, steps, LAST))
+    out = fit(net, net.init(draw), lines.arrays, adam, draw, epochs=4, batch=32, clip=1.0)
+    draw, right = np.random.default_rng(other), []
+    for k in range(1, 7):
+        some = dates(100, draw, min_dates=k, max_dates=k)
+        found = net.predict(out.params, None, some.x, some.lengths)
+        right.append(round(float(dates_right(found, some)[1].mean()), 4))
+    return right
+
+
+def sequence_tasks_budget(spread):
+    """Give an encoder and a decoder more steps, and more lines with them, each at its own rate."""
+    pairs = [*product(STEPS, PEAKS)]
+    tried = [*spread(converted, *zip(*((*pair, 5, 11) for pair in pairs), strict=True))]
+    score = {pair: sum(right) for pair, right in zip(pairs, tried, strict=True)}
+    best = [max(PEAKS, key=lambda peak: score[steps, peak]) for steps in STEPS]
+    jobs = [(*pair, seed, 2026) for pair in zip(STEPS, best, strict=True) for seed in SEEDS]
+    runs = iter(spread(converted, *zip(*jobs, strict=True)))
+    return {
+        "steps": STEPS,
+        "peaks": PEAKS,
+        "last": LAST,
+        "seeds": [*SEEDS],
+        "chosen by": [[score[steps, peak] / 6 for peak in PEAKS] for steps in STEPS],
+        "best": best,
+        "right": [[next(runs) for _ in SEEDS] for _ in STEPS],
+    }
+
+
+SWEEPS = {
+    "gated-patience": gated_patience,
+    "gated-text": gated_text,
+    "sequence_tasks-budget": sequence_tasks_budget,
+}
 
 
 def where():

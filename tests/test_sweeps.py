@@ -45,3 +45,28 @@ def test_units_of_tanh_are_stopped_at_the_last_batch():
     step, error = benchmark.added(0, most=50)
     assert step == 50
     assert 0.1 < error < 0.3
+
+
+def test_rates_of_dates_are_chosen_by_other_lines_and_judged_by_all_seeds(monkeypatch):
+    def converted(steps, peak, seed, other):
+        return [steps + seed if other == 2026 else -abs(peak - 0.04)] * 6
+
+    monkeypatch.setattr(benchmark, "converted", converted)
+    found, kept = benchmark.sequence_tasks_budget(map), stored("sequence_tasks-budget")
+    assert found["best"] == [0.04] * len(benchmark.STEPS)
+    for steps, runs in zip(benchmark.STEPS, found["right"], strict=True):
+        assert [run[0] for run in runs] == [steps + seed for seed in benchmark.SEEDS]
+    assert found.keys() == kept.keys() - {"machine"}
+
+
+def test_dates_are_learned_by_lines_that_grow_with_the_steps(monkeypatch):
+    counts, drawn = [], benchmark.dates
+    monkeypatch.setattr(
+        benchmark,
+        "dates",
+        lambda count, *of, **how: counts.append(count) or drawn(count, *of, **how),
+    )
+    right = benchmark.converted(24, 0.01, 0, 2026)
+    assert counts == [192, *[100] * 6]
+    assert len(right) == 6
+    assert max(right) < 0.1
