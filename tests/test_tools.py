@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from compiled import compiled_only
 
-from dlbook.tools import data, listing, plotting, shapes, timing
+from dlbook.tools import data, drawing, listing, plotting, shapes, timing
 from dlbook.tools.threads import in_threads
 
 
@@ -379,6 +379,75 @@ def a_figure():
 def test_a_figure_needs_words(options, words):
     with pytest.raises(ValueError, match=words):
         plotting.show(a_figure(), **options)
+
+
+@pytest.fixture
+def board():
+    return drawing.canvas()[1]
+
+
+def texts(ax):
+    return {text.get_text(): text.get_position() for text in ax.texts if text.get_text()}
+
+
+def test_the_unit_of_a_drawing_is_the_inch(board):
+    assert board.get_xlim() == (0, 6.2) and board.get_ylim() == (0, 2.0)
+    assert tuple(board.figure.get_size_inches()) == (6.2, 2.0)
+
+
+def test_a_text_stands_beside_what_is_seen_of_an_arrow(board):
+    large = drawing.box(board, 1.0, 1.0, width=1.6)
+    small = drawing.circle(board, 4.0, 1.0, radius=0.2)
+    drawing.arrow(board, large, small, "a")
+    x, y = texts(board)["a"]
+    assert x == pytest.approx((1.8 + 3.8) / 2, abs=0.02) and y == pytest.approx(1.13)
+
+
+def test_the_side_of_a_text_is_seen_along_the_arrow(board):
+    drawing.arrow(board, (1, 1), (1, 2), "left")
+    drawing.arrow(board, (1, 1), (1, 2), "right", side=-1)
+    assert texts(board)["left"][0] < 1 < texts(board)["right"][0]
+
+
+def test_an_arrow_bows_to_its_right(board):
+    drawing.arrow(board, (1, 1), (3, 1), "on", bend=0.4, side=0)
+    assert texts(board)["on"] == pytest.approx((2, 1 - 0.4))
+
+
+def test_cells_stand_as_the_array_does(board):
+    drawing.cells(board, 1, 2, [[1, -2], [np.nan, 4]], size=0.5)
+    found = texts(board)
+    assert list(found) == ["1", "−2", "4"]
+    assert found["−2"] == pytest.approx((1.75, 1.75)) and found["4"] == pytest.approx((1.75, 1.25))
+
+
+def test_marked_cells_are_tinted(board):
+    drawing.cells(board, 1, 2, [["a", "b"]], marked=[[False, True]], color=1)
+    assert [patch.get_facecolor()[3] for patch in board.patches[:2]] == [0, drawing.TINT]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda ax: drawing.canvas(0), ValueError, "width is 0"),
+        (lambda ax: drawing.circle(ax, 1, 1, radius=0), ValueError, "radius is 0"),
+        (lambda ax: drawing.circle(ax, 1, 1, color=4), ValueError, "color is 4"),
+        (lambda ax: drawing.box(ax, 1, 1, width=-1), ValueError, "width is -1"),
+        (lambda ax: drawing.box(ax, 1, 1, height="a"), TypeError, "height is 'a'"),
+        (lambda ax: drawing.arrow(ax, (0, 0), (1, 1), side=2), ValueError, "side is 2"),
+        (lambda ax: drawing.cells(ax, 0, 1, [1, 2]), ValueError, r"values has shape \(2,\)"),
+        (
+            lambda ax: drawing.cells(ax, 0, 1, [[1, 2]], marked=[True]),
+            ValueError,
+            r"marked has shape \(1,\), expected \(1, 2\)",
+        ),
+    ],
+)
+def test_a_drawing_refuses_what_it_cannot_draw(board, call, error, words):
+    before = len(board.patches) + len(board.texts)
+    with pytest.raises(error, match=words):
+        call(board)
+    assert len(board.patches) + len(board.texts) == before
 
 
 FRAMES = [("1", None, "alt")]
