@@ -173,7 +173,7 @@ def arrow(ax, start, end, text="", bend=0.0, color=None, dashed=False, side=1, s
         )
 
 
-def cells(ax, x, y, values, size=0.3, format="{:g}", color=None, marked=None, font=8.5):
+def cells(ax, x, y, values, size=0.3, form="{:g}", color=None, marked=None, font=8.5):
     """Draw an array as a grid of square cells: an image, a mask, a block of a matrix.
 
     Parameters
@@ -186,7 +186,7 @@ def cells(ax, x, y, values, size=0.3, format="{:g}", color=None, marked=None, fo
         Numbers or texts that stand in the cells; NaN and "" leave a cell empty.
     size : float
         Width and height of a cell, in inches.
-    format : str
+    form : str
         How a number is written.
     color : int, optional
         Number of a series, 0 to 3, that tints the marked cells; else that of the first.
@@ -218,7 +218,7 @@ def cells(ax, x, y, values, size=0.3, format="{:g}", color=None, marked=None, fo
         corner = x + c * size, y - (r + 1) * size
         ax.add_patch(Rectangle(corner, size, size, **(tinted if marked[r, c] else plain)))
         middle = corner[0] + size / 2, corner[1] + size / 2
-        ax.text(*middle, _written(value, format), ha="center", va="center", fontsize=font)
+        ax.text(*middle, _written(value, form), ha="center", va="center", fontsize=font)
     rows, columns = values.shape
     frame = Rectangle((x, y - rows * size), columns * size, rows * size, fill=False, ec=INK, lw=1.2)
     return ax.add_patch(frame)
@@ -268,8 +268,8 @@ def _inside(shape, point):
     return shape is not None and shape.get_path().contains_point(point, shape.get_patch_transform())
 
 
-def _written(value, format):
+def _written(value, form):
     """Return what stands in a cell."""
     if isinstance(value, str):
         return str(value)
-    return "" if value != value else format.format(value).replace("-", "−")
+    return "" if value != value else form.format(value).replace("-", "−")
