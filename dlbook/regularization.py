@@ -74,13 +74,14 @@ __all__ = [
     "ridge_error",
     "ridge_path",
     "ridge_solution",
-    "safe_zeros",
+    "safe_bound",
     "shrinkage",
     "soft_threshold",
     "squared_length",
     "stopped_path",
     "stopping_factor",
     "sweep_matrix",
+    "zeroing_l1",
 ]
 
 EPS = np.finfo(np.float64).eps
@@ -126,7 +127,9 @@ def ridge_by_svd(U, d, V, y, l2):
     (n k), (k), (p k), (n), () -> (p)
     """
     P, K = V.shape
-    c, f, w = moments(U, y), shrinkage(d, l2), np.zeros(P, y.dtype)
+    c = moments(U, y)
+    f = shrinkage(d, l2)
+    w = np.zeros(P, y.dtype)
     for p in range(P):
         for k in range(K):
             w[p] += V[p, k] * f[k] / d[k] * c[k]
@@ -246,7 +249,7 @@ def coordinate_sweep(X, y, w, l1, l2):
     for p in range(P):
         square = np.sum(X[:, p] * X[:, p])
         z = np.sum(X[:, p] * e) + square * w[p]
-        new = soft_threshold(np.array([z]), l1)[0] / (square + l2)
+        new = np.sign(z) * max(abs(z) - l1, 0) / (square + l2)
         for n in range(N):
             e[n] -= X[n, p] * (new - w[p])
         w[p] = new
@@ -285,19 +288,26 @@ def duality_gap(X, y, w, l1, l2):
 
 
 @njit
-def safe_zeros(X, y, w, l1, l2):
-    """(regularization-gap-safe)
-    s |g_p| + √(2 gap) √(Σ_n X_np² + λ₂) < λ₁, with s and g_p of the gap
+def safe_bound(X, y, w, l1, l2):
+    """(regularization-gap-safe)  s |g_p| + √(2 gap) √(Σ_n X_np² + λ₂), with s and g_p of
+    the gap: |g_p| at the minimum is no more, and below λ₁ the weight there is zero
     (n p), (n), (p), (), () -> (p)
     """
     radius = np.sqrt(2 * max(duality_gap(X, y, w, l1, l2), 0))
     g = np.abs(moments(X, residuals(X, y, w)) - l2 * w)
     s = l1 / np.max(g) if np.max(g) > l1 else 1.0
-    zero = np.zeros(len(w), np.bool_)
+    bound = np.empty_like(g)
     for p in range(len(w)):
-        size = np.sqrt(np.sum(X[:, p] * X[:, p]) + l2)
-        zero[p] = s * g[p] + radius * size < l1
-    return zero
+        bound[p] = s * g[p] + radius * np.sqrt(np.sum(X[:, p] * X[:, p]) + l2)
+    return bound
+
+
+@njit
+def zeroing_l1(X, y):
+    """(regularization-largest-l1)  λ_max = max_p |Σ_n X_np y_n|
+    (n p), (n) -> ()
+    """
+    return np.max(np.abs(moments(X, y)))
 
 
 @njit
@@ -719,10 +729,7 @@ def elastic_net_path(
 def largest_l1(
     X: ArrayLike, y: ArrayLike, *, weights: ArrayLike | None = None, intercept: bool = True
 ) -> float:
-    """(regularization-largest-l1)  λ_max = max_p |Σ_n s_n (X_np − mean_p)(y_n − mean)|
-    (n p), (n) -> ()
-
-    From this strength on all weights of the lasso are zero.
+    """Return the strength from which on all weights of the lasso are zero.
 
     Parameters
     ----------

@@ -52,7 +52,8 @@ KERNELS = [
     (reg.coordinate_sweep, lambda rng: (*sparse(rng), 0.7, 0.3)),
     (reg.kkt_violation, lambda rng: (*sparse(rng), 0.7, 0.3)),
     (reg.duality_gap, lambda rng: (*sparse(rng), 0.7, 0.3)),
-    (reg.safe_zeros, lambda rng: (*table(rng), 0.01 * rng.normal(size=P), 9.0, 0.3)),
+    (reg.safe_bound, lambda rng: (*sparse(rng), 0.7, 0.3)),
+    (reg.zeroing_l1, table),
     (reg.proximal_step, lambda rng: (*sparse(rng), 0.7, 0.3, 20.0)),
     (reg.fista_step, lambda rng: (*sparse(rng), rng.normal(size=P), 2.5, 0.7, 0.3, 20.0)),
     (reg.ista_bound, lambda rng: (20.0, 2.0, 3)),
@@ -278,7 +279,7 @@ def test_what_is_screened_is_zero(seed):
     l1 = share * np.abs(X.T @ y).max()
     best = reg.lasso(X, y, l1, intercept=False).w
     for away in (1, 0.1, 1e-2, 1e-3, 1e-4):
-        zero = reg.safe_zeros(X, y, (1 + away) * best, l1, 0.0)
+        zero = reg.safe_bound(X, y, (1 + away) * best, l1, 0.0) < l1
         assert (best[zero] == 0).all()
     assert zero.any() or (best != 0).all()
 
