@@ -67,7 +67,6 @@ __all__ = [
     "plot_path",
     "predict",
     "proximal_step",
-    "quadratic",
     "ridge",
     "ridge_by_svd",
     "ridge_cost",
@@ -161,7 +160,8 @@ def degrees_of_freedom(d, l2):
 @njit
 def ridge_error(d, a, x, l2, variance):
     """(regularization-bias-variance)
-    bias² = (Σ_k x_k a_k λ / (d_k² + λ))²,  variance = σ² Σ_k x_k² d_k² / (d_k² + λ)²
+    bias² = (Σ_k x_k a_k λ / (d_k² + λ))²,
+    variance = σ² Σ_k (x_k d_k / (d_k² + λ))²
     (k), (k), (k), (), () -> (), ()
     """
     bias, spread = 0.0, 0.0
@@ -284,13 +284,14 @@ def duality_gap(X, y, w, l1, l2):
     largest = np.max(np.abs(moments(X, e) - l2 * w))
     s = l1 / largest if largest > l1 else 1.0
     size = np.sum(e * e) + l2 * np.sum(w * w)
-    return elastic_net_cost(X, y, w, l1, l2) - s * np.sum(y * e) + s * s / 2 * size
+    low = s * np.sum(y * e) - s * s / 2 * size
+    return elastic_net_cost(X, y, w, l1, l2) - low
 
 
 @njit
 def safe_bound(X, y, w, l1, l2):
-    """(regularization-gap-safe)  s |g_p| + √(2 gap) √(Σ_n X_np² + λ₂), with s and g_p of
-    the gap: |g_p| at the minimum is no more, and below λ₁ the weight there is zero
+    """(regularization-gap-safe)  |g_p| ≤ s |g_p| + √(2 gap) √(Σ_n X_np² + λ₂) at w*,
+    with s and g_p of the gap; where this is below λ₁, w*_p = 0
     (n p), (n), (p), (), () -> (p)
     """
     radius = np.sqrt(2 * max(duality_gap(X, y, w, l1, l2), 0))
@@ -804,18 +805,6 @@ def cross_validate(
         path = fit(X[~inside], y[~inside])
         total += np.sum((y[inside, None] - X[inside] @ path.w.T - path.b) ** 2, axis=0)
     return total / len(y)
-
-
-def quadratic(X: ArrayLike) -> np.ndarray:
-    """Return the columns and all their products, squares too: p + p(p + 1)/2 columns.
-
-    Parameters
-    ----------
-    X : array_like, shape (n, p)
-    """
-    X = shapes.Axes().floats("X", X, "n p")
-    i, j = np.triu_indices(X.shape[1])
-    return np.hstack([X, X[:, i] * X[:, j]])
 
 
 def plot_path(

@@ -476,11 +476,6 @@ def test_cross_validation_fits_what_it_does_not_judge(rng):
         assert abs(found[k] / np.mean(errors**2) - 1) < 1e-12
 
 
-def test_quadratic_columns():
-    X = np.array([[2.0, 3.0], [5.0, 7.0]])
-    np.testing.assert_array_equal(reg.quadratic(X), [[2, 3, 4, 6, 9], [5, 7, 25, 35, 49]])
-
-
 # What comes in
 
 
