@@ -297,9 +297,10 @@ def safe_bound(X, y, w, l1, l2):
     radius = np.sqrt(2 * max(duality_gap(X, y, w, l1, l2), 0))
     g = np.abs(moments(X, residuals(X, y, w)) - l2 * w)
     s = l1 / np.max(g) if np.max(g) > l1 else 1.0
-    bound = np.empty_like(g)
+    bound = s * g
     for p in range(len(w)):
-        bound[p] = s * g[p] + radius * np.sqrt(np.sum(X[:, p] * X[:, p]) + l2)
+        size = np.sqrt(np.sum(X[:, p] * X[:, p]) + l2)
+        bound[p] += radius * size
     return bound
 
 
@@ -702,7 +703,10 @@ def elastic_net_path(
         Strengths λ₂ ≥ 0, one for all or one for each.
     """
     l1 = _strengths("l1", l1)
-    l2 = np.broadcast_to(shapes.Axes().floats("l2", l2, None), l1.shape).astype(np.float64)
+    l2 = shapes.Axes().floats("l2", l2, None).astype(np.float64)
+    if l2.shape not in ((), l1.shape):
+        raise ValueError(f"l2 has shape {l2.shape}, expected one number or {l1.shape} as in l1")
+    l2 = np.broadcast_to(l2, l1.shape).copy()
     if l2.min() < 0:
         raise ValueError(f"l2 holds {l2.min():g}, expected strengths ≥ 0")
     tolerance, steps = shapes.number("tolerance", tolerance, above=0), shapes.count("steps", steps)

@@ -16,6 +16,7 @@ from dlbook import linear_classification as lc
 from dlbook import linear_regression as lr
 from dlbook import matmul, neurons
 from dlbook import optimization as opt
+from dlbook import regularization as reg
 from dlbook import rnn as recurrent
 from dlbook import sequence_tasks as tasks
 from dlbook import verification as ver
@@ -85,12 +86,21 @@ CALLS = {
     "conv2d_backward": (cv.conv2d_backward, RNG.normal(size=(2, 3, 3, 3)), IMAGES, FILTERS),
     "corrupt": (lambda x: ae.corrupt(x, "mask", 0.5, fresh()), X),
     "cost_from": (from_z, X[0], X[1]),
+    "cross_validate": (
+        lambda X, y, fold: reg.cross_validate(lambda X, y: reg.ridge_path(X, y, [1.0]), X, y, fold),
+        *(X, Y, CLASSES),
+    ),
     "dates_right": (lambda found: tasks.dates_right(found, DATES), DATES.y),
     "deltas": (lambda x, y: bp.deltas(NET, x, y)[2:], X[0], X[1]),
     "dense": (lambda a, w, b: neurons.dense(a, w, b, neurons.identity), X, X, Y),
     "design_matrix": (lr.design_matrix, X, Y),
     "dummy_coding": (lr.dummy_coding, CLASSES, 3),
     "eigen_path": (lambda X, y, beta: lr.eigen_path(X, y, beta, 0.1, 2), X, Y, np.ones(3)),
+    "elastic_net": (lambda X, y, s: reg.elastic_net(X, y, 1.0, 1.0, weights=s).w, X, Y, Y**2),
+    "elastic_net_path": (
+        lambda X, y, l1, l2: reg.elastic_net_path(X, y, l1, l2).w,
+        *(X, Y, np.array([2.0, 1.0]), np.array([0.0, 1.0])),
+    ),
     "f_test": (lr.f_test, X, Y, np.array([0, 1])),
     "fit_random_layer": (lambda x, y: neurons.fit_random_layer(x, y, 4, fresh()), X, X),
     "forward": (lambda x: bp.forward(NET, x)[1][-1], X[0]),
@@ -99,6 +109,8 @@ CALLS = {
     "half_shifts": (lambda x: bp.half_shifts(x, 2), RNG.random((3, 4))),
     "im2col": (lambda x: cv.im2col(x, 3), IMAGES),
     "interactions": (lr.interactions, X, X),
+    "largest_l1": (lambda X, y, s: reg.largest_l1(X, y, weights=s), X, Y, Y**2),
+    "lasso": (lambda X, y, s: reg.lasso(X, y, 1.0, weights=s).w, X, Y, Y**2),
     "least_squares": (lambda X, y: lr.least_squares(X, y).beta, X, Y),
     "logistic_regression": (lambda X, y: lc.logistic_regression(X, y, 0.1), X, SIGNS),
     "loss_and_grad": (lambda x, y: bp.loss_and_grad(NET, None, (x, y), GRADS), X, CLASSES),
@@ -115,6 +127,7 @@ CALLS = {
     "one_vs_rest": (lambda X, y: lc.one_vs_rest(X, y, 0.1), X, CLASSES),
     "packed_product": (matmul.packed_product, X, X.T.copy()),
     "padded": (lambda s: tasks.padded([s]), TEXT),
+    "pca_path": (lambda X, y, s: reg.pca_path(X, y, [1, 2], weights=s).w, X, Y, Y**2),
     "perceptron": (lambda X, y: lc.perceptron(X, y, fresh()), X, SIGNS),
     "play": (lambda samples: music.play(samples, alt="a", title="b"), Y),
     "polynomial": (lambda x: lr.polynomial(x, 2), Y),
@@ -129,6 +142,8 @@ CALLS = {
         ],
         TEXT,
     ),
+    "ridge": (lambda X, y, s: reg.ridge(X, y, 1.0, weights=s).w, X, Y, Y**2),
+    "ridge_path": (lambda X, y, l2: reg.ridge_path(X, y, l2).w, X, Y, np.array([1.0, 2.0])),
     "separating_perceptron": (neurons.separating_perceptron, X[:3], BITS[:3]),
     "sgd_step": (
         lambda x, y: bp.sgd_step(bp.init((3, 4, 3), fresh()), (x, y), 0.1, WORK),
@@ -137,6 +152,7 @@ CALLS = {
     "softmax_regression": (lambda X, y: lc.softmax_regression(X, y, 0.1), X, CLASSES),
     "squared_distances": (matmul.squared_distances, X, X),
     "standardize": (lc.standardize, X, X),
+    "stopped_path": (lambda X, y: reg.stopped_path(X, y, [1, 2]).w, X, Y),
     "tracks": (lambda s: recurrent.tracks(s, 2), TEXT),
     "train": (
         lambda x, y: bp.train(NET, x, y, fresh(), rate=0.1, epochs=1).losses,
@@ -156,7 +172,7 @@ CALLS = {
 
 PLACES = (
     *("linear_regression", "linear_classification", "matmul", "neurons", "optimization"),
-    *("backprop", "training", "convolution", "autoencoders", "rnn", "gated"),
+    *("regularization", "backprop", "training", "convolution", "autoencoders", "rnn", "gated"),
     *("sequence_tasks", "attention", "tools.music"),
 )
 EVERY = [

@@ -493,6 +493,7 @@ X, Y = np.random.default_rng(0).normal(size=(8, 3)), np.arange(8.0)
         (lambda: reg.lasso(X, Y, 0), "l1 is 0, expected a finite number > 0"),
         (lambda: reg.elastic_net(X, Y, 1.0, -0.1), "l2 is -0.1, expected a finite number ≥ 0"),
         (lambda: reg.elastic_net_path(X, Y, [1.0], -1.0), "l2 holds -1, expected strengths ≥ 0"),
+        (lambda: reg.elastic_net_path(X, Y, [1.0], [1.0, 2.0]), r"l2 has shape \(2,\)"),
         (lambda: reg.lasso(X, Y, 1.0, tolerance=0), "tolerance is 0"),
         (lambda: reg.lasso(X, Y, 1.0, gap=-1.0), "gap is -1.0"),
         (lambda: reg.lasso(X, Y[:5], 1.0), r"y has shape \(5,\), expected \(n,\) with n = 8"),

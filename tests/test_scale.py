@@ -8,6 +8,7 @@ from dlbook import linear_classification as lc
 from dlbook import linear_regression as lr
 from dlbook import neurons
 from dlbook import optimization as opt
+from dlbook import regularization as reg
 from dlbook import verification as ver
 
 N, P = 40, 3
@@ -121,12 +122,36 @@ def estimated(X, y, signs, classes, s, t):
     return [(found.mean, 1, 0), (found.se, 1, 0)]
 
 
+def shrunk(X, y, signs, classes, s, t):
+    f = reg.ridge(X, y, 3.0 * s**2)
+    return [(f.w, -1, 1), (f.b, 0, 1), (f.cost, 0, 2)]
+
+
+def left_out(X, y, signs, classes, s, t):
+    path = reg.ridge_path(X, y, s**2 * np.array([0.1, 10.0]))
+    return [(path.w, -1, 1), (path.freedom, 0, 0), (path.left_out, 0, 2)]
+
+
+def thresholded(X, y, signs, classes, s, t):
+    f = reg.elastic_net(X, y, 9.0 * s * t, 3.0 * s**2)
+    return [(f.w, -1, 1), (f.b, 0, 1), (f.cost, 0, 2), (reg.largest_l1(X, y), 1, 1)]
+
+
+def reduced(X, y, signs, classes, s, t):
+    paths = reg.pca_path(X, y, [2]), reg.stopped_path(X, y, [3])
+    return [(part, a, 1) for path in paths for part, a in ((path.w, -1), (path.b, 0))]
+
+
 FITS = {method: regression(method) for method in lr.METHODS} | {
     f.__name__: f
     for f in (
         table,
         compared,
         limit,
+        shrunk,
+        left_out,
+        thresholded,
+        reduced,
         descended,
         flowed,
         logistic,

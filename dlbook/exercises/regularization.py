@@ -140,8 +140,9 @@ def update_probes(rng):
         p, n = sorted(sizes(rng, 2, least=3, most=9))
         X, y, w = rng.normal(size=(n, p)), rng.normal(size=n), rng.normal(size=p)
         q = int(rng.integers(p))
-        z = np.abs(X[:, q] @ (y - X @ w) + w[q] * (X[:, q] @ X[:, q]))
-        yield X, y, w, q, float(z * (1.5 if k == 3 else 0.4)), float(rng.uniform(0.3, 1.5))
+        l2, (z, square) = float(rng.uniform(0.3, 1.5)), asked(X, y, w, q)
+        share = 1.5 if k == 3 else 0.4 if k % 2 else 0.3 / (square + l2)
+        yield X, y, w, q, float(share * np.abs(z)), l2
 
 
 def soft(z, l1):
@@ -601,7 +602,7 @@ DROPOUT = Exercise(
         "Its second part, drop/(1 − drop) Σ_p w_p² Σ_n x_np², is a ridge with a price for each weight.",
         "(XᵀX + drop/(1 − drop) diag(XᵀX)) w = Xᵀy.",
     ),
-    used="The row *dropout on inputs* of the table approaches these weights with many copies.",
+    used="These weights are where {eq}`regularization-input-dropout` is least; fifty copies of the inputs approach them.",
     right=(dropout_scaled, dropout_rows, dropout_compiled),
     others=(
         (lambda *a: -dropout_weights(*a), "every number has the opposite sign"),
