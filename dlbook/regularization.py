@@ -407,7 +407,8 @@ def noise_cost(X, y, w, sigma):
 @njit
 def dropout_cost(X, y, w, drop):
     """(regularization-input-dropout)
-    E Σ_n (y_n − Σ_p m_np X_np w_p / (1 − π))² = RSS + π/(1 − π) Σ_p w_p² Σ_n X_np²
+    E Σ_n (y_n − Σ_p m_np X_np w_p / (1 − π))²
+    = RSS + π/(1 − π) Σ_p w_p² Σ_n X_np²
     (n p), (n), (p), () -> ()
     """
     total = rss(X, y, w)
@@ -443,6 +444,7 @@ class RidgePath(NamedTuple):
     strength: np.ndarray  # (k) l2
     w: np.ndarray  # (k p)
     b: np.ndarray  # (k)
+    cost: np.ndarray  # (k)
     freedom: np.ndarray  # (k) effective number of weights, without the bias
     left_out: np.ndarray  # (k) mean squared error on examples left out one at a time
 
@@ -453,6 +455,7 @@ class SparsePath(NamedTuple):
     strength: np.ndarray  # (k) l1
     w: np.ndarray  # (k p)
     b: np.ndarray  # (k)
+    cost: np.ndarray  # (k)
     gap: np.ndarray  # (k)
     steps: np.ndarray  # (k) sweeps
 
@@ -505,17 +508,7 @@ def ridge(
     """
     l2 = shapes.number("l2", l2, above=0)
     path = ridge_path(X, y, [l2], weights=weights, intercept=intercept)
-    return _fit(X, y, path, weights, 0.0, l2, 0.0, 0)
-
-
-def _fit(X, y, path, weights, l1, l2, gap, steps):
-    """Return the only fit of a path, with its cost in the units of the data."""
-    w, b = path.w[0], path.b[0]
-    e = np.asarray(y) - np.asarray(X) @ w - b
-    s = 1.0 if weights is None else np.asarray(weights)
-    with np.errstate(over="ignore"):
-        cost = np.sum(s * e * e) / 2 + l1 * np.sum(np.abs(w)) + l2 / 2 * np.sum(w * w)
-    return Fit(w, b, float(cost), float(gap), int(steps))
+    return Fit(path.w[0], path.b[0], float(path.cost[0]), 0.0, 0)
 
 
 def ridge_path(
@@ -547,12 +540,14 @@ def ridge_path(
     c, scaled = U.T @ problem.y, problem.measured(l2, 2)
     f = d**2 / (d**2 + scaled[:, None])
     w, b = problem.finished((f / d * c) @ V.T)
-    h = f @ (U**2).T + problem.share
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        left = (problem.y - (f * c) @ U.T) / (1 - h)
-        error = np.ldexp(np.mean(left**2, axis=1), 2 * problem.y_unit)
+    h, e = f @ (U**2).T + problem.share, problem.y - (f * c) @ U.T
+    cost = (np.sum(e**2, axis=1) + scaled * np.sum((f / d * c) ** 2, axis=1)) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        left_out = np.mean((e / (1 - h)) ** 2, axis=1)
     s = 1.0 if weights is None else np.mean(np.asarray(weights, np.float64))
-    return RidgePath(l2, w, b, f.sum(axis=1), error / s)
+    with np.errstate(over="ignore"):
+        cost, left_out = (np.ldexp(part, 2 * problem.y_unit) for part in (cost, left_out / s))
+    return RidgePath(l2, w, b, cost, f.sum(axis=1), left_out)
 
 
 def pca_path(
@@ -654,8 +649,7 @@ def elastic_net(
     X, y, weights, intercept
         As in `ridge`. Inputs in Fortran order are not copied where there is no intercept.
     l1 : float
-        Strength λ₁ > 0; from the largest |Σ_n s_n x_np y_n| of the centred columns on, all
-        weights are zero.
+        Strength λ₁ > 0; from `largest_l1` on, all weights are zero.
     l2 : float
         Strength λ₂ ≥ 0.
     tolerance : float
@@ -676,7 +670,7 @@ def elastic_net(
     l1, l2 = shapes.number("l1", l1, above=0), shapes.number("l2", l2, least=0)
     given = {"weights": weights, "intercept": intercept, "tolerance": tolerance, "gap": gap}
     path = elastic_net_path(X, y, [l1], l2, **given, steps=steps)
-    return _fit(X, y, path, weights, l1, l2, path.gap[0], path.steps[0])
+    return Fit(path.w[0], path.b[0], *(float(part[0]) for part in path[3:5]), int(path.steps[0]))
 
 
 def elastic_net_path(
@@ -716,7 +710,7 @@ def elastic_net_path(
     scaled1, scaled2 = problem.measured(l1, 1), problem.measured(l2, 2)
     rounding = 10 * EPS * np.sqrt(problem.squares.max() * size)
     least = np.maximum(tolerance * scaled1, rounding)
-    gaps, worst, done = coordinate.descend_path(
+    cost, gaps, worst, done = coordinate.descend_path(
         *(problem.A, problem.y, scaled1, scaled2, problem.squares, problem.moments),
         *(share * size, least, steps, W),
     )
@@ -728,19 +722,15 @@ def elastic_net_path(
             f"{worst[k] / scaled1[k]:.0e} of l1 = {l1[k]:g}: raise steps, tolerance, l1 or l2"
         )
     w, b = problem.finished(W)
-    return SparsePath(l1, w, b, np.ldexp(np.maximum(gaps, 0), 2 * problem.y_unit), done)
+    with np.errstate(over="ignore"):
+        cost, gaps = (np.ldexp(part, 2 * problem.y_unit) for part in (cost, np.maximum(gaps, 0)))
+    return SparsePath(l1, w, b, cost, gaps, done)
 
 
 def largest_l1(
     X: ArrayLike, y: ArrayLike, *, weights: ArrayLike | None = None, intercept: bool = True
 ) -> float:
-    """Return the strength from which on all weights of the lasso are zero.
-
-    Parameters
-    ----------
-    X, y, weights, intercept
-        As in `ridge`.
-    """
+    """Return the strength from which on all weights of the lasso are zero; arguments as in `ridge`."""
     problem = centred(X, y, weights, intercept)
     return float(np.ldexp(np.abs(problem.moments).max(), problem.unit + problem.y_unit))
 
@@ -839,12 +829,12 @@ def plot_path(
     fig, ax = plotting.figure(6.2, 3.4)
     end = path.w[np.argmin(path.strength) if not isinstance(path, Path) else -1]
     named = np.argsort(-np.abs(end))[:most]
+    beside = {"textcoords": "offset points", "ha": "right", "va": "center"}
     for p in np.argsort(np.abs(end)):
         color = plotting.SERIES[p % 4] if p in named else plotting.GRID
         ax.plot(path.strength, path.w[:, p], color=color, linestyle=("-", "--", ":", "-.")[p % 4])
     for p in named:
-        ax.annotate(
-            names[p], (path.strength[np.argmax(np.abs(path.w[:, p] - end[p]) == 0)], end[p])
-        )
+        last = path.strength[np.flatnonzero(path.w[:, p] == end[p])[0]]
+        ax.annotate(names[p], (last, end[p]), (-3, 0), **beside)
     ax.set(xscale="log", ylabel="weight")
     return fig, ax

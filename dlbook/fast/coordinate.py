@@ -74,15 +74,15 @@ def violation(w, slope, l1, kept, K):
 
 @njit_fast
 def gap_of(w, e, y, l1, l2, largest):
-    """P(w) − D(s ẽ) and s = min(1, λ₁ / largest)
-    (p), (n), (n), (), (), () -> (), ()
+    """P(w), P(w) − D(s ẽ) and s = min(1, λ₁ / largest)
+    (p), (n), (n), (), (), () -> (), (), ()
     """
     rest, align = dot(e, e) + l2 * dot(w, w), dot(e, y)
     s = min(1.0, l1 / largest) if largest > 0 else 1.0
     total = 0.0
     for p in range(w.size):
         total += abs(w[p])
-    return (1 + s * s) / 2 * rest + l1 * total - s * align, s
+    return rest / 2 + l1 * total, (1 + s * s) / 2 * rest + l1 * total - s * align, s
 
 
 @njit_fast
@@ -187,8 +187,8 @@ def screen(A, w, e, l1, l2, squares, slope, s, radius, kept, K, active):
 @njit_fast
 def descend(A, y, l1, l2, squares, stop, least, most, w, e, slope, kept, active):
     """Descend from w, its residuals e and slopes, until the gap is at most `stop` or the violation
-    at most `least`; returns the gap, the violation and the sweeps over active columns
-    (p n), (n), (), (), (p), (), (), () -> (p), (n), (p), (), (), ()
+    at most `least`; returns cost, gap, violation and the sweeps over active columns
+    (p n), (n), (), (), (p), (), (), () -> (p), (n), (p), (), (), (), ()
     """
     K = done = M = 0
     floor = ROUNDING * dot(y, y)
@@ -199,9 +199,9 @@ def descend(A, y, l1, l2, squares, stop, least, most, w, e, slope, kept, active)
             K += 1
     while True:
         largest, worst = violation(w, slope, l1, kept, K)
-        gap, s = gap_of(w, e, y, l1, l2, largest)
+        cost, gap, s = gap_of(w, e, y, l1, l2, largest)
         if gap <= stop or worst <= least or done >= most:
-            return gap, worst, done
+            return cost, gap, worst, done
         radius, goal = np.sqrt(2 * max(gap, floor)), max(SHARE * worst, 0.5 * least)
         K, J = screen(A, w, e, l1, l2, squares, slope, s, radius, kept, K, active)
         if WORTH * done < J:
@@ -223,14 +223,14 @@ def descend(A, y, l1, l2, squares, stop, least, most, w, e, slope, kept, active)
 @njit_fast
 def descend_path(A, y, l1, l2, squares, moments, stop, least, most, W):
     """Descend for each pair of strengths, from the weights of the pair before
-    (p n), (n), (k), (k), (p), (p), (), (k), () -> (k p), (k), (k), (k)
+    (p n), (n), (k), (k), (p), (p), (), (k), () -> (k p), (k), (k), (k), (k)
     """
     P, K = len(A), len(l1)
-    gap, worst, done = np.empty(K), np.empty(K), np.empty(K, np.int64)
+    cost, gap, worst, done = np.empty(K), np.empty(K), np.empty(K), np.empty(K, np.int64)
     w, e, slope = np.zeros(P), y.copy(), moments.copy()
     kept, active, every = np.empty(P, np.int64), np.empty(P, np.int64), np.arange(P)
     for k in range(K):
-        gap[k], worst[k], done[k] = descend(
+        cost[k], gap[k], worst[k], done[k] = descend(
             A, y, l1[k], l2[k], squares, stop, least[k], most, w, e, slope, kept, active
         )
         W[k] = w
@@ -240,4 +240,4 @@ def descend_path(A, y, l1, l2, squares, moments, stop, least, most, W):
                 if w[p] != 0:
                     add(-w[p], A[p], e)
             slopes(A, w, e, l2[k + 1], every, P, slope)
-    return gap, worst, done
+    return cost, gap, worst, done
