@@ -710,7 +710,9 @@ def elastic_net_path(
     scaled1, scaled2 = problem.measured(l1, 1), problem.measured(l2, 2)
     rounding = 10 * EPS * np.sqrt(problem.squares.max() * size)
     least = np.maximum(tolerance * scaled1, rounding)
-    cost, gaps, worst, done = coordinate.descend_path(
+    many = len(l1) >= 8 and len(problem.A) <= len(problem.y)  # products of columns pay
+    descend = coordinate.path_by_products if many else coordinate.descend_path
+    cost, gaps, worst, done = descend(
         *(problem.A, problem.y, scaled1, scaled2, problem.squares, problem.moments),
         *(share * size, least, steps, W),
     )

@@ -328,6 +328,22 @@ def test_a_path_is_its_fits(rng):
     assert relative_error(reg.elastic_net_path(X, y, l1).w, expected) < 1e-6
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_long_path_goes_by_the_products_of_columns(seed):
+    """Its weights, costs and gaps are those of single fits."""
+    X, y, weights, _ = problems(seed)
+    l1 = reg.largest_l1(X, y, weights=weights) * np.geomspace(0.9, 0.05, 9)
+    path = reg.elastic_net_path(X, y, l1, 0.1, weights=weights)
+    size = np.abs(X).max(axis=0)
+    for k in (0, 4, 8):
+        fit = reg.elastic_net(X, y, l1[k], 0.1, weights=weights)
+        assert np.abs((path.w[k] - fit.w) * size).max() < 1e-7 * np.abs(y).max()
+        assert abs(path.cost[k] / fit.cost - 1) < 1e-9
+    A, b = centred(X, y, weights)
+    for k in range(9):
+        assert reg.kkt_violation(A, b, path.w[k], l1[k], 0.1).max() <= 1e-8 * l1[k]
+
+
 def test_a_warm_start_saves_sweeps(rng):
     X, y = table(rng, 60, 40)
     l1 = reg.largest_l1(X, y) * np.geomspace(1, 0.1, 60)

@@ -10,7 +10,7 @@ import numpy as np
 
 from dlbook.tools.jit import njit_fast
 
-__all__ = ["descend", "descend_path"]
+__all__ = ["descend", "descend_path", "path_by_products"]
 
 SHARE = 0.2  # sweeps over the active columns end where their violation is this part of the last
 CALM = 10  # sweeps over the active columns at most, before all are looked at again …
@@ -240,4 +240,64 @@ def descend_path(A, y, l1, l2, squares, moments, stop, least, most, W):
                 if w[p] != 0:
                     add(-w[p], A[p], e)
             slopes(A, w, e, l2[k + 1], every, P, slope)
+    return cost, gap, worst, done
+
+
+@njit_fast
+def survey(w, slope, moments, square, l1, l2):
+    """Cost, gap and violation from inner products alone
+    (p), (p), (p), (), (), () -> (), (), ()
+    """
+    largest = worst = total = length = fitted = with_y = 0.0
+    for p in range(w.size):
+        c = slope[p] - l2 * w[p]
+        largest = max(largest, abs(c))
+        off = abs(c - l1) if w[p] > 0 else abs(c + l1) if w[p] < 0 else abs(c) - l1
+        worst = max(worst, off)
+        total += abs(w[p])
+        length += w[p] * w[p]
+        with_y += w[p] * moments[p]
+        fitted += w[p] * (moments[p] + slope[p])
+    rest, s = square - fitted + l2 * length, min(1.0, l1 / largest) if largest > 0 else 1.0
+    gap = (1 + s * s) / 2 * rest + l1 * total - s * (square - with_y)
+    return rest / 2 + l1 * total, gap, worst
+
+
+@njit_fast
+def path_by_products(A, y, l1, l2, squares, moments, stop, least, most, W):
+    """As `descend_path`, by the inner products of all columns, which pays for many strengths
+    (p n), (n), (k), (k), (p), (p), (), (k), () -> (k p), (k), (k), (k), (k)
+    """
+    P, K = len(A), len(l1)
+    cost, gap, worst, done = np.empty(K), np.empty(K), np.empty(K), np.zeros(K, np.int64)
+    w, slope, G, active = np.zeros(P), np.empty(P), np.empty((P, P)), np.empty(P, np.int64)
+    products(A, np.arange(P), 0, P, G)
+    for k in range(K):
+        slope[:] = moments  # anew, so that rounding does not add up along the path
+        for p in range(P):
+            if w[p] != 0:
+                add(-w[p], G[p], slope)
+        while True:
+            cost[k], gap[k], worst[k] = survey(w, slope, moments, dot(y, y), l1[k], l2[k])
+            if gap[k] <= stop or worst[k] <= least[k] or done[k] >= most:
+                break
+            goal, J = max(SHARE * worst[k], 0.5 * least[k]), 0
+            for p in range(P):
+                if squares[p] > 0 and (w[p] != 0 or abs(slope[p]) > l1[k]):
+                    active[J] = p
+                    J += 1
+            for _ in range(CALM_PRODUCTS):
+                met = 0.0
+                done[k] += 1
+                for j in range(J):
+                    p = active[j]
+                    curve, old = squares[p] + l2[k], w[p]
+                    new = shrunk(slope[p] + squares[p] * old, l1[k]) / curve
+                    if new != old:
+                        add(old - new, G[p], slope)
+                        w[p] = new
+                        met = max(met, abs(new - old) * curve)
+                if met <= goal:
+                    break
+        W[k] = w
     return cost, gap, worst, done
