@@ -471,13 +471,6 @@ def _strengths(name, values, least=0.0):
 # Ridge regression and principal components
 
 
-def _singular(problem):
-    """Return U, d and V of the centred inputs, without the directions that are rounding."""
-    U, d, Vt = np.linalg.svd(problem.A.T, full_matrices=False)
-    keep = d > max(problem.A.shape) * EPS * d[0] if d[0] > 0 else d > 0
-    return U[:, keep], d[keep], Vt[keep].T
-
-
 def ridge(
     X: ArrayLike,
     y: ArrayLike,
@@ -519,7 +512,7 @@ def ridge_path(
     weights: ArrayLike | None = None,
     intercept: bool = True,
 ) -> RidgePath:
-    """Return ridge regressions for several strengths, from one singular value decomposition.
+    """Return ridge regressions for several strengths, from one decomposition of the columns.
 
     Parameters
     ----------
@@ -536,8 +529,9 @@ def ridge_path(
     """
     l2 = _strengths("l2", l2)
     problem = centred(X, y, weights, intercept)
-    U, d, V = _singular(problem)
-    c, scaled = U.T @ problem.y, problem.measured(l2, 2)
+    scaled = problem.measured(l2, 2)
+    U, d, V = problem.directions(scaled.min())
+    c = U.T @ problem.y
     f = d**2 / (d**2 + scaled[:, None])
     w, b = problem.finished((f / d * c) @ V.T)
     h, e = f @ (U**2).T + problem.share, problem.y - (f * c) @ U.T
@@ -568,7 +562,7 @@ def pca_path(
         Numbers K of components, each from 1 to the rank of the centred columns.
     """
     problem = centred(X, y, weights, intercept)
-    U, d, V = _singular(problem)
+    U, d, V = problem.singular()
     counts = shapes.Axes().labels("components", components, "k", least=1)
     if counts.max() > len(d):
         raise ValueError(
@@ -592,7 +586,7 @@ def stopped_path(X: ArrayLike, y: ArrayLike, steps: Sequence[int]) -> Path:
         Numbers of steps, each 0 or more.
     """
     problem = centred(X, y, None, True)
-    U, d, V = _singular(problem)
+    U, d, V = problem.singular()
     counts = shapes.Axes().labels("steps", steps, "k", least=0)
     top = d[0] if len(d) else 1.0
     f = 1 - (1 - (d / top) ** 2) ** counts[:, None]

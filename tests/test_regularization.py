@@ -150,6 +150,15 @@ def test_a_path_leaves_out_as_refitting_does(weighted, rng):
         assert abs(path.left_out[k] / np.average(np.square(left), weights=s) - 1) < 1e-11
 
 
+@pytest.mark.parametrize("shape", [(20, 6), (6, 20)])
+def test_a_path_with_a_tiny_strength_is_the_same_path(shape, rng):
+    """A tiny strength asks for singular values, others for eigenvectors."""
+    X, y = table(rng, *shape)
+    one, two = reg.ridge_path(X, y, [0.1, 5.0]), reg.ridge_path(X, y, [0.1, 5.0, 1e-9])
+    for a, b in zip(one, two, strict=True):
+        assert relative_error(a, b[:2]) < 1e-11
+
+
 def test_a_ridge_path_chooses_as_scikit_learn_does(rng):
     X, y = table(rng, 40, 10)
     strengths = np.geomspace(1e-3, 1e3, 50)

@@ -9,6 +9,9 @@ from dlbook.tools.jit import njit_fast
 
 __all__ = ["Problem", "centre", "centred", "moments_of"]
 
+EPS = np.finfo(np.float64).eps
+SAFE = 1e-6  # of the largest eigenvalue: the least strength for which eigenvectors will do
+
 
 @njit_fast
 def centre(X, s, A, mean):
@@ -76,6 +79,26 @@ class Problem(NamedTuple):
     def measured(self, strength, power):
         """Return strengths that stand beside λ ‖w‖^power in the units of the problem."""
         return np.ldexp(strength, (power - 2) * self.y_unit - power * self.unit)
+
+    def singular(self):
+        """Return U, d and V, without the directions that are rounding."""
+        U, d, Vt = np.linalg.svd(self.A.T, full_matrices=False)
+        keep = d > max(self.A.shape) * EPS * d[0] if d[0] > 0 else d > 0
+        return U[:, keep], d[keep], Vt[keep].T
+
+    def directions(self, least):
+        """Return U, d and V for strengths from `least` on, where that is safe by eigenvectors.
+
+        The smaller of XᵀX and XXᵀ costs less to decompose than X and loses twice the digits.
+        What is lost lies in directions that a strength above `SAFE` switches off.
+        """
+        P, N = self.A.shape
+        lam, Q = np.linalg.eigh(self.A.T @ self.A if P > N else self.A @ self.A.T)
+        if not least > SAFE * lam[-1] > 0:
+            return self.singular()
+        keep = lam > 4 * EPS * lam[-1]
+        d, Q = np.sqrt(lam[keep]), Q[:, keep]
+        return (Q, d, self.A @ Q / d) if P > N else (self.A.T @ Q / d, d, Q)
 
 
 def centred(X, y, weights, intercept):
