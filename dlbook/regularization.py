@@ -829,8 +829,9 @@ def plot_path(
     for p in np.argsort(np.abs(end)):
         color = plotting.SERIES[p % 4] if p in named else plotting.GRID
         ax.plot(path.strength, path.w[:, p], color=color, linestyle=("-", "--", ":", "-.")[p % 4])
-    for p in named:
-        last = path.strength[np.flatnonzero(path.w[:, p] == end[p])[0]]
-        ax.annotate(names[p], (last, end[p]), (-3, 0), **beside)
+    last, height = path.strength[np.flatnonzero((path.w == end).all(axis=1))[0]], -np.inf
+    for p in sorted(named, key=lambda p: end[p]):  # upwards, so that no name covers another
+        height = max(end[p], height + 0.06 * np.ptp(path.w))
+        ax.annotate(names[p], (last, height), (-3, 0), **beside)
     ax.set(xscale="log", ylabel="weight")
     return fig, ax
