@@ -137,7 +137,7 @@ def ridge_by_svd(U, d, V, y, l2):
 
 @njit
 def squared_length(d, c, l2):
-    """(regularization-ridge-constraint)  C(λ) = Σ_k (d_k c_k / (d_k² + λ))²
+    """(regularization-ridge-constraint)  R(λ) = Σ_k (d_k c_k / (d_k² + λ))²
     (k), (k), () -> ()
     """
     total = 0.0
