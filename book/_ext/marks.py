@@ -224,11 +224,10 @@ def claim_row(app, docname, c):
     measured = f"{'✓' if c['passed'] else '✗'} {c['evidence']}"
     if isinstance(c.get("seeds"), list):
         measured += f" · {len(c['seeds'])} seeds: {', '.join(map(str, c['seeds']))}"
-    if c.get("control"):
-        measured += f" · it does not hold for {c['control']}"
+    measured += f" · it does not hold for {c['control']}"
     return [
         [link(app, docname, (c["page"], c["anchor"]), title)],
-        list(set_in_type(c.get("sentence") or "–")),
+        list(set_in_type(c["sentence"])),
         [nodes.literal("", c["criterion"])] if c.get("criterion") else [nodes.Text("–")],
         [nodes.Text(measured)],
     ]
