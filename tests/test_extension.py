@@ -299,7 +299,11 @@ def test_a_new_version_runs_every_page(small):
         ("`largest:.1f`", "`largest:.1d`", "largest: Unknown format code 'd'"),
         ("`largest:.1f`", "`largest:,`", "largest: 8.0 is a float, expected a format with its"),
         ("The largest is", "Of 359 the largest is", "numbers typed that no cell computed: line"),
-        ("The largest is", "In later chapters it is", "promises of later chapters without {later}: line"),
+        (
+            "The largest is",
+            "In later chapters it is",
+            "promises of later chapters without {later}: line",
+        ),
         ("The largest is", "It is {later}`so <square.cube>`,", "promises cube, which square does"),
         ("The largest is", "It is {later}`so <double.double>`,", "double is no later chapter"),
         ("The largest is", "It is {later}`so`,", "is no promise: write words <chapter.thing>"),
@@ -434,6 +438,20 @@ def test_a_form_printed_wrong_names_its_source(small):
     status, _, warnings = small.build()
     assert status == 1
     assert 'could not find bibtex key "euclid1909"' in warnings
+
+
+def test_an_equation_is_shown_on_another_page(small):
+    """It has its formula, its number as a link home, and its mark."""
+    small.edit("book/index.md", "{equation-index}\n```", "{sample} double-twice\n```")
+    status, _, warnings = small.build()
+    assert status == 0, warnings
+    for page, uri in (("index", "double.html#equation-double-twice"), ("double", "#equation")):
+        shown = small.html(page).split('<div class="formula">')[1].split("Where it is checked")[0]
+        assert "y_n = 2 x_n" in shown and "✓</span> exact" in shown
+        assert re.search(f'href="{uri}[^>]*>\\(1.1\\)</a>', shown)
+    small.edit("book/index.md", "{sample} double-twice", "{sample} double-thrice")
+    status, _, warnings = small.build()
+    assert status == 1 and "no equation double-thrice to show" in warnings
 
 
 def test_chapters_are_numbered_on_through_the_parts(built):
