@@ -361,8 +361,8 @@ LEAVE = Exercise(
         "The fit does not move, so ỹ_n = ŷ_n + h_n (ỹ_n − y_n), by the hat matrix.",
         "Solve for y_n − ỹ_n: it is e_n / (1 − h_n), with residual and leverage of the full fit.",
     ),
-    used="The leverages {eq}`linear_regression-leverage` serve the experiment on diabetes, where the same "
-    "1 − h scales the residuals that are plotted.",
+    used="This is {eq}`linear_regression-left-out`, by which the fit to diabetes is judged; the same 1 − h "
+    "scales the residuals that are plotted.",
     right=(left_out_refits, left_out_hat, left_out_compiled),
     others=(
         (lambda X, y: -left_out(X, y), "every number has the opposite sign"),
