@@ -121,8 +121,8 @@ def negative_log_likelihood(X, y, beta, variance):
     """(linear_regression-likelihood)  −log p(y) = N/2 log 2πσ² + RSS / 2σ²
     (n p), (n), (p), () -> ()
     """
-    N = len(y)
-    return N / 2 * np.log(2 * np.pi * variance) + rss(X, y, beta) / (2 * variance)
+    constant = len(y) / 2 * np.log(2 * np.pi * variance)
+    return constant + rss(X, y, beta) / (2 * variance)
 
 
 @njit
