@@ -98,6 +98,12 @@ WEIGHTS = Exercise(
             "{eq}`linear_regression-rss`",
         ),
         Mistake(
+            "only the rows of X are scaled",
+            lambda X, y, w: chapter.least_squares(X * np.sqrt(w)[:, None], y).beta,
+            "The residual y − Xβ is what carries √w: scale the responses too.",
+            "{eq}`linear_regression-rss`",
+        ),
+        Mistake(
             "the weights are missing in XᵀX",
             weighted_right_side,
             "Setting the derivative to zero gives XᵀWX β = XᵀW y, with W on both sides.",
