@@ -52,10 +52,12 @@ __all__ = [
     "intervals",
     "inverse_upper",
     "least_squares",
+    "left_out_errors",
     "leverages",
     "minimum_norm",
     "moments",
     "multiplications",
+    "negative_log_likelihood",
     "normal_equations",
     "one_hot",
     "operations",
@@ -112,6 +114,15 @@ def rss(X, y, beta):
     for e in residuals(X, y, beta):
         total += e * e
     return total
+
+
+@njit
+def negative_log_likelihood(X, y, beta, variance):
+    """(linear_regression-likelihood)  −log p(y) = N/2 log 2πσ² + RSS / 2σ²
+    (n p), (n), (p), () -> ()
+    """
+    constant = len(y) / 2 * np.log(2 * np.pi * variance)
+    return constant + rss(X, y, beta) / (2 * variance)
 
 
 @njit
@@ -322,6 +333,17 @@ def leverages(Q):
         for k in range(K):
             h[n] += Q[n, k] * Q[n, k]
     return h
+
+
+@njit
+def left_out_errors(e, h):
+    """(linear_regression-left-out)  y_n − ỹ_n = e_n / (1 − h_n)
+    (n), (n) -> (n)
+    """
+    errors = np.empty_like(e)
+    for n in range(len(e)):
+        errors[n] = e[n] / (1 - h[n])
+    return errors
 
 
 @njit
