@@ -109,7 +109,7 @@ WINDOW = Exercise(
             "there is no window",
             lambda z, width: _weights(z, _near(z, z.shape[1])),
             "Causal attention sees all earlier steps; here only the last few count.",
-            "{ref}`ex-attention-window`",
+            "{eq}`attention-mask`",
         ),
         Mistake(
             "the first query is taken for the first step",
@@ -647,13 +647,13 @@ SHARP = Exercise(
             "the sharpness is multiplied once more",
             lambda z, v, beta: beta * by_sharpness(z, v, beta),
             "∂(β z)/∂β is z. The factor β would come with a derivative by z.",
-            "{ref}`ex-attention-sharpness`",
+            "{eq}`attention-softmax-backward`",
         ),
         Mistake(
             "weights are those without the sharpness",
             lambda z, v, beta: by_sharpness(z, v, 1.0),
             "The weights at which the derivative is taken are softmax(β z).",
-            "{ref}`ex-attention-sharpness`",
+            "{eq}`attention-soft-lookup`",
         ),
         Mistake(
             "weights are squared",
