@@ -11,9 +11,9 @@ Vincent et al., ICML (2008), for noise; Rifai et al., ICML (2011), for contracti
 Axes: n examples; k inputs (pixels) and outputs; j numbers of the code; m grey levels; i code numbers
 kept by PCA; c, h, w channels, rows and columns of an image.
 
-Names: x input, h code, x_hat reconstruction, a what the last layer gives before any bend, u uniform
-and eps normal random numbers; dx = ∂C/∂x and so on for every other letter. Costs are means over the
-batch and sums over the numbers of an example.
+Names: x input, h code, x_hat reconstruction, a what the last layer gives before its activation, u
+uniform and eps normal random numbers; dx = ∂C/∂x and so on for every other letter. Costs are means
+over the batch and sums over the numbers of an example.
 """
 # ruff: noqa: E741
 

@@ -746,7 +746,7 @@ def max_pool2d_backward(
 
 
 def _errors(dy, out, dtype, axes):
-    """Return the checked derivative by the output of a pooling layer, channels last."""
+    """Return the checked derivative with respect to the output of a pooling layer, channels last."""
     axes.sizes["i"], axes.sizes["j"] = (out[1], "the pooled x"), (out[2], "the pooled x")
     dy = axes.floats("dy", dy, "n c i j", finite=False).astype(dtype)
     return np.ascontiguousarray(dy.transpose(0, 2, 3, 1))
