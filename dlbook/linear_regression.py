@@ -971,7 +971,7 @@ def eigen_path(
     rate: float,
     steps: int,
 ) -> np.ndarray:
-    """(linear_regression-gd-path)  β_t = b + Σ_k v_k (1 − ηλ_k)^t v_kᵀ(β_0 − b)
+    """(linear_regression-gd-path)  β^(t) = b + Σ_k v_k (1 − ηλ_k)^t v_kᵀ(β^(0) − b)
     (n p), (n), (p), (), () -> (p)
 
     The place of gradient descent after `steps` steps without taking them. λ_k and v_k are the
@@ -982,7 +982,7 @@ def eigen_path(
     X, y : array_like, shapes (n, p) and (n,)
         Design matrix and responses.
     beta : array_like, shape (p,)
-        The start β_0.
+        The start β^(0).
     rate : float
         Step size η > 0.
     steps : int
