@@ -145,8 +145,10 @@ def markdown(head, rows):
 
 
 def compared(results, threads):
-    """What was timed beside rivals: our median, the best rival, the ratios, the aim."""
+    """What was timed beside rivals, by falling ratio: our median, the best rival, the ratios."""
     head = ("what", "dlbook", "best rival", "its time", "ratio of medians", "of minima")
+    rows = [row for row in results["rows"] if row["kind"] == "time" and row["threads"] == threads]
+    rows = sorted(filter(ratios, rows), key=lambda row: ratios(row)[1], reverse=True)
     return head, [
         (
             row["what"],
@@ -156,8 +158,7 @@ def compared(results, threads):
             f"{ratios(row)[1]:.2f}",
             f"{ratios(row)[2]:.2f}",
         )
-        for row in results["rows"]
-        if row["kind"] == "time" and row["threads"] == threads and ratios(row)
+        for row in rows
     ]
 
 

@@ -11,6 +11,7 @@ from itertools import cycle, product
 import numpy as np
 
 from benchmarks import machine
+from dlbook.backprop import half_shifts, init, predict, train
 from dlbook.nets import EncoderDecoder, RecurrentNetwork, fit
 from dlbook.optimization import Adam, WarmupCosine
 from dlbook.rnn import adding_problem, tracks
@@ -149,7 +150,36 @@ def sequence_tasks_budget(spread):
     }
 
 
+HIDDEN, SPEEDS = (32, 64, 128), (0.3, 1.0, 3.0)
+
+
+def folds(hidden, rate, epochs=20, parts=5):
+    """Learn moved digits as `backprop` does, one part held out; return the shares read of each."""
+    d, found = data.digits(), []
+    x, y = np.vstack([d.x_train, d.x_val]), np.concatenate([d.y_train, d.y_val])
+    held = np.random.default_rng(0).permutation(len(x)) % parts
+    for part in range(parts):
+        rest, draw = held != part, np.random.default_rng(part)
+        start, moved = init((64, hidden, 10), draw), half_shifts(x[rest], 8)
+        net = train(start, moved, np.tile(y[rest], 5), draw, rate=rate, epochs=epochs, batch=10)
+        right = predict(net.params, None, x[~rest]) == y[~rest]
+        found.append(round(float(right.mean()), 4))
+    return found
+
+
+def backprop_digits(spread):
+    """Read digits with more and fewer hidden neurons, at larger and smaller rates."""
+    pairs = [*product(HIDDEN, SPEEDS)]
+    found = [*spread(folds, *zip(*pairs, strict=True))]
+    return {
+        "hidden": HIDDEN,
+        "rates": SPEEDS,
+        "held out": [found[k : k + len(SPEEDS)] for k in range(0, len(found), len(SPEEDS))],
+    }
+
+
 SWEEPS = {
+    "backprop-digits": backprop_digits,
     "gated-patience": gated_patience,
     "gated-text": gated_text,
     "sequence_tasks-budget": sequence_tasks_budget,

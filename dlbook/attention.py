@@ -10,8 +10,9 @@ one pass; Rabe & Staats, arXiv:2112.05682 (2021), and Dao et al., NeurIPS (2022)
 memory does not grow with the square of the time, Dao et al. also for its way back.
 
 Axes: n sequences of a batch; h heads; t steps that ask, s steps that are looked at; k numbers of a
-query and of a key, v those of a value; m width of the model; j units of an additive score; r rows of
-a tile. The capital is the count, except that W is the width of a panel, as in `matmul`.
+query and of a key, v those of a value; m width of the model; j units of an additive score, and
+symbols that a decoder may write; r keys of a tile. The capital is the count; W is how many steps the
+kernel of a convolution covers.
 
 Names: q queries, k keys, v values, z scores, a weights (a row of them sums to one), o results; do is
 ∂C/∂o and so on for every other letter. `mask` says which keys a query may look at. L is the
@@ -26,6 +27,8 @@ from numpy.typing import ArrayLike
 
 from dlbook.fast.attend import attend, attend_backward
 from dlbook.fast.memory import Memory
+from dlbook.gated import gru_states
+from dlbook.rnn import outputs
 from dlbook.tools import shapes
 from dlbook.tools.jit import check_indices, njit
 
@@ -36,6 +39,8 @@ __all__ = [
     "attention",
     "attention_backward",
     "attention_cost",
+    "attentive_decoder",
+    "attentive_decoder_backward",
     "causal_mask",
     "concatenated_heads",
     "dot_product_attention",
@@ -46,6 +51,7 @@ __all__ = [
     "multi_head",
     "multi_head_backward",
     "padding_mask",
+    "path_lengths",
     "permuted",
     "positional_encoding",
     "product_variance",
@@ -100,8 +106,8 @@ def additive_scores(q, k, wq, wk, u):
 
 @njit
 def additive_backward(dz, q, k, wq, wk, u):
-    """(attention-additive-backward)  e_ts = dz_ts u (1 − b_ts²),
-    du = Σ dz_ts b_ts,  dwq = Σ e_ts q_tᵀ,  dq_t = Σ_s wqᵀ e_ts,  …
+    """(attention-additive-backward)  δ_ts = dz_ts u (1 − tanh_ts²),
+    du = Σ dz_ts tanh_ts,  dwq = Σ δ_ts q_tᵀ,  dq_t = Σ_s wqᵀ δ_ts,  …
     (t s), (t k), (s k), (j k), (j k), (j) -> as q, k, wq, wk, u
     """
     dq, dk, du = np.zeros_like(q), np.zeros_like(k), np.zeros_like(u)
@@ -110,12 +116,12 @@ def additive_backward(dz, q, k, wq, wk, u):
         for s in range(dz.shape[1]):
             for j in range(u.shape[0]):
                 b = np.tanh(np.sum(wq[j] * q[t]) + np.sum(wk[j] * k[s]))
-                e = dz[t, s] * u[j] * (1 - b**2)
+                delta = dz[t, s] * u[j] * (1 - b**2)
                 du[j] += dz[t, s] * b
-                dq[t] += e * wq[j]
-                dk[s] += e * wk[j]
-                dwq[j] += e * q[t]
-                dwk[j] += e * k[s]
+                dq[t] += delta * wq[j]
+                dk[s] += delta * wk[j]
+                dwq[j] += delta * q[t]
+                dwk[j] += delta * k[s]
     return dq, dk, dwq, dwk, du
 
 
@@ -262,6 +268,38 @@ def dot_product_attention_backward(do, q, k, v, a):
     return query_gradient(dz, k), key_gradient(dz, q), value_gradient(a, do)
 
 
+# A decoder that looks back: its states ask, those of the encoder are looked at.
+
+
+@njit
+def attentive_decoder(x, read, start, encoder, decoder, wk, wy, by):
+    """(attention-decoder)  v_s = gru(x_s, v_{s−1}),  q_0 = v_S,
+    q_t = gru′(y_{t−1}, q_{t−1}),  k_s = wk v_s,
+    o_t = attention(q_t, k, v),  f_t = wy (q_t, o_t) + by
+    (s e), (t l), (k), layer, layer, (k k), (j 2k), (j) -> (t j), (t s)
+    """
+    v, _ = gru_states(x, start, encoder[0], encoder[1], encoder[2])
+    q, _ = gru_states(read, v[-1], decoder[0], decoder[1], decoder[2])
+    q, v = q[1:], v[1:]
+    seen = np.ones((q.shape[0], v.shape[0]), np.bool_)
+    o, a = dot_product_attention(q, projected(v, wk), v, seen)
+    return outputs(np.hstack((q, o)), wy, by), a
+
+
+@njit
+def attentive_decoder_backward(df, q, v, wk, wy, a):
+    """(attention-decoder-backward)  (g_t, do_t) = wyᵀ df_t,
+    dq_t = g_t + Σ_s dz_ts k_s / √K,  dv_s = Σ_t a_ts do_t + wkᵀ dk_s,
+    dwk = Σ_s dk_s v_sᵀ
+    (t j), (t k), (s k), (k k), (j 2k), (t s) -> (t k), (s k), (k k)
+    """
+    both, K = soft_lookup(df, wy), q.shape[1]
+    g, do = both[:, :K], both[:, K:]
+    back = dot_product_attention_backward(do, q, projected(v, wk), v, a)
+    dq, dk, dv = back
+    return g + dq, dv + soft_lookup(dk, wk), projected(dk.T, v.T)
+
+
 # Several heads. A head has some columns of the projections for its own.
 
 
@@ -304,7 +342,7 @@ def concatenated_heads(x, wq, wk, wv, H, mask):
 
 @njit(whole="mask")
 def multi_head(x, y, wq, wk, wv, wo, H, mask):
-    """(attention-multi-head)  z_tm = Σ_h Σ_i wo_m,(hI+i) o^h_ti,
+    """(attention-multi-head)  g_tm = Σ_h Σ_i wo_m,(hI+i) o^h_ti,
     o^h = attention(x wqᵀ, y wkᵀ, y wvᵀ restricted to the columns of head h)
     (t m), (s m), (i m), (i m), (i m), (m i), (), (t s) -> (t m)
     """
@@ -313,13 +351,13 @@ def multi_head(x, y, wq, wk, wv, wo, H, mask):
 
 
 @njit(whole="mask")
-def multi_head_backward(dz, x, y, wq, wk, wv, wo, H, mask):
-    """(attention-multi-head-backward)  dwo = dzᵀ o,  dwq = dqᵀ x,
+def multi_head_backward(dg, x, y, wq, wk, wv, wo, H, mask):
+    """(attention-multi-head-backward)  dwo = dgᵀ o,  dwq = dqᵀ x,
     dwk = dkᵀ y,  dwv = dvᵀ y,  dx = dq wq,  dy = dk wk + dv wv
     (t m), (t m), (s m), 3 of (i m), (m i), (), (t s) -> as x, y, weights
     """
     o, a = concatenated_heads((x, y), wq, wk, wv, H, mask)
-    do, I = soft_lookup(dz, wo), o.shape[1] // H
+    do, I = soft_lookup(dg, wo), o.shape[1] // H
     q, k, v = projected(x, wq), projected(y, wk), projected(y, wv)
     dq, dk, dv = np.empty_like(q), np.empty_like(k), np.empty_like(v)
     for h in range(H):
@@ -330,7 +368,7 @@ def multi_head_backward(dz, x, y, wq, wk, wv, wo, H, mask):
         )
     dy = soft_lookup(dk, wk) + soft_lookup(dv, wv)
     dwq, dwk = projected(dq.T, x.T), projected(dk.T, y.T)
-    dwv, dwo = projected(dv.T, y.T), projected(dz.T, o.T)
+    dwv, dwo = projected(dv.T, y.T), projected(dg.T, o.T)
     return soft_lookup(dq, wq), dy, dwq, dwk, dwv, dwo
 
 
@@ -364,14 +402,14 @@ def positional_encoding(T, M):
 
 
 @njit
-def shift_matrix(c, M):
-    """(attention-shift)  p_{t+c} = M_c p_t,
-    M_c of blocks [[cos cω, sin cω], [−sin cω, cos cω]]
+def shift_matrix(shift, M):
+    """(attention-shift)  p_{t+τ} = R_τ p_t,
+    R_τ of blocks [[cos τω, sin τω], [−sin τω, cos τω]]
     (), () -> (m m)
     """
     matrix = np.zeros((M, M))
     for m in range(0, M, 2):
-        angle = c * 10000.0 ** (-m / M)
+        angle = shift * 10000.0 ** (-m / M)
         matrix[m, m] = matrix[m + 1, m + 1] = np.cos(angle)
         matrix[m, m + 1] = np.sin(angle)
         matrix[m + 1, m] = -np.sin(angle)
@@ -397,8 +435,8 @@ def largest_and_sum(z):
 
 @njit
 def tiled(q, k, v, R):
-    """(attention-tiled)  m′ = max(m, max_s z_s),  c = exp(m − m′),
-    p_s = exp(z_s − m′),  l ← l c + Σ_s p_s,  o ← o c + Σ_s p_s v_s
+    """(attention-tiled)  m′ = max(m, max_s z_s),  w_s = exp(z_s − m′),
+    l ← l exp(m − m′) + Σ_s w_s,  o ← o exp(m − m′) + Σ_s w_s v_s
     (t k), (s k), (s v), () -> (t v), (t)
 
     For each block of R keys; gives o / l, and L = m + log l.
@@ -409,10 +447,10 @@ def tiled(q, k, v, R):
         z = scaled_scores(q, k[s : s + R])
         for t in range(q.shape[0]):
             new = max(m[t], z[t].max())
-            p, c = np.exp(z[t] - new), np.exp(m[t] - new)
-            l[t] = l[t] * c + np.sum(p)
+            w, old = np.exp(z[t] - new), np.exp(m[t] - new)
+            l[t] = l[t] * old + np.sum(w)
             for e in range(v.shape[1]):
-                o[t, e] = o[t, e] * c + np.sum(p * v[s : s + R, e])
+                o[t, e] = o[t, e] * old + np.sum(w * v[s : s + R, e])
             m[t] = new
     return o / l[:, None], m + np.log(l)
 
@@ -462,6 +500,17 @@ def recurrence_cost(T, M):
     Multiply-adds of a recurrent layer of M units that reads M numbers.
     """
     return 2 * T * M**2
+
+
+@njit
+def path_lengths(T, W):
+    """(attention-path)  T − 1,  ⌈(T − 1) / (W − 1)⌉  and 1
+    (), () -> (), (), ()
+
+    Layers or steps on the way from step 1 to step T: of a recurrence, of convolutions whose
+    kernels end with their own step and cover W, and of attention.
+    """
+    return T - 1, -(-(T - 1) // (W - 1)), 1
 
 
 # Public functions

@@ -11,9 +11,9 @@ Vincent et al., ICML (2008), for noise; Rifai et al., ICML (2011), for contracti
 Axes: n examples; k inputs (pixels) and outputs; j numbers of the code; m grey levels; i code numbers
 kept by PCA; c, h, w channels, rows and columns of an image.
 
-Names: x input, h code, x_hat reconstruction, a what the last layer gives before any bend, u uniform
-and eps normal random numbers; dx = ∂C/∂x and so on for every other letter. Costs are means over the
-batch and sums over the numbers of an example.
+Names: x input, h code, x_hat reconstruction, a what the last layer gives before its activation, u
+uniform and eps normal random numbers; dx = ∂C/∂x and so on for every other letter. Costs are means
+over the batch and sums over the numbers of an example.
 """
 # ruff: noqa: E741
 
@@ -30,6 +30,7 @@ from dlbook.tools.jit import check_indices, njit
 
 __all__ = [
     "Principal",
+    "auc",
     "bernoulli_nll",
     "bernoulli_nll_gradient",
     "categorical_nll",
@@ -95,7 +96,7 @@ def linear_gradient(x, w1, w2):
 
 @njit
 def principal_sines(u, v):
-    """(autoencoders-linear-pca)  sin θ_i = σ_i(v − u uᵀ v), columns of u and v orthonormal
+    """(autoencoders-linear-pca)  sin θ_i = s_i(v − u uᵀ v), columns of u and v orthonormal
     (k i), (k j) -> (j)
     """
     rest = v.copy()
@@ -245,9 +246,9 @@ def contractive(x, w, b):
 
 @njit
 def contractive_gradient(x, w, b):
-    """(autoencoders-contractive-gradient)  db_j = 2/N Σ_n q_nj,
-    dw_jk = 2/N Σ_n (s_nj² w_jk + q_nj x_nk),
-    s = h(1 − h),   q_nj = s_nj² (1 − 2 h_nj) Σ_k w_jk²
+    """(autoencoders-contractive-gradient)  db_j = 2/N Σ_n ζ_nj,
+    dw_jk = 2/N Σ_n (κ_nj² w_jk + ζ_nj x_nk),
+    κ = h(1 − h),   ζ_nj = κ_nj² (1 − 2 h_nj) Σ_k w_jk²
     (n k), (j k), (j) -> (j k), (j)
     """
     h, N = sigmoid(affine(x, w, b)), x.shape[0]
@@ -255,11 +256,11 @@ def contractive_gradient(x, w, b):
     for j in range(w.shape[0]):
         square = np.sum(w[j] * w[j])
         for n in range(N):
-            s2 = (h[n, j] * (1 - h[n, j])) ** 2
-            q = s2 * (1 - 2 * h[n, j]) * square
-            db[j] += 2 * q / N
+            kappa2 = (h[n, j] * (1 - h[n, j])) ** 2
+            zeta = kappa2 * (1 - 2 * h[n, j]) * square
+            db[j] += 2 * zeta / N
             for k in range(w.shape[1]):
-                dw[j, k] += 2 * (s2 * w[j, k] + q * x[n, k]) / N
+                dw[j, k] += 2 * (kappa2 * w[j, k] + zeta * x[n, k]) / N
     return dw, db
 
 
@@ -269,7 +270,7 @@ def contractive_gradient(x, w, b):
 @njit
 def gaussian_nll(x_hat, x, variance):
     """(autoencoders-gaussian-nll)
-    1/N Σ_nk ((x_nk − x̂_nk)² / 2v + ½ log 2πv)
+    1/N Σ_nk ((x_nk − x̂_nk)² / 2τ² + ½ log 2πτ²)
     (n k), (n k), () -> ()
     """
     total, (N, K) = x_hat.dtype.type(0), x.shape
@@ -281,7 +282,7 @@ def gaussian_nll(x_hat, x, variance):
 
 @njit
 def gaussian_nll_gradient(x_hat, x, variance):
-    """(autoencoders-gaussian-nll)  dx̂_nk = (x̂_nk − x_nk) / (N v)
+    """(autoencoders-gaussian-nll)  dx̂_nk = (x̂_nk − x_nk) / (N τ²)
     (n k), (n k), () -> (n k)
     """
     dx_hat = np.empty_like(x_hat)
@@ -390,6 +391,21 @@ def precision(found, y):
         for i in range(found.shape[1]):
             right += found[n, i] == y[n]
     return right / found.size
+
+
+# Telling the unusual apart
+
+
+@njit
+def auc(odd, usual):
+    """(autoencoders-auc)  AUC = 1/NM Σ_nm ([e_n > f_m] + ½ [e_n = f_m])
+    (n), (m) -> ()
+    """
+    above = 0.0
+    for n in range(odd.shape[0]):
+        for m in range(usual.shape[0]):
+            above += (odd[n] > usual[m]) + 0.5 * (odd[n] == usual[m])
+    return above / (odd.shape[0] * usual.shape[0])
 
 
 # Public functions

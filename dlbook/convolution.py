@@ -33,6 +33,7 @@ __all__ = [
     "Gradients",
     "avg_pool2d",
     "avg_pool2d_backward",
+    "circulant",
     "conv",
     "conv2d",
     "conv2d_backward",
@@ -59,6 +60,7 @@ __all__ = [
     "receptive_field",
     "receptive_fields",
     "shared_gradient",
+    "shift_average",
     "size_after",
     "toeplitz",
     "translate",
@@ -136,6 +138,38 @@ def translate(x, down, right):
                 for w in range(max(0, right), min(W, W + right)):
                     moved[n, c, h, w] = x[n, c, h - down, w - right]
     return moved
+
+
+# From a dense layer: what commutes with shifts
+
+
+@njit
+def circulant(w):
+    """(convolution-shared-weights)  M_{(i,j),(i+u,j+v)} = w_uv, places counted round the edge
+    (h w) -> (hw hw)
+    """
+    H, W = w.shape
+    matrix = np.empty((H * W, H * W), w.dtype)
+    for i, j in np.ndindex(H, W):
+        for u in range(H):
+            for v in range(W):
+                at = (i + u) % H * W + (j + v) % W
+                matrix[i * W + j, at] = w[u, v]
+    return matrix
+
+
+@njit
+def shift_average(M, H, W):
+    """(convolution-shift-average)  w_uv = 1/HW Σ_ij M_{(i,j),(i+u,j+v)}, round the edge
+    (hw hw), (), () -> (h w)
+    """
+    w = np.zeros((H, W), M.dtype)
+    for u in range(H):
+        for v in range(W):
+            for i, j in np.ndindex(H, W):
+                at = (i + u) % H * W + (j + v) % W
+                w[u, v] += M[i * W + j, at] / (H * W)
+    return w
 
 
 # Counting
@@ -712,7 +746,7 @@ def max_pool2d_backward(
 
 
 def _errors(dy, out, dtype, axes):
-    """Return the checked derivative by the output of a pooling layer, channels last."""
+    """Return the checked derivative with respect to the output of a pooling layer, channels last."""
     axes.sizes["i"], axes.sizes["j"] = (out[1], "the pooled x"), (out[2], "the pooled x")
     dy = axes.floats("dy", dy, "n c i j", finite=False).astype(dtype)
     return np.ascontiguousarray(dy.transpose(0, 2, 3, 1))

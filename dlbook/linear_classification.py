@@ -30,6 +30,8 @@ __all__ = [
     "binary_cross_entropy",
     "calibration",
     "cross_entropy",
+    "entropy",
+    "kl_divergence",
     "log_sum_exp",
     "logistic_cost",
     "logistic_gradient",
@@ -367,6 +369,34 @@ def cross_entropy(p, y):
     for n in range(len(y)):
         total -= np.log(p[n, y[n]])
     return total / len(y)
+
+
+@njit
+def entropy(t):
+    """(linear_classification-entropy)  −Σ_j t_j log t_j
+    (j) -> ()
+
+    A term whose factor is 0 is 0.
+    """
+    total = 0.0
+    for j in range(len(t)):
+        if t[j] != 0:
+            total -= t[j] * np.log(t[j])
+    return total
+
+
+@njit
+def kl_divergence(t, p):
+    """(linear_classification-kl)  KL = Σ_j t_j (log t_j − log p_j)
+    (j), (j) -> ()
+
+    A term whose factor is 0 is 0; where only p_j is 0, KL is infinite.
+    """
+    total = 0.0
+    for j in range(len(t)):
+        if t[j] != 0:
+            total += t[j] * (np.log(t[j]) - np.log(p[j]))
+    return total
 
 
 @njit(whole="y")

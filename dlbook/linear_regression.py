@@ -52,10 +52,12 @@ __all__ = [
     "intervals",
     "inverse_upper",
     "least_squares",
+    "left_out_errors",
     "leverages",
     "minimum_norm",
     "moments",
     "multiplications",
+    "negative_log_likelihood",
     "normal_equations",
     "one_hot",
     "operations",
@@ -112,6 +114,15 @@ def rss(X, y, beta):
     for e in residuals(X, y, beta):
         total += e * e
     return total
+
+
+@njit
+def negative_log_likelihood(X, y, beta, variance):
+    """(linear_regression-likelihood)  −log p(y) = N/2 log 2πσ² + RSS / 2σ²
+    (n p), (n), (p), () -> ()
+    """
+    constant = len(y) / 2 * np.log(2 * np.pi * variance)
+    return constant + rss(X, y, beta) / (2 * variance)
 
 
 @njit
@@ -322,6 +333,17 @@ def leverages(Q):
         for k in range(K):
             h[n] += Q[n, k] * Q[n, k]
     return h
+
+
+@njit
+def left_out_errors(e, h):
+    """(linear_regression-left-out)  y_n − ỹ_n = e_n / (1 − h_n)
+    (n), (n) -> (n)
+    """
+    errors = np.empty_like(e)
+    for n in range(len(e)):
+        errors[n] = e[n] / (1 - h[n])
+    return errors
 
 
 @njit
@@ -949,7 +971,7 @@ def eigen_path(
     rate: float,
     steps: int,
 ) -> np.ndarray:
-    """(linear_regression-gd-path)  β_t = b + Σ_k v_k (1 − ηλ_k)^t v_kᵀ(β_0 − b)
+    """(linear_regression-gd-path)  β^(t) = b + Σ_k v_k (1 − ηλ_k)^t v_kᵀ(β^(0) − b)
     (n p), (n), (p), (), () -> (p)
 
     The place of gradient descent after `steps` steps without taking them. λ_k and v_k are the
@@ -960,7 +982,7 @@ def eigen_path(
     X, y : array_like, shapes (n, p) and (n,)
         Design matrix and responses.
     beta : array_like, shape (p,)
-        The start β_0.
+        The start β^(0).
     rate : float
         Step size η > 0.
     steps : int

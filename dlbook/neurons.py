@@ -44,6 +44,7 @@ __all__ = [
     "gelu_tanh_prime",
     "identity",
     "identity_prime",
+    "joints",
     "leaky_relu",
     "leaky_relu_prime",
     "nand",
@@ -519,6 +520,17 @@ def separating_perceptron(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, float
 
 
 # What one hidden layer can approximate
+
+
+@njit
+def joints(w, b, v):
+    """(neurons-joints)  x_h = −b_h / w_h,  F′(x_h + 0) − F′(x_h − 0) = v_h |w_h|
+    (h), (h), (h) -> (h), (h)
+
+    Where F(x) = v_0 + Σ_h v_h relu(w_h x + b_h) is bent, and by how much its slope grows
+    there. A unit with w_h = 0 is constant: its joint lies at infinity, or is NaN.
+    """
+    return -b / w, v * np.abs(w)
 
 
 @njit

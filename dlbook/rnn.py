@@ -34,6 +34,7 @@ __all__ = [
     "orthogonal",
     "output_deltas",
     "outputs",
+    "perplexity",
     "sample_symbol",
     "spectral_bound",
     "state",
@@ -260,21 +261,6 @@ def stored_states(T, c):
     return -(-T // c) + min(c, T)
 
 
-@njit
-def sample_symbol(o, u, temperature):
-    """(rnn-sample)  the first v with Σ_{w ≤ v} exp(o_w / τ) > u Σ_w exp(o_w / τ)
-    (v), (), () -> ()
-    """
-    most, total, below = o.max(), o.dtype.type(0), o.dtype.type(0)
-    for v in range(o.shape[0]):
-        total += np.exp((o[v] - most) / temperature)
-    for v in range(o.shape[0]):
-        below += np.exp((o[v] - most) / temperature)
-        if below > u * total:
-            return v
-    return o.shape[0] - 1
-
-
 def orthogonal(size: int, rng: np.random.Generator) -> np.ndarray:
     """Draw an orthogonal matrix, all of them being equally likely.
 
@@ -298,6 +284,32 @@ INITIAL = ("xavier", "orthogonal", "identity")
 
 
 # Text
+
+
+@njit
+def perplexity(p):
+    """(rnn-perplexity)  PP = exp(−(1/T) Σ_t log p_t)
+    (t) -> ()
+    """
+    total = p.dtype.type(0)
+    for t in range(p.shape[0]):
+        total -= np.log(p[t])
+    return np.exp(total / p.shape[0])
+
+
+@njit
+def sample_symbol(o, u, temperature):
+    """(rnn-sample)  the first v with Σ_{w ≤ v} exp(o_w / τ) > u Σ_w exp(o_w / τ)
+    (v), (), () -> ()
+    """
+    most, total, below = o.max(), o.dtype.type(0), o.dtype.type(0)
+    for v in range(o.shape[0]):
+        total += np.exp((o[v] - most) / temperature)
+    for v in range(o.shape[0]):
+        below += np.exp((o[v] - most) / temperature)
+        if below > u * total:
+            return v
+    return o.shape[0] - 1
 
 
 def tracks(symbols: ArrayLike, batch: int) -> tuple[np.ndarray, np.ndarray]:

@@ -54,7 +54,7 @@ __all__ = [
 
 @njit
 def vanishing_bound(norms, slope, top):
-    """(training-vanishing)  B_L = ‖δ^L‖,   B_l = s ‖w^{l+1}‖ B_{l+1}
+    """(training-vanishing)  B_L = ‖δ^L‖,   B_l = σ′_max ‖w^{l+1}‖ B_{l+1}
     (m), (), () -> (l)
     """
     bound = np.full(norms.shape[0] + 1, top, norms.dtype)

@@ -12,7 +12,7 @@ from dlbook.fast.memory import Memory
 from dlbook.nets import AttentiveDecoder, MultiHeadAttention, fit, new_step
 from dlbook.nets.tree import built
 from dlbook.optimization import Adam
-from dlbook.sequence_tasks import ISO, WRITTEN, dates
+from dlbook.sequence_tasks import ISO, WRITTEN, dates, teacher_forcing
 from dlbook.tools.flat import like
 from dlbook.verification import central_differences, complex_step, relative_error
 
@@ -47,6 +47,28 @@ def side_by_side(rng):
     return (x, y), wq, wk, wv, H, seen
 
 
+def some_decoder(rng, J=3):
+    """Return what is read and written, a first state, two GRUs, and two matrices with a bias."""
+    reader, writer = (
+        tuple(rng.normal(size=size) for size in ((3 * J, n), (3 * J, J), 4 * J)) for n in (2, 4)
+    )
+    sizes = (J, J), (5, 2 * J), 5
+    return (
+        rng.normal(size=(S, 2)),
+        rng.normal(size=(T, 4)),
+        rng.normal(size=J),
+        reader,
+        writer,
+        *(rng.normal(size=size) for size in sizes),
+    )
+
+
+def some_lookup(rng):
+    """Return ∂C/∂f, queries, values, the matrix of the keys, that of the scores, and weights."""
+    sizes = (T, 2), (T, 3), (S, 3), (3, 3), (2, 6)
+    return *(rng.normal(size=size) for size in sizes), some_weights(rng)
+
+
 KERNELS = [
     (att.soft_lookup, lambda rng: (some_weights(rng), rng.normal(size=(S, V)))),
     (att.additive_scores, some_additive),
@@ -65,6 +87,8 @@ KERNELS = [
         att.dot_product_attention_backward,
         lambda rng: (rng.normal(size=(T, V)), *one_head(rng)[:3], some_weights(rng)),
     ),
+    (att.attentive_decoder, some_decoder),
+    (att.attentive_decoder_backward, some_lookup),
     (att.projected, lambda rng: (rng.normal(size=(T, K)), rng.normal(size=(6, K)))),
     (att.split, lambda rng: (rng.normal(size=(T, 6)), 1, 3)),
     (att.concatenated_heads, side_by_side),
@@ -79,6 +103,7 @@ KERNELS = [
     (att.row_dots, lambda rng: tuple(rng.normal(size=(2, T, V)))),
     (att.attention_cost, lambda rng: (7, 5)),
     (att.recurrence_cost, lambda rng: (7, 5)),
+    (att.path_lengths, lambda rng: (9, 3)),
 ]
 
 
@@ -185,6 +210,18 @@ def test_masks():
 def test_costs_meet_where_the_sequence_is_as_long_as_the_width():
     mixing, projections = att.attention_cost(64, 64)
     assert mixing == att.recurrence_cost(64, 64) == projections / 2
+
+
+@pytest.mark.parametrize(("steps", "covered"), [(2, 2), (7, 3), (8, 3), (9, 3), (30, 5)])
+def test_paths_are_as_long_as_the_layers_that_join_first_and_last(steps, covered):
+    back = np.subtract.outer(np.arange(steps), np.arange(steps))
+    for layers, reads in zip(
+        att.path_lengths(steps, covered),
+        (back == 1, (back >= 0) & (back < covered), back >= 0),
+        strict=True,
+    ):
+        met = [np.linalg.matrix_power(reads.astype(int), n)[-1, 0] > 0 for n in range(steps)]
+        assert met.index(True) == layers
 
 
 # The tiled kernels
@@ -444,6 +481,49 @@ def test_gradient_of_several_heads_by_complex_steps(rng):
 
 
 # A decoder that attends
+
+
+def test_the_model_is_the_equation(rng):
+    """The scores of `AttentiveDecoder` are those of the literal kernel, line by line."""
+    lines = dates(3, rng, max_dates=1)
+    net = AttentiveDecoder(len(WRITTEN), 4, len(ISO), dtype="float64")
+    params = net.init(rng)
+    params.flat[:] = rng.normal(size=params.flat.size) / 2
+    reader, writer = ((c.wx[0], c.wh[0], c.b[0]) for c in (params.encoder, params.decoder))
+    read, total = teacher_forcing(lines.y, net.begin), 0.0
+    for n in range(3):
+        x = np.eye(len(WRITTEN))[lines.x[n, : lines.lengths[n]]]
+        y = lines.y[n, : lines.ends[n]]
+        f, a = att.attentive_decoder(
+            x,
+            np.eye(len(ISO))[read[n, : len(y)]],
+            np.zeros(4),
+            reader,
+            writer,
+            params.more[0],
+            params.wy,
+            params.by,
+        )
+        total -= special.log_softmax(f, axis=1)[np.arange(len(y)), y].sum()
+        looked = net.alignment(params, lines.arrays)[n, : len(y), : len(x)]
+        assert relative_error(looked, a) < 1e-12
+    loss = net.loss(params, None, net.check(params, lines.arrays))
+    assert loss == pytest.approx(total / lines.ends.sum(), rel=1e-12)
+
+
+def test_what_comes_back_through_scores_and_lookup(rng):
+    df, q, v, wk, wy, _ = some_lookup(rng)
+
+    def cost(x, n):
+        q_, v_, wk_ = [x if m == n else part for m, part in enumerate((q, v, wk))]
+        e = np.exp(q_ @ wk_ @ v_.T / np.sqrt(3))
+        o = e / e.sum(axis=1, keepdims=True) @ v_
+        return np.sum(df * (np.concatenate((q_, o), axis=1) @ wy.T))
+
+    a = special.softmax(q @ wk @ v.T / np.sqrt(3), axis=1)
+    found = att.attentive_decoder_backward(df, q, v, wk, wy, a)
+    for n, (ours, part) in enumerate(zip(found, (q, v, wk), strict=True)):
+        assert relative_error(ours, complex_step(lambda x, n=n: cost(x, n), part)) < 1e-12
 
 
 def test_gradient_of_the_decoder(rng):

@@ -74,6 +74,7 @@ KERNELS = [
     (ae.categorical_nll_gradient, some_levels),
     (ae.upsample, lambda rng: (rng.normal(size=(2, 3, 4, 5)),)),
     (ae.upsample_backward, lambda rng: (rng.normal(size=(2, 3, 4, 6)),)),
+    (ae.auc, lambda rng: (rng.normal(size=4), rng.normal(size=6))),
     (ae.precision, lambda rng: (rng.integers(3, size=(6, 4)), rng.integers(3, size=6))),
 ]
 
@@ -313,6 +314,17 @@ def test_neighbours_against_sklearn(rng):
     base, queries = rng.normal(size=(60, 3)), rng.normal(size=(20, 3))
     expected = NearestNeighbors(n_neighbors=5).fit(base).kneighbors(queries)[1]
     np.testing.assert_array_equal(ae.neighbours(queries, base, 5), expected)
+
+
+def test_auc_against_scipy(rng):
+    odd, usual = np.round(3 * rng.normal(size=20)), np.round(3 * rng.normal(size=31))
+    shares = stats.mannwhitneyu(odd, usual).statistic / (20 * 31)
+    np.testing.assert_allclose(ae.auc(odd, usual), shares, rtol=1e-14)
+
+
+def test_auc_of_what_lies_apart():
+    low, high = np.arange(3.0), np.arange(3.0, 7)
+    assert (ae.auc(high, low), ae.auc(low, high), ae.auc(low, low)) == (1, 0, 0.5)
 
 
 def test_precision_by_hand():

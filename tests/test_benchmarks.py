@@ -226,6 +226,15 @@ def test_ratios_are_to_the_best_setting():
     assert report.ratios(record(), "jax") is None
 
 
+def test_what_is_compared_stands_by_falling_ratio():
+    slow, fast = record(), record()
+    slow["what"], fast["what"] = "slow", "fast"
+    slow["sides"][OURS]["cpu"] = [4.0, 4.0]
+    head, rows = report.compared({"rows": [slow, record(threads=2), fast]}, 1)
+    assert [row[0] for row in rows] == ["fast", "slow"]
+    assert [row[4] for row in rows] == ["3.50", "1.75"] and len(head) == len(rows[0])
+
+
 def test_the_worse_statistic_decides():
     (a, b, c) = report.verdicts(record(target={"torch": 3.5, "jax": 1}, limit=1.5))
     assert a == ("≥ 3.5× torch", "3.50×", True)

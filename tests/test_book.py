@@ -134,3 +134,11 @@ def test_build(build):
         if ("WARNING" in w or "ERROR" in w) and "[verified." not in w
     ]
     assert build.status == 0, "\n".join(kept) or "see the equations and claims above"
+
+
+def test_the_front_page_says_what_is_wrong_with_an_answer(build):
+    """It shows an equation with its mark, and the exercise on it names a mistake."""
+    page = (OUT / "index.html").read_text(encoding="utf-8")
+    number = re.escape(build.row("equations", "backprop-bp2", "index")["number"])
+    assert re.search(rf'href="backprop.html#equation-backprop-bp2"[^>]*>\({number}\)</a>', page)
+    assert "✗ A known mistake: the slope" in page

@@ -54,6 +54,8 @@ KERNELS = [
     (cv.flip, lambda rng: (rng.normal(size=4),)),
     (cv.pad, lambda rng: (images(rng), 1, 2, 0.5)),
     (cv.translate, lambda rng: (images(rng), 2, -1)),
+    (cv.circulant, lambda rng: (images(rng, 3, 4),)),
+    (cv.shift_average, lambda rng: (images(rng, 6, 6), 2, 3)),
     (cv.size_after, lambda rng: (11, 3, 2, 1, 2)),
     (cv.conv_parameters, lambda rng: (3, 16, 32)),
     (cv.dense_parameters, lambda rng: (300, 100)),
@@ -311,6 +313,38 @@ def test_receptive_field_by_the_gradient(seed):
 
 
 # The same, seen differently
+
+
+def shifts(H, W):
+    """Return the matrix of every shift of an image round its edges."""
+    pixels = np.arange(H * W).reshape(H, W)
+    turns = itertools.product(range(H), range(W))
+    return [np.eye(H * W)[np.roll(pixels, turn, (0, 1)).ravel()] for turn in turns]
+
+
+def test_a_circulant_commutes_with_every_shift(rng):
+    M = cv.circulant(rng.normal(size=(3, 4)))
+    assert all(np.array_equal(T @ M, M @ T) for T in shifts(3, 4))
+
+
+def test_a_dense_matrix_averaged_over_shifts_is_a_circulant(rng):
+    M, every = rng.normal(size=(12, 12)), shifts(3, 4)
+    mean = np.mean([T.T @ M @ T for T in every], axis=0)
+    assert not np.allclose(M, mean)
+    np.testing.assert_allclose(cv.circulant(cv.shift_average(M, 3, 4)), mean, atol=1e-14)
+
+
+def test_the_average_of_a_circulant_is_its_filter(rng):
+    w = rng.normal(size=(2, 5))
+    np.testing.assert_allclose(cv.shift_average(cv.circulant(w), 2, 5), w, atol=1e-15)
+
+
+def test_a_circulant_convolves_round_the_edge(rng):
+    x, w = rng.normal(size=(2, 4, 5))
+    w[3:], w[:, 2:] = 0, 0
+    framed = np.pad(x, ((0, 2), (0, 1)), mode="wrap")
+    seen = signal.correlate2d(framed, w[:3, :2], "valid").ravel()
+    np.testing.assert_allclose(cv.circulant(w) @ x.ravel(), seen, atol=1e-14)
 
 
 def test_toeplitz_and_patches(rng):

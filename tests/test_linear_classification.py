@@ -61,6 +61,8 @@ KERNELS = [
     (lc.softmax_jacobian, lambda rng: (rng.dirichlet(np.ones(J)),)),
     (lc.pair_probability, lambda rng: (rng.normal(size=(N, 2)),)),
     (lc.cross_entropy, lambda rng: (rng.dirichlet(np.ones(J), N), rng.integers(0, J, N))),
+    (lc.entropy, lambda rng: (rng.dirichlet(np.ones(J)),)),
+    (lc.kl_divergence, lambda rng: tuple(rng.dirichlet(np.ones(J), 2))),
     (lc.binary_cross_entropy, lambda rng: (rng.uniform(0.1, 0.9, N), rng.integers(0, 2, N))),
     (lc.softmax_cross_entropy, logits),
     (lc.softmax_cross_entropy_gradient, logits),
@@ -159,6 +161,22 @@ def test_cross_entropies(n, rng):
     t = (y > 1).astype(int)
     expected = metrics.log_loss(t, p[:, 0], labels=[0, 1])
     assert abs(lc.binary_cross_entropy(p[:, 0], t) / expected - 1) < 1e-14
+
+
+def test_entropy_and_divergence(rng):
+    t, p = rng.dirichlet(np.ones(5), 2)
+    assert abs(lc.entropy(t) / special.entr(t).sum() - 1) < 1e-14
+    assert abs(lc.kl_divergence(t, p) / special.rel_entr(t, p).sum() - 1) < 1e-12
+    assert abs(lc.kl_divergence(t, np.full(5, 0.2)) - (np.log(5) - lc.entropy(t))) < 1e-14
+    assert lc.kl_divergence(t, p) > 0 == lc.kl_divergence(t, t)
+
+
+def test_the_divergence_from_a_label_is_its_cross_entropy(rng):
+    p, label = rng.dirichlet(np.ones(4)), np.array([0.0, 0.0, 1.0, 0.0])
+    assert lc.entropy(label) == 0
+    assert lc.kl_divergence(label, p) == lc.cross_entropy(p[None], np.array([2]))
+    assert lc.kl_divergence(label, np.array([0.5, 0.5, 0.0, 0.0])) == np.inf
+    assert np.isnan(lc.kl_divergence(np.array([np.nan, 1.0]), np.array([0.5, 0.5])))
 
 
 def test_binary_cross_entropy_of_soft_labels(rng):

@@ -33,6 +33,7 @@ KERNELS = [
     (lr.predict, lambda rng: (problem(rng)[0], rng.normal(size=4))),
     (lr.residuals, lambda rng: (*problem(rng), rng.normal(size=4))),
     (lr.rss, lambda rng: (*problem(rng), rng.normal(size=4))),
+    (lr.negative_log_likelihood, lambda rng: (*problem(rng), rng.normal(size=4), 1.7)),
     (lr.gradient, lambda rng: (*problem(rng), rng.normal(size=4))),
     (lr.gram, lambda rng: (problem(rng)[0],)),
     (lr.moments, problem),
@@ -47,6 +48,7 @@ KERNELS = [
     (lr.column_norms, lambda rng: (problem(rng)[0],)),
     (lr.hat_matrix, lambda rng: (factors(rng)[2],)),
     (lr.leverages, lambda rng: (factors(rng)[2],)),
+    (lr.left_out_errors, lambda rng: (rng.normal(size=11), rng.uniform(0.1, 0.9, size=11))),
     (
         lr.minimum_norm,
         lambda rng: (
@@ -96,6 +98,25 @@ def test_model_and_cost(rng, n, p):
     assert relative_error(lr.column_norms(X), np.linalg.norm(X, axis=0)) <= 1e-13
 
 
+@pytest.mark.parametrize("variance", [0.3, 1.0, 2.5])
+def test_the_likelihood_is_that_of_independent_gaussian_errors(rng, variance):
+    X, y = problem(rng)
+    beta = rng.normal(size=4)
+    expected = -scipy.stats.norm.logpdf(y, X @ beta, np.sqrt(variance)).sum()
+    assert relative_error(lr.negative_log_likelihood(X, y, beta, variance), expected) <= 1e-13
+
+
+def test_the_most_likely_variance_is_the_mean_square_of_the_residuals(rng):
+    X, y = problem(rng)
+    fit = lr.least_squares(X, y)
+    likely = fit.rss / len(y)
+    slope = complex_step(lambda v: lr.negative_log_likelihood(X, y, fit.beta, v), likely)
+    assert abs(slope) <= 1e-12 * len(y)
+    assert (
+        abs(complex_step(lambda v: lr.negative_log_likelihood(X, y, fit.beta, v), 2 * likely)) > 1
+    )
+
+
 @pytest.mark.parametrize(("n", "p"), SHAPES)
 def test_gradient_meets_its_oracles(rng, n, p):
     X, y = problem(rng, n, p)
@@ -104,6 +125,16 @@ def test_gradient_meets_its_oracles(rng, n, p):
     assert relative_error(dbeta, complex_step(lambda b: lr.rss(X, y, b), beta)) <= 1e-12
     assert relative_error(dbeta, central_differences(lambda b: lr.rss(X, y, b), beta)) <= 1e-7
     assert relative_error(dbeta, 2 * (X.T @ X) @ beta - 2 * X.T @ y) <= 1e-12
+
+
+def test_left_out_errors_are_those_of_fits_without_the_example(rng):
+    X, y = problem(rng)
+    fit = lr.least_squares(X, y)
+    expected = []
+    for n in range(len(y)):
+        beta = scipy.linalg.lstsq(np.delete(X, n, axis=0), np.delete(y, n))[0]
+        expected.append(y[n] - X[n] @ beta)
+    assert relative_error(lr.left_out_errors(fit.residuals, fit.leverages), expected) <= 1e-11
 
 
 @pytest.mark.parametrize(("n", "p"), SHAPES)

@@ -67,6 +67,7 @@ KERNELS = [
     (neurons.remainder_bound, lambda rng: (rng.normal(size=(5, 3)), rng.normal(size=3), 0.2)),
     (neurons.bumps, lambda rng: (rng.normal(size=6), 8.0)),
     (neurons.bump_bound, lambda rng: (2.0, 5, 30.0)),
+    (neurons.joints, lambda rng: tuple(rng.normal(size=(3, 6)))),
 ]
 
 Z = np.concatenate((np.linspace(-6.03, 6.01, 301), [-1e-3, 1e-3]))
@@ -353,6 +354,22 @@ def test_approximation_stays_below_its_bound(m, gain):
         hard = neurons.forward(x, network, neurons.step)
         assert np.abs(smooth - f(x)).max() <= neurons.bump_bound(lipschitz, m, gain * m)
         assert np.abs(hard - f(x)).max() <= neurons.bump_bound(lipschitz, m, np.inf) + 1e-14
+
+
+def test_joints_are_where_the_slope_changes(rng):
+    w, b, v = rng.normal(size=(3, 7))
+    x, jump = neurons.joints(w, b, v)
+    network = neurons.Network(w[:, None], b, v[None], np.zeros(1))
+    F = lambda x: neurons.forward(x[:, None], network, neurons.relu)[:, 0]
+    d = (np.abs(np.subtract.outer(x, x)) + np.eye(7)).min() / 2
+    np.testing.assert_allclose((F(x + d) - 2 * F(x) + F(x - d)) / d, jump, rtol=1e-9, atol=1e-12)
+    middle = np.sort(x)[:-1] + np.diff(np.sort(x)) / 2
+    np.testing.assert_allclose(F(middle + d / 2) + F(middle - d / 2), 2 * F(middle))
+
+
+def test_a_unit_without_weight_has_no_joint():
+    x, jump = neurons.joints(np.zeros(1), np.ones(1), np.ones(1))
+    assert np.isinf(x).all() and jump == 0
 
 
 def test_the_bound_is_reached_and_its_wrong_forms_are_not_bounds():

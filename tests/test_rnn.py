@@ -60,6 +60,7 @@ KERNELS = [
     (rnn.irnn_jacobian, lambda rng: (rng.normal(1, 1, size=(T, J)),)),
     (rnn.clipped_step, lambda rng: (*rng.normal(size=(2, 7)), 0.1, 0.5)),
     (rnn.stored_states, lambda rng: (100, 10)),
+    (rnn.perplexity, lambda rng: (rng.uniform(0.1, 1, size=T),)),
     (rnn.sample_symbol, lambda rng: (rng.normal(size=V), 0.6, 0.8)),
 ]
 
@@ -196,6 +197,17 @@ def test_checkpoints_need_about_twice_the_root(steps):
     for c in (1, 3, 10, 200):  # borders, and the steps of a piece
         expected = len(range(0, steps, c)) + len(range(steps)[:c])
         assert rnn.stored_states(steps, c) == expected
+
+
+def test_a_guess_among_equals_has_their_number_as_perplexity():
+    assert rnn.perplexity(np.full(9, 1 / 6)) == pytest.approx(6, rel=1e-14)
+
+
+def test_perplexity_is_the_exponential_of_the_mean_loss(rng):
+    o, y = rng.normal(size=(T, V)), rng.integers(V, size=T)
+    given = softmax(o)[np.arange(T), y]
+    expected = np.exp(rnn.total_loss(o, y) / T)
+    assert rnn.perplexity(given) == pytest.approx(expected, rel=1e-13)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])

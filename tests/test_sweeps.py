@@ -70,3 +70,25 @@ def test_dates_are_learned_by_lines_that_grow_with_the_steps(monkeypatch):
     assert counts == [192, *[100] * 6]
     assert len(right) == 6
     assert max(right) < 0.1
+
+
+def test_digits_are_read_by_networks_that_have_not_seen_them(monkeypatch):
+    seen = []
+    learn = benchmark.train
+
+    def train(start, x, y, draw, **settings):
+        seen.append(len(x))
+        return learn(start, x, y, draw, **settings)
+
+    monkeypatch.setattr(benchmark, "train", train)
+    right, d = benchmark.folds(8, 1.0, epochs=1), benchmark.data.digits()
+    fitted = len(d.x_train) + len(d.x_val)
+    assert sum(5 * fitted - count for count in seen) == 5 * fitted
+    assert len(right) == 5 and all(0.5 < share < 0.99 for share in right)
+
+
+def test_shares_of_digits_stand_by_size_and_rate(monkeypatch):
+    monkeypatch.setattr(benchmark, "folds", lambda hidden, rate: [hidden + rate] * 5)
+    found = benchmark.backprop_digits(map)
+    assert found["held out"][1] == [[64 + rate] * 5 for rate in benchmark.SPEEDS]
+    assert found.keys() == stored("backprop-digits").keys() - {"machine"}

@@ -59,7 +59,7 @@ def main() -> None:
     beta = least_squares(X, y).beta
     error: float = check_gradient(lambda b: rss(X, y, b), lambda b: gradient(X, y, b), [0.5, 0.5])
     verify("a-b", beta, [1.0, 2.0], by="hand", rtol=1, se=0.1, reject=[3, 4], name="weights")
-    claim("a-c", error < 1, f"{error}")
+    claim("a-c", "It is small.", error < 1, f"{error}", control=("not", error > 1))
     refute("a-b", [1], 2.0, by="hand", form="wrong")
     init((3, 2), rng, np.float32), workspace((3, 2), 4, "float32"), panels(2, 3, np.float64)
     he((3, 2), rng, dtype=np.float32), xavier((3, 2), rng, dtype="float32")

@@ -160,9 +160,11 @@ def test_a_monte_carlo_check_needs_a_wrong_form_and_must_refuse_it():
 
 
 def test_claims_and_refutations():
-    v.claim("a-b", 1 < 2, "one is below two")
+    v.claim("a-b", "It is less.", 1 < 2, "one is below two", control=("reversed", 2 < 1))
     with pytest.raises(v.VerificationError, match="two is below one"):
-        v.claim("a-b", 2 < 1, "two is below one")
+        v.claim("a-b", "It is less.", 2 < 1, "two is below one", control=("equal", 1 < 1))
+    with pytest.raises(v.VerificationError, match="holds for the control too: as much"):
+        v.claim("a-b", "It is less.", 1 < 2, "one is below two", control=("as much", 1 <= 1))
     v.refute("a-b", 2.0, 1.0, by="hand", form="twice")
     with pytest.raises(v.VerificationError, match="wrong form passes"):
         v.refute("a-b", 1.0, 1.0, by="hand", form="no mistake at all")
@@ -172,7 +174,7 @@ def test_a_page_goes_on_after_a_failed_check_and_fails_at_its_end():
     code = (
         "from dlbook import verification as v\n"
         "v.verify('a-b', 1.0, 2.0, by='hand')\n"
-        "v.claim('a-c', False, 'no')\n"
+        "v.claim('a-c', 'It is.', False, 'no', control=('not', False))\n"
         "print('went on')\n"
         "from dlbook.tools.checks import finish; finish()\n"
     )

@@ -9,6 +9,7 @@ import re
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 from docutils import nodes
 from myst_nb.core.render import load_mime_renders
 from sphinx.util import logging
@@ -108,6 +109,30 @@ class Messages(SphinxDirective):
         return rows
 
 
+class Said(SphinxDirective):
+    """{said} label: an answer to an exercise, a function, and what is said of it."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self):
+        code = "\n".join(self.content)
+        exercise, names = exercises.find(self.arguments[0]), {"np": np}
+        for path in package_files([f"dlbook.exercises.{exercise.label.partition('-')[0]}"]):
+            self.env.note_dependency(str(path))
+        exec(compile(code, "answer", "exec"), names)
+        result = engine.judge(exercise, list(names.values())[-1])
+        first, *rest = result.lines
+        mark = nodes.Text(f"{shown.Shown(result.lines, result.status).mark} ")
+        box = answer("", classes=["answer"], record={"label": None})
+        box += nodes.paragraph("", "", mark, *spoken(first, self.parse))
+        box += [nodes.paragraph("", "", *spoken(line, self.parse)) for line in rest]
+        return [nodes.literal_block(code, code, language="python"), box]
+
+    def parse(self, text):
+        return self.state.inline_text(text, self.lineno)[0]
+
+
 def wrong_answers(exercise):
     """Return the wrong answers of an exercise: its catalogue and the others, or each wrong letter."""
     if isinstance(exercise, forms.Choice):
@@ -165,6 +190,7 @@ def setup(app):
     if AnswerRenderer not in load_mime_renders():  # myst-nb keeps this list
         load_mime_renders().append(AnswerRenderer)
     app.add_directive("messages", Messages)
+    app.add_directive("said", Said)
     app.add_node(
         answer,
         html=(

@@ -40,6 +40,21 @@ class TallyRole(SphinxRole):
         return [tally("", "", what=self.text)], []
 
 
+class Sample(SphinxDirective):
+    """{sample} label: an equation of another page once more, with its mark and a link to it."""
+
+    required_arguments = 1
+
+    def run(self):
+        node = sample("", label=self.arguments[0])
+        self.set_source_info(node)
+        return [node]
+
+
+class sample(nodes.General, nodes.Element):
+    """Where an equation of another page is shown."""
+
+
 class EquationIndex(SphinxDirective):
     """{equation-index}: all equations of the book with their results."""
 
@@ -224,11 +239,10 @@ def claim_row(app, docname, c):
     measured = f"{'✓' if c['passed'] else '✗'} {c['evidence']}"
     if isinstance(c.get("seeds"), list):
         measured += f" · {len(c['seeds'])} seeds: {', '.join(map(str, c['seeds']))}"
-    if c.get("control"):
-        measured += f" · it does not hold for {c['control']}"
+    measured += f" · it does not hold for {c['control']}"
     return [
         [link(app, docname, (c["page"], c["anchor"]), title)],
-        list(set_in_type(c.get("sentence") or "–")),
+        list(set_in_type(c["sentence"])),
         [nodes.literal("", c["criterion"])] if c.get("criterion") else [nodes.Text("–")],
         [nodes.Text(measured)],
     ]
@@ -241,6 +255,8 @@ def chapter_order(app, docname):
 def resolved(app, doctree, docname):
     """Give equations their marks, check lines their words, listings their tables, code its numbers."""
     equations = app.verified[0]
+    for node in list(doctree.findall(sample)):
+        node.replace_self(again(app, docname, node, equations))
     for node in doctree.findall(nodes.math_block):
         if row := equations.get(node.get("label")):
             node["mark"] = {
@@ -249,7 +265,7 @@ def resolved(app, doctree, docname):
                 "story": story(row) if row["check"] else row["detail"] or "no check ran",
                 "trials": trials(row),
                 "label": row["label"],
-                "script": f"{'../' * docname.count('/')}altered/{docname}.js",
+                "script": f"{'../' * docname.count('/')}altered/{row['page']}.js",
                 "function": short(row["function"]),
                 "number": row["number"],
             }
@@ -306,6 +322,19 @@ def resolved(app, doctree, docname):
             node.children[:] = [nodes.Text(text)]
 
 
+def again(app, docname, node, equations):
+    """Return the equation that a `sample` stands for, as its own page has it."""
+    row = equations.get(node["label"])
+    if row is None:
+        log.warning("no equation %s to show", node["label"], location=node)
+        return []
+    blocks = app.env.get_doctree(row["page"]).findall(nodes.math_block)
+    found = next(block for block in blocks if block.get("label") == node["label"]).deepcopy()
+    uri = app.builder.get_relative_uri(docname, row["page"])
+    found["ids"], found["uri"] = [], f"{uri}#{row['anchor']}"
+    return [found]
+
+
 def tallied(app):
     """Return what the whole build has of each kind."""
     rows = app.verified[0].values()
@@ -338,6 +367,7 @@ def setup(app):
     """Register the directives and the last step of each page."""
     for name, directive in (
         ("equations", EquationTable),
+        ("sample", Sample),
         ("equation-index", EquationIndex),
         ("claim-index", ClaimIndex),
         ("pitfall-index", PitfallIndex),

@@ -115,9 +115,11 @@ def block(self, node):
     self.body.append(f'<div class="math notranslate nohighlight">{own}')
     self.body.append(f'<div class="formula">{render(node, tex, True, self.config)}</div>')
     if node.get("number"):
-        number = get_node_equation_number(self, node)
+        here = "uri" not in node  # else it is shown once more, away from its page
+        number = get_node_equation_number(self, node) if here else node["mark"]["number"]
+        uri = f"#{node['ids'][0]}" if here else node["uri"]
         self.body.append(
-            f'<div class="eqno"><a class="number" href="#{node["ids"][0]}" title="Link to this equation">({number})</a>'
+            f'<div class="eqno"><a class="number" href="{escape(uri)}" title="Link to this equation">({number})</a>'
             f"{mark(node['mark']) if 'mark' in node else ''}</div>"
         )
     self.body.append("</div>\n")

@@ -144,6 +144,7 @@ STYLE = re.compile(
 )  # would reach the whole page; book.css says the same
 SIZE = re.compile(r'<svg(?: style="[^"]*")?(.*?viewBox="0 0 ([\d.]+) )', re.S)
 REM = 6.2 / 72  # a figure of 6.2 inches is as wide as a code box
+LEAST = 9 / 8 / 16  # so small that text of 8 points is 9 pixels high; narrower, the frame scrolls
 
 
 def themed(svg):
@@ -151,7 +152,10 @@ def themed(svg):
     for drawn, variable in INK:
         svg = svg.replace(drawn, variable)
     return SIZE.sub(
-        lambda m: f'<svg style="width:{float(m[2]) * REM:.2f}rem" aria-hidden="true"{m[1]}',
+        lambda m: (
+            f'<svg style="width:{float(m[2]) * REM:.2f}rem;--least:{float(m[2]) * LEAST:.2f}rem" '
+            f'aria-hidden="true"{m[1]}'
+        ),
         STYLE.sub("", svg),
         count=1,
     )

@@ -2,14 +2,12 @@
 
 ``{number}`name:format` `` puts a number into a sentence that a cell told by `numbers`, so that it
 cannot go stale. ``{later}`words <chapter.thing>` `` promises what a later chapter has; a chapter
-that has no such thing is a fault. What a page still types or promises bare is counted, and so are
-claims without sentence, seeds or control; `exceptions.toml` beside the pages says how many a page
-may have, and a page that has fewer has to say so there. So the lists can only shrink.
+that has no such thing is a fault. So is what a page types or promises bare, and a claim without its
+sentence on the page, seeds or control.
 """
 
 import ast
 import re
-import tomllib
 from pathlib import Path
 
 from docutils import nodes
@@ -208,54 +206,34 @@ def said(sentence, text):
 def lacks(c, text, names):
     """Return what a claim lacks, in words."""
     missing = []
-    if not c.get("sentence"):
-        missing.append("the sentence of the page")
-    elif not said(c["sentence"], text):
+    if not said(c["sentence"], text):
         missing.append(f"a sentence that its page has: “{c['sentence']}”")
     words = set(_words(ast.parse(c["criterion"]))) if c.get("criterion") else set()
     random = any(word and (word in names or DRAWN.match(word)) for word in words)
     seeds = c.get("seeds")
     if random and not isinstance(seeds, str) and len(seeds or ()) < 5:
         missing.append("five seeds")
-    if not c.get("control"):
-        missing.append("a control for which its criterion is false")
     return missing
 
 
-# Exceptions
-
-
-def exceptions(app):
-    """Return what `exceptions.toml` lets each page have."""
-    file = Path(app.srcdir, "exceptions.toml")
-    return tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+# Faults
 
 
 WORDS = {
-    "numerals": "types numbers that no cell computed",
+    "numerals": "numbers typed that no cell computed",
     "promises": "promises of later chapters without {later}",
     "claims": "claims that lack sentence, seeds or control",
 }
 
 
 def faults(app, pages):
-    """Yield (page, line, kind, text) of what a page has beyond its exceptions, or below them."""
-    allowed = exceptions(app)
+    """Yield (page, line, kind, text) of what the prose of a page lacks."""
     order = {name: numbers.get("", ()) for name, numbers in app.env.toc_secnumbers.items()}
     for docname, page in pages.items():
         for kind, what in WORDS.items():
-            found, most = page["prose"].get(kind, []), allowed.get(docname, {}).get(kind, 0)
-            if len(found) > most:
+            if found := page["prose"].get(kind, []):
                 shown = "; ".join(f"line {line}: {text}" for line, text in found[:40])
-                text = f"{len(found)} {what}, {most} are let pass: {shown}"
-                yield docname, found[0][0], kind, text
-            elif len(found) < most:
-                yield (
-                    docname,
-                    1,
-                    kind,
-                    f"has {len(found)}; exceptions.toml still lets {most} {kind} pass",
-                )
+                yield docname, found[0][0], kind, f"{what}: {shown}"
         for line, chapter, thing in page["prose"].get("later", []):
             if order.get(chapter, ()) <= order.get(docname, ()):
                 yield docname, line, "later", f"{chapter} is no later chapter"

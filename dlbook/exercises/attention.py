@@ -1,6 +1,7 @@
 """Exercises of the chapter on attention.
 
-Page: ``book/attention.md``. Axes: t queries, s keys, v numbers of a value, i sequences.
+Page: ``book/attention.md``. Axes: t queries, s keys, m numbers of a step, v numbers of a value, i
+sequences, or shifts.
 """
 
 import numpy as np
@@ -108,7 +109,7 @@ WINDOW = Exercise(
             "there is no window",
             lambda z, width: _weights(z, _near(z, z.shape[1])),
             "Causal attention sees all earlier steps; here only the last few count.",
-            "{ref}`ex-attention-window`",
+            "{eq}`attention-mask`",
         ),
         Mistake(
             "the first query is taken for the first step",
@@ -135,6 +136,256 @@ WINDOW = Exercise(
     others=(
         (lambda z, width: windowed(z, width).sum(axis=1), "wrong type or shape"),
         (lambda z, width: windowed(z, width) + 0.01, "wrong"),
+    ),
+)
+
+
+# Heads
+
+
+def heads_probes(rng):
+    """One query, two keys and two heads of one number; then more of all."""
+    yield np.array([[1.0, 0]]), np.array([[np.log(3), 0], [0, 0]]), np.array([[4.0, 2], [8, 6]]), 2
+    for _ in range(4):
+        t, s, d, H = sizes(rng, 4, least=2, most=6)
+        yield *(rng.normal(size=(n, H * d)) for n in (t, s, s)), H
+
+
+def _split(x, H):
+    """Return the columns of each head: (head, step, number)."""
+    return x.reshape(len(x), H, -1).swapaxes(0, 1)
+
+
+def _merge(o):
+    return o.swapaxes(0, 1).reshape(o.shape[1], -1)
+
+
+def _dealt(x, H):
+    """Return the columns as if they were dealt out to the heads in turn."""
+    return x.reshape(len(x), -1, H).transpose(2, 0, 1)
+
+
+def _cut(x, H):
+    """Return what reshaping alone makes of the steps."""
+    return x.reshape(H, len(x), -1)
+
+
+def _attended(q, k, v, width):
+    return special.softmax(q @ k.swapaxes(-1, -2) / np.sqrt(width), axis=-1) @ v
+
+
+def side_by_side(q, k, v, H):
+    q, k, v = (_split(x, H) for x in (q, k, v))
+    return _merge(_attended(q, k, v, q.shape[2]))
+
+
+def heads_loops(q, k, v, H):
+    o, d = np.empty((len(q), v.shape[1])), q.shape[1] // H
+    for h in range(H):
+        at = slice(h * d, (h + 1) * d)
+        e = np.exp(q[:, at] @ k[:, at].T / d**0.5)
+        o[:, at] = (e / e.sum(axis=1, keepdims=True)) @ v[:, at]
+    return o
+
+
+def heads_einsum(q, k, v, H):
+    q, k, v = (x.reshape(len(x), H, -1) for x in (q, k, v))
+    a = special.softmax(np.einsum("thd,shd->hts", q, k) / np.sqrt(q.shape[2]), axis=2)
+    return np.einsum("hts,shd->thd", a, v).reshape(len(q), -1)
+
+
+@njit
+def heads_compiled(q, k, v, H):
+    o, d = np.zeros_like(q), q.shape[1] // H
+    for t in range(q.shape[0]):
+        for h in range(H):
+            z = np.zeros_like(k[:, 0])
+            for s in range(k.shape[0]):
+                for i in range(h * d, (h + 1) * d):
+                    z[s] += q[t, i] * k[s, i]
+            a = np.exp((z - z.max()) / np.sqrt(d))
+            a /= a.sum()
+            for i in range(h * d, (h + 1) * d):
+                o[t, i] = np.sum(a * v[:, i])
+    return o
+
+
+def heads_dealt(q, k, v, H):
+    o = _attended(*(_dealt(x, H) for x in (q, k, v)), q.shape[1] // H)
+    return o.transpose(1, 2, 0).reshape(len(q), -1)
+
+
+def heads_one_for_all(q, k, v, H):
+    q, k, v = (_split(x, H) for x in (q, k, v))
+    a = special.softmax(q @ k.swapaxes(1, 2) / np.sqrt(q.shape[2]), axis=2)
+    return _merge(a[:1] @ v)
+
+
+HEADS = Exercise(
+    label="attention-heads",
+    task="Write `side_by_side(q, k, v, H)`: the results of H heads side by side, each of its own columns of q, k and v.",
+    reference=side_by_side,
+    axes="(t m), (s m), (s m), () -> (t m)",
+    probes=heads_probes,
+    mistakes=(
+        Mistake(
+            "the steps are reshaped without exchanging axes",
+            lambda q, k, v, H: _merge(_attended(*(_cut(x, H) for x in (q, k, v)), q.shape[1] // H)),
+            "reshape(H, t, d) cuts the rows into heads and mixes steps. Make it (t, H, d), then exchange the first two axes.",
+            "{eq}`attention-multi-head`",
+        ),
+        Mistake(
+            "the heads are merged without exchanging axes",
+            lambda q, k, v, H: _attended(
+                *(_split(x, H) for x in (q, k, v)), q.shape[1] // H
+            ).reshape(len(q), -1),
+            "What the heads gave is (H, t, d). Reshaped at once, steps of one head stand where its neighbours belong.",
+            "{eq}`attention-multi-head`",
+        ),
+        Mistake(
+            "scores are divided by the root of all columns",
+            lambda q, k, v, H: _merge(_attended(*(_split(x, H) for x in (q, k, v)), q.shape[1])),
+            "A head adds d = M / H products, so their variance is d and not M.",
+            "{eq}`attention-scale`",
+        ),
+        Mistake(
+            "scores are not divided",
+            lambda q, k, v, H: _merge(_attended(*(_split(x, H) for x in (q, k, v)), 1)),
+            "Each head has scaled scores, z = q k / √d with its own d.",
+            "{eq}`attention-scaled-dot`",
+        ),
+        Mistake(
+            "there is one head",
+            lambda q, k, v, H: _attended(q, k, v, q.shape[1]),
+            "Each head has weights of its own, made of its own columns.",
+            "{eq}`attention-multi-head`",
+        ),
+        Mistake(
+            "columns are dealt out to the heads in turn",
+            heads_dealt,
+            "Head h has the columns h d to (h + 1) d − 1, which lie side by side.",
+            "{eq}`attention-multi-head`",
+        ),
+        Mistake(
+            "the first head's weights serve all heads",
+            heads_one_for_all,
+            "Then the other heads' queries and keys would be for nothing.",
+            "{eq}`attention-multi-head`",
+        ),
+    ),
+    hints=(
+        "Reshape (t, M) to (t, H, d) first: which axis is then the head?",
+        "With axes (H, t, d) the product q @ k.swapaxes(1, 2) is one product for each head.",
+        "q, k, v = (x.reshape(len(x), H, -1).swapaxes(0, 1) for x in (q, k, v)); at the end exchange the axes once more.",
+    ),
+    used="It is {eq}`attention-multi-head` between the projections.",
+    right=(heads_loops, heads_einsum, heads_compiled),
+    others=(
+        (lambda *args: -side_by_side(*args), "every number has the opposite sign"),
+        (lambda *args: side_by_side(*args)[:, 0], "wrong type or shape"),
+        (lambda *args: side_by_side(*args) + 0.01, "wrong"),
+    ),
+)
+
+
+# Positions
+
+
+def nearness_probes(rng):
+    """A shift by nothing and by half a turn of the only hand; then several shifts and widths."""
+    yield np.array([0.0, np.pi]), 2
+    for i in sizes(rng, 5, least=3, most=12):
+        yield rng.uniform(-20, 20, size=i), 2 * int(rng.integers(2, 9))
+
+
+def _frequencies(M):
+    return 10000.0 ** (-2 * np.arange(M // 2) / M)
+
+
+def nearness(tau, M):
+    return np.cos(np.multiply.outer(tau, _frequencies(M))).sum(axis=-1)
+
+
+def nearness_complex(tau, M):
+    return np.exp(1j * tau[:, None] * _frequencies(M)).real.sum(axis=1)
+
+
+def nearness_of_encodings(tau, M):
+    def encoded(t):
+        angle = np.multiply.outer(t, _frequencies(M))
+        return np.concatenate((np.sin(angle), np.cos(angle)), axis=-1)
+
+    return np.sum(encoded(3 + tau) * encoded(3.0), axis=1)
+
+
+@njit
+def nearness_compiled(tau, M):
+    out = np.zeros_like(tau)
+    for i in range(tau.shape[0]):
+        for m in range(0, M, 2):
+            out[i] += np.cos(tau[i] * 10000.0 ** (-m / M))
+    return out
+
+
+POSITIONS = Exercise(
+    label="attention-positions",
+    task="Write `nearness(tau, M)`: the product of the encodings of two positions that are τ_i apart, of width M.",
+    reference=nearness,
+    axes="(i), () -> (i)",
+    probes=nearness_probes,
+    mistakes=(
+        Mistake(
+            "the sine of the shift is taken",
+            lambda tau, M: np.sin(np.multiply.outer(tau, _frequencies(M))).sum(axis=-1),
+            "sin a sin b + cos a cos b is the cosine of a − b.",
+            "{eq}`attention-shift`",
+        ),
+        Mistake(
+            "each column has a frequency of its own",
+            lambda tau, M: np.cos(np.multiply.outer(tau, 10000.0 ** (-np.arange(M) / M))).sum(
+                axis=-1
+            ),
+            "A sine and a cosine share each frequency: there are M / 2 of them.",
+            "{eq}`attention-positional`",
+        ),
+        Mistake(
+            "frequencies fall half as fast",
+            lambda tau, M: np.cos(np.multiply.outer(tau, 10000.0 ** (-np.arange(M // 2) / M))).sum(
+                axis=-1
+            ),
+            "The exponent is −2i/M, where i counts pairs.",
+            "{eq}`attention-positional`",
+        ),
+        Mistake(
+            "frequencies rise",
+            lambda tau, M: np.cos(np.multiply.outer(tau, 1 / _frequencies(M))).sum(axis=-1),
+            "The first hand turns by one a step, all others are slower.",
+            "{eq}`attention-positional`",
+        ),
+        Mistake(
+            "the product is divided by the lengths",
+            lambda tau, M: nearness(tau, M) / (M / 2),
+            "That is the cosine of the angle between the two vectors. Asked is their product, as in a score.",
+            "{eq}`attention-scaled-dot`",
+        ),
+        Mistake(
+            "all hands turn like the first",
+            lambda tau, M: M / 2 * np.cos(tau),
+            "Only the first pair has the frequency 1.",
+            "{eq}`attention-positional`",
+        ),
+    ),
+    hints=(
+        "Multiply the two vectors pair by pair: a sine by a sine, a cosine by a cosine.",
+        "sin a sin b + cos a cos b = cos(a − b), and the difference of the angles is τ ω_i.",
+        "Sum cos(τ ω_i) over the M / 2 frequencies.",
+    ),
+    used="With {eq}`attention-shift` it is p_t R_τ p_t: what a score sees of positions before anything is learned.",
+    right=(nearness_complex, nearness_of_encodings, nearness_compiled),
+    others=(
+        (lambda tau, M: -nearness(tau, M), "every number has the opposite sign"),
+        (lambda tau, M: nearness(tau, M)[:, None, None], "wrong type or shape"),
+        (lambda tau, M: nearness(tau, M) + 0.01, "wrong"),
     ),
 )
 
@@ -178,6 +429,12 @@ def merge_compiled(o1, L1, o2, L2):
     return o
 
 
+def merge_overflowing(o1, L1, o2, L2):
+    with np.errstate(all="ignore"):
+        p1, p2 = np.exp(L1)[:, None], np.exp(L2)[:, None]
+        return (p1 * o1 + p2 * o2) / (p1 + p2)
+
+
 MERGE = Exercise(
     label="attention-merge",
     task="Write `merged(o1, L1, o2, L2)`: attention over all keys, from its results and logarithms L over two halves of them.",
@@ -192,12 +449,6 @@ MERGE = Exercise(
             "{eq}`attention-tiled`",
         ),
         Mistake(
-            "the results are added",
-            lambda o1, L1, o2, L2: o1 + o2,
-            "Each half has been divided by its own sum; together the weights would sum to two.",
-            "{eq}`attention-soft-lookup`",
-        ),
-        Mistake(
             "the shares are exchanged",
             lambda o1, L1, o2, L2: merged(o1, L2, o2, L1),
             "The half with the larger L has the larger part.",
@@ -208,6 +459,18 @@ MERGE = Exercise(
             lambda o1, L1, o2, L2: (L1[:, None] * o1 + L2[:, None] * o2) / (L1 + L2)[:, None],
             "L is the logarithm of a sum of exponentials; shares are made of e^L.",
             "{eq}`attention-recompute`",
+        ),
+        Mistake(
+            "the sums overflow",
+            merge_overflowing,
+            "e^2000 is infinite and e^−2000 is zero, and both give 0/0 or ∞/∞. Subtract something from both L first.",
+            "{eq}`attention-online-softmax`",
+        ),
+        Mistake(
+            "the second half keeps all of its weight",
+            lambda o1, L1, o2, L2: special.expit(L1 - L2)[:, None] * o1 + o2,
+            "What the first half gets the second loses: the two shares sum to one.",
+            "{eq}`attention-soft-lookup`",
         ),
         Mistake(
             "the larger half takes all",
@@ -224,6 +487,10 @@ MERGE = Exercise(
     used="{eq}`attention-tiled` does it block by block; several machines can each hold a part of the keys.",
     right=(merge_by_largest, merge_by_sum, merge_compiled),
     others=(
+        (
+            lambda o1, L1, o2, L2: o1 + o2,
+            "both halves count the same; and every number is 2 times what it should be",
+        ),
         (lambda *args: -merged(*args), "every number has the opposite sign"),
         (lambda *args: merged(*args)[0], "wrong type or shape"),
         (lambda *args: merged(*args) + 0.01, "wrong"),
@@ -380,13 +647,13 @@ SHARP = Exercise(
             "the sharpness is multiplied once more",
             lambda z, v, beta: beta * by_sharpness(z, v, beta),
             "∂(β z)/∂β is z. The factor β would come with a derivative by z.",
-            "{ref}`ex-attention-sharpness`",
+            "{eq}`attention-softmax-backward`",
         ),
         Mistake(
             "weights are those without the sharpness",
             lambda z, v, beta: by_sharpness(z, v, 1.0),
             "The weights at which the derivative is taken are softmax(β z).",
-            "{ref}`ex-attention-sharpness`",
+            "{eq}`attention-soft-lookup`",
         ),
         Mistake(
             "weights are squared",
@@ -422,7 +689,7 @@ BREAK = Choice(
     wrong={
         "b": "(b) needs the weights and what comes from above, and never goes through the softmax.",
         "e": "(e) is a sum of products that `row_dots` computes by itself; the mean is what it is good for.",
-        "f": "(f) is trained by the tiled kernels, which have a way back of their own.",
+        "f": "(f) is trained by the tiled kernels, which have a backward pass of their own.",
     },
     missing="Something else is made of the derivatives by the scores that `softmax_backward` returns.",
     hints=(
@@ -434,4 +701,4 @@ BREAK = Choice(
 )
 
 
-EXERCISES = (WINDOW, MERGE, SHARE, SHARP, BREAK)
+EXERCISES = (WINDOW, HEADS, POSITIONS, MERGE, SHARE, SHARP, BREAK)

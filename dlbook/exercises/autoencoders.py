@@ -101,7 +101,7 @@ SHRINK = Exercise(
         ),
     ),
     hints=(
-        "Write the first term of E C with S = Σ x xᵀ / N, and differentiate by w.",
+        "Write the first term of E C with S = Σ x xᵀ / N, and differentiate with respect to w.",
         "½ tr((w − I) S (w − I)ᵀ) + s²/2 tr(w wᵀ) has the gradient (w − I) S + s² w.",
         "w (S + s² I) = S.",
     ),
@@ -199,7 +199,7 @@ TIED = Exercise(
     ),
     hints=(
         "Pretend that the two are different matrices. What are their gradients?",
-        "With w_1 = w and w_2 = wᵀ: the gradient by w is ∂C/∂w_1 plus the transposed ∂C/∂w_2.",
+        "With w_1 = w and w_2 = wᵀ: the gradient with respect to w is ∂C/∂w_1 plus the transposed ∂C/∂w_2.",
         "(Σ_n (w r_n) x_nᵀ + Σ_n h_n r_nᵀ) / N.",
     ),
     used="Tied weights halve the parameters of {eq}`autoencoders-linear-gradient`; a filter that is used at every place "
@@ -520,7 +520,7 @@ FLOOR = Exercise(
     ),
     hints=(
         "For one pixel: which p makes −x log p − (1 − x) log(1 − p) smallest?",
-        "Its derivative by p vanishes at p = x. Put that in.",
+        "Its derivative with respect to p vanishes at p = x. Put that in.",
         "Σ (−x log x − (1 − x) log(1 − x)) / N, where 0 log 0 = 0.",
     ),
     used="Subtract it from {eq}`autoencoders-bernoulli-nll` and what remains is a divergence, zero for a perfect "

@@ -61,7 +61,7 @@ BP2 = Exercise(
         Mistake(
             "the slope σ′(z) is missing",
             lambda w, delta, z: w.T @ delta,
-            "This is ∂C/∂a. The error is a derivative by z, so one more factor of the chain rule is due.",
+            "This is ∂C/∂a. The error is a derivative with respect to z, so one more factor of the chain rule is due.",
             "{eq}`backprop-bp2`",
         ),
         Mistake(
@@ -74,6 +74,12 @@ BP2 = Exercise(
             "the slope is taken at the activation",
             lambda w, delta, z: (w.T @ delta) * sigmoid_prime(expit(z)),
             "σ′ is a function of z. Written with a it is a(1 − a), without another sigmoid.",
+            "{eq}`backprop-bp2-matrix`",
+        ),
+        Mistake(
+            "the slope is z(1 − z) instead of a(1 − a)",
+            lambda w, delta, z: (w.T @ delta) * z * (1 - z),
+            "σ′ can be written with the output a = σ(z), as a(1 − a); z is what goes in.",
             "{eq}`backprop-bp2-matrix`",
         ),
         Mistake(
@@ -222,7 +228,7 @@ TANH = Exercise(
         Mistake(
             "the slope is missing at the output",
             _with_slopes(_tanh_slope, _none),
-            "δ³ is a derivative by z³, so BP1 has the factor 1 − a² too.",
+            "δ³ is a derivative with respect to z³, so BP1 has the factor 1 − a² too.",
             "{eq}`backprop-bp1`",
         ),
         Mistake(
@@ -338,7 +344,7 @@ BINARY = Exercise(
         Mistake(
             "this is the cost itself",
             lambda a, y: -(y * np.log(a) + (1 - y) * np.log(1 - a)),
-            "Differentiate it by a, then by z.",
+            "Differentiate it with respect to a, then to z.",
             "{eq}`backprop-delta`",
         ),
     ),
@@ -511,6 +517,12 @@ SHORTCUT = Exercise(
             "{eq}`backprop-bp2-matrix`",
         ),
         Mistake(
+            "the slope is multiplied after wᵀ instead of before",
+            lambda w, z, g: (w.T @ g) * sigmoid_prime(z) + g,
+            "z_j belongs to the neurons of this layer, over which the sum runs: g ⊙ σ′(z) comes first.",
+            "{eq}`backprop-bp2-matrix`",
+        ),
+        Mistake(
             "the shortcut meets the slope too",
             lambda w, z, g: w.T @ (g * sigmoid_prime(z)) + g * sigmoid_prime(z),
             "The shortcut goes around the activation: its derivative is one.",
@@ -519,7 +531,7 @@ SHORTCUT = Exercise(
         Mistake(
             "the slope σ′(z) is missing",
             lambda w, z, g: w.T @ g + g,
-            "g is a derivative by a; on the route through w it has to pass σ first.",
+            "g is a derivative with respect to a; on the route through w it has to pass σ first.",
             "{eq}`backprop-bp1-matrix`",
         ),
         Mistake(

@@ -119,7 +119,7 @@ def turned_probes(rng):
 
 
 def back(dz, w):
-    """Return the derivative by one image, from the literal kernel."""
+    """Return the derivative with respect to one image, from the literal kernel."""
     H, W = dz.shape[1] + w.shape[2] - 1, dz.shape[2] + w.shape[3] - 1
     return chapter.conv_dx(dz[None], w, H, W, (1, 1), (1, 1), 1)[0]
 
@@ -549,7 +549,7 @@ BREAK = Choice(
     hints=(
         "Which cells of the page call `conv`? It also serves as an oracle.",
         "The gradients are held against the complex step through `conv`, with two groups.",
-        "The output itself, and its derivatives by the filters and by the input.",
+        "The output itself, and its derivatives with respect to the filters and the input.",
     ),
     used="{eq}`convolution-conv` with G = 2; with one group the line is zero anyway, and a check without groups would "
     "have seen nothing.",

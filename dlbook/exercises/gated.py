@@ -82,6 +82,12 @@ HOLD = Exercise(
             "{eq}`gated-cell-gradient`",
         ),
         Mistake(
+            "this is the logarithm of the lag",
+            lambda T, share: np.log(T),
+            "That is what is left of the formula for long lags and a share of 1/e.",
+            "{ref}`ex-gated-hold`",
+        ),
+        Mistake(
             "the gate is that of tanh",
             lambda T, share: np.arctanh(share ** (1 / T)),
             "Gates are sigmoids; tanh bends the candidate.",
@@ -116,14 +122,26 @@ def coupled_probes(rng):
         yield rng.normal(size=(t, k)), rng.normal(size=j), rng.normal(size=j), *weights
 
 
-def _coupled(x, h, c, wx, wh, b, write=lambda f: 1 - f, see=np.tanh, order="fgo", late=False):
+def _coupled(
+    x,
+    h,
+    c,
+    wx,
+    wh,
+    b,
+    keep=lambda f: f,
+    write=lambda f: 1 - f,
+    see=np.tanh,
+    order="fgo",
+    late=False,
+):
     """Return the states of all steps, coupled by another rule."""
     J, found = len(h), [h]
     for step in x:
         z = wx @ step + wh @ h + b
         part = {name: z[m * J : (m + 1) * J] for m, name in enumerate(order)}
         f, g, o = sigma(part["f"]), np.tanh(part["g"]), sigma(part["o"])
-        before, c = c, f * c + write(f) * g
+        before, c = c, keep(f) * c + write(f) * g
         h = o * see(before if late else c)
         found.append(h)
     return np.array(found)
@@ -188,6 +206,14 @@ COUPLED = Exercise(
             "the forget gate stands before both terms",
             lambda x, h, c, wx, wh, b: _coupled(x, h, c, wx, wh, b, write=lambda f: f),
             "A cell that keeps all has no room for new content: the candidate gets 1 − f.",
+            "{eq}`gated-cell`",
+        ),
+        Mistake(
+            "keeping and writing are exchanged",
+            lambda x, h, c, wx, wh, b: _coupled(
+                x, h, c, wx, wh, b, keep=lambda f: 1 - f, write=lambda f: f
+            ),
+            "The forget gate says what stays: f times the old cell, 1 − f times the candidate.",
             "{eq}`gated-cell`",
         ),
         Mistake(

@@ -96,6 +96,12 @@ LOG = Exercise(
             "{eq}`linear_classification-sigmoid`",
         ),
         Mistake(
+            "the logarithm is added where it is subtracted",
+            lambda z: np.minimum(z, 0) + np.log1p(np.exp(-np.abs(z))),
+            "log σ = −log(1 + e^(−z)): the minus stays when a factor is taken out, and log σ(0) is −log 2.",
+            "{eq}`linear_classification-logistic-loss`",
+        ),
+        Mistake(
             "the exponent is z on both sides",
             lambda z: np.minimum(z, 0) - np.log1p(np.exp(z)),
             "Right for negative z, where z was taken out; for positive z the exponent is −z: together −|z|.",

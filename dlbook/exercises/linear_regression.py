@@ -98,6 +98,12 @@ WEIGHTS = Exercise(
             "{eq}`linear_regression-rss`",
         ),
         Mistake(
+            "only the rows of X are scaled",
+            lambda X, y, w: chapter.least_squares(X * np.sqrt(w)[:, None], y).beta,
+            "The residual y − Xβ is what carries √w: scale the responses too.",
+            "{eq}`linear_regression-rss`",
+        ),
+        Mistake(
             "the weights are missing in XᵀX",
             weighted_right_side,
             "Setting the derivative to zero gives XᵀWX β = XᵀW y, with W on both sides.",
@@ -361,8 +367,8 @@ LEAVE = Exercise(
         "The fit does not move, so ỹ_n = ŷ_n + h_n (ỹ_n − y_n), by the hat matrix.",
         "Solve for y_n − ỹ_n: it is e_n / (1 − h_n), with residual and leverage of the full fit.",
     ),
-    used="The leverages {eq}`linear_regression-leverage` serve the experiment on diabetes, where the same "
-    "1 − h scales the residuals that are plotted.",
+    used="This is {eq}`linear_regression-left-out`, by which the fit to diabetes is judged; the same 1 − h "
+    "scales the residuals that are plotted.",
     right=(left_out_refits, left_out_hat, left_out_compiled),
     others=(
         (lambda X, y: -left_out(X, y), "every number has the opposite sign"),

@@ -647,7 +647,7 @@ BREAK = Choice(
         "e": "(e) uses a single example, and of one term the sum is the last one.",
         "f": "(f) counts multiplications; the line has lost an addition.",
     },
-    missing="Something else reads the derivative by the weights: look at what each check is made of.",
+    missing="Something else reads the derivative with respect to the weights: look at what each check is made of.",
     hints=(
         "What does `dw` hold at the end of the loop over n?",
         "The last example's term alone. Which of the checks would see that, and which have only one example?",

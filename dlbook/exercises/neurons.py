@@ -544,7 +544,7 @@ def swish_prime_compiled(z, beta):
 
 SWISH = Exercise(
     label="neurons-swish",
-    task="Write `swish_prime(z, beta)`, the derivative of g(z) = z σ(βz) by z.",
+    task="Write `swish_prime(z, beta)`, the derivative of g(z) = z σ(βz) with respect to z.",
     reference=swish_prime,
     axes="(n), () -> (n)",
     probes=swish_probes,
@@ -588,7 +588,7 @@ SWISH = Exercise(
         Mistake(
             "this is g itself",
             lambda z, beta: z * expit(beta * z),
-            "Differentiate it by z, with the product rule.",
+            "Differentiate it with respect to z, by the product rule.",
             "{eq}`neurons-gelu-prime`",
         ),
         Mistake(

@@ -213,6 +213,12 @@ MASK = Exercise(
             "{eq}`rnn-total-loss`",
         ),
         Mistake(
+            "this is the mean of the means, with 0 for an empty sequence",
+            lambda losses, lengths: _per_sequence(losses, lengths).mean(),
+            "A sequence without steps has no cost. As a zero it makes the mean look better.",
+            "{eq}`rnn-total-loss`",
+        ),
+        Mistake(
             "nothing is divided",
             lambda losses, lengths: losses[_inside(losses, lengths)].sum(),
             "That is the total cost. It grows with the batch, and so would the gradient.",

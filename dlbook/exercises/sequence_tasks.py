@@ -90,7 +90,7 @@ SCHEDULED = Exercise(
             "the random number is that of the step before",
             _earlier_choice,
             "The random number of a step decides what is read at that step; here it is shifted together with the symbols.",
-            "{ref}`ex-sequence_tasks-scheduled`",
+            "{eq}`sequence_tasks-teacher-forcing`",
         ),
         Mistake(
             "the choice is turned round",
@@ -108,7 +108,7 @@ SCHEDULED = Exercise(
             "only drawn symbols are read",
             lambda y, drawn, u, share, begin: scheduled_sampling(drawn, drawn, u, share, begin),
             "That is free running. Where u is below `share`, the right symbol is read.",
-            "{ref}`ex-sequence_tasks-scheduled`",
+            "{eq}`sequence_tasks-teacher-forcing`",
         ),
         Mistake(
             "one random number is used for a whole line",
@@ -116,7 +116,7 @@ SCHEDULED = Exercise(
                 y, drawn, u[:, :1] + 0 * u, share, begin
             ),
             "Each step has a random number of its own.",
-            "{ref}`ex-sequence_tasks-scheduled`",
+            "{eq}`sequence_tasks-teacher-forcing`",
         ),
     ),
     hints=(
@@ -314,13 +314,13 @@ MISSED = Exercise(
             "the second symbol is taken at every step",
             lambda logs: np.sum(_ordered(logs)[:, -1] - _ordered(logs)[:, -2]),
             "A sequence that differs at one step only is more probable than one that differs at all.",
-            "{ref}`ex-sequence_tasks-missed`",
+            "{eq}`sequence_tasks-likelihood`",
         ),
         Mistake(
             "the largest gap is taken, not the smallest",
             lambda logs: np.max(_ordered(logs)[:, -1] - _ordered(logs)[:, -2]),
             "The second best loses as little as it can: it differs where the two best symbols are closest.",
-            "{ref}`ex-sequence_tasks-missed`",
+            "{eq}`sequence_tasks-likelihood`",
         ),
         Mistake(
             "only the last step may differ",
@@ -344,7 +344,7 @@ MISSED = Exercise(
             "the steps are compared with each other",
             lambda logs: np.diff(np.sort(_ordered(logs)[:, -1]))[-1],
             "The second best sequence takes another symbol at some step; compare symbols within a step.",
-            "{ref}`ex-sequence_tasks-missed`",
+            "{eq}`sequence_tasks-likelihood`",
         ),
     ),
     hints=(

@@ -207,7 +207,7 @@ def _rms_centred(dy, x, gamma, eps):
 
 RMS = Exercise(
     label="training-rms",
-    task="Write `rms_backward(dy, x, gamma, eps)`, the gradient by x of y_nj = γ_j x_nj / √(mean of x_n² + ε).",
+    task="Write `rms_backward(dy, x, gamma, eps)`: ∂C/∂x, where y_nj = γ_j x_nj / √(mean of x_n² + ε).",
     reference=rms_backward,
     axes="(n j), (n j), (j), () -> (n j)",
     probes=rms_probes,
@@ -511,7 +511,7 @@ SCALE = Exercise(
         ),
     ),
     hints=(
-        "Differentiate C(c w) = C(w) by c at c = 1. What does it say about w and ∇C?",
+        "Differentiate C(c w) = C(w) with respect to c at c = 1. What does it say about w and ∇C?",
         "w · ∇C(w) = 0: the step is at a right angle to w.",
         "By Pythagoras ‖w − η∇C‖² = ‖w‖² + η²‖∇C‖².",
     ),
@@ -579,7 +579,7 @@ def swish_compiled(dy, x, beta):
 
 
 def _swish(dy, x, beta, first=1.0, second=None, by_beta=None):
-    """Return what a slip leaves: other terms of the derivative by x, or another one by β."""
+    """Return what a slip leaves: other terms of the derivative with respect to x, or another one with respect to β."""
     s = sigma(beta * x)
     second = beta * x * s * (1 - s) if second is None else second
     right = np.sum(dy * x**2 * s * (1 - s), axis=0)
@@ -588,7 +588,7 @@ def _swish(dy, x, beta, first=1.0, second=None, by_beta=None):
 
 OWN = Exercise(
     label="training-own-layer",
-    task="Write `swish_backward(dy, x, beta)`: the derivatives by x and by β of y = x σ(βx).",
+    task="Write `swish_backward(dy, x, beta)`: the derivatives with respect to x and β of y = x σ(βx).",
     reference=swish_backward,
     axes="(n j), (n j), (j) -> (n j), (j)",
     probes=swish_probes,
@@ -600,7 +600,7 @@ OWN = Exercise(
             "{eq}`neurons-sigmoid`",
         ),
         Mistake(
-            "the derivative by x lacks the inner factor β",
+            "the derivative with respect to x lacks the inner factor β",
             lambda dy, x, beta: _swish(
                 dy, x, beta, second=x * sigma(beta * x) * (1 - sigma(beta * x))
             ),
@@ -616,7 +616,7 @@ OWN = Exercise(
             "{eq}`neurons-sigmoid`",
         ),
         Mistake(
-            "the derivative by β has one factor x instead of two",
+            "the derivative with respect to β has one factor x instead of two",
             lambda dy, x, beta: _swish(
                 dy,
                 x,
@@ -627,7 +627,7 @@ OWN = Exercise(
             "{eq}`training-leaky-relu-gradient`",
         ),
         Mistake(
-            "the derivative by β is the mean over the batch",
+            "the derivative with respect to β is the mean over the batch",
             lambda dy, x, beta: _swish(
                 dy, x, beta, by_beta=swish_backward(dy, x, beta)[1] / x.shape[0]
             ),
@@ -635,7 +635,7 @@ OWN = Exercise(
             "{eq}`training-batchnorm-backward`",
         ),
         Mistake(
-            "the derivative by β is not multiplied by dy",
+            "the derivative with respect to β is not multiplied by dy",
             lambda dy, x, beta: _swish(
                 dy, x, beta, by_beta=swish_backward(np.ones_like(dy), x, beta)[1]
             ),

@@ -347,31 +347,31 @@ RUNNING = Exercise(
             "the entry's own place is left out",
             lambda y, beta: running_transposed(y, beta) - y,
             "x_j enters s_j with the weight one, before it enters any later sum: the sum begins at i = j.",
-            "{ref}`ex-verification-running-sum`",
+            "{eq}`verification-adjoint`",
         ),
         Mistake(
             "each term has one factor β too many",
             lambda y, beta: beta * running_transposed(y, beta),
             "What arrives at place j itself is not multiplied: β belongs to what comes from place j + 1.",
-            "{ref}`ex-verification-running-sum`",
+            "{eq}`verification-adjoint`",
         ),
         Mistake(
             "the new entry is multiplied by 1 − β",
             lambda y, beta: (1 - beta) * running_transposed(y, beta),
             "That is the transpose of a moving average; here x_i enters the sum with the weight one.",
-            "{ref}`ex-verification-running-sum`",
+            "{eq}`verification-adjoint`",
         ),
         Mistake(
             "nothing is forgotten",
             lambda y, beta: running_transposed(y, 1.0),
             "This is the transpose of the plain sum, β = 1; here x_j has faded to β^(i−j) x_j at place i.",
-            "{ref}`ex-verification-running-sum`",
+            "{eq}`verification-adjoint`",
         ),
         Mistake(
             "the power of β is i and not i − j",
             lambda y, beta: running_transposed(y * beta ** np.arange(len(y)), 1.0),
             "What fades is counted from the place where it came in: the last entry of the result is y's last entry.",
-            "{ref}`ex-verification-running-sum`",
+            "{eq}`verification-adjoint`",
         ),
     ),
     hints=(
@@ -540,7 +540,7 @@ DRAWS = Exercise(
             "the number of draws is not rounded up",
             lambda pilot, right, wrong, within: _var(pilot) * (within / (right - wrong)) ** 2,
             "Draws are whole, and the condition has to hold: take the next whole number.",
-            "{ref}`ex-verification-draws`",
+            "{eq}`verification-monte-carlo`",
         ),
         Mistake(
             "the number of draws is rounded down",
@@ -548,7 +548,7 @@ DRAWS = Exercise(
                 _var(pilot) * (within / (right - wrong)) ** 2
             ),
             "One draw less, and the wrong value lies just inside the band.",
-            "{ref}`ex-verification-draws`",
+            "{eq}`verification-monte-carlo`",
         ),
     ),
     hints=(

@@ -370,7 +370,7 @@ def verify(
     _publish(record)
 
 
-def claim(label, sentence, holds, evidence=None, *, seeds=None, control=None):
+def claim(label, sentence, holds, evidence, *, seeds=None, control):
     """Check a sentence of the prose by an experiment.
 
     Parameters
@@ -395,9 +395,7 @@ def claim(label, sentence, holds, evidence=None, *, seeds=None, control=None):
         If the criterion does not hold, or holds for the control too. While the book is built it
         is raised at the end of the page.
     """
-    if evidence is None:  # a claim whose sentence is not told yet
-        sentence, holds, evidence = None, sentence, holds
-    words, too = control or (None, False)
+    words, too = control
     if too:
         evidence = f"{evidence}; but the criterion holds for the control too: {words}"
     _publish(

@@ -127,7 +127,10 @@ function look() {
         return formula && shown(formula) && formula.scrollWidth > formula.clientWidth + 1;
       })
       .map((math) => words((math.querySelector(".eqno") ?? math).textContent)),
-    stuck: all("article pre, article .formula, article .table-wrapper")
+    small: all(".frame svg")
+      .filter((svg) => shown(svg) && (8 * svg.clientWidth) / svg.viewBox.baseVal.width < 8.99)
+      .map((svg) => words(svg.closest(".frame").getAttribute("aria-label"))),
+    stuck: all("article pre, article .formula, article .frame, article .table-wrapper")
       .filter((e) => shown(e) && e.scrollWidth > e.clientWidth + 1 && e.tabIndex < 0)
       .map((e) => words(e.textContent)),
     nameless: [

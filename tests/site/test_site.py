@@ -136,6 +136,12 @@ def test_no_page_scrolls_sideways(page):
 
 
 @each_chapter
+def test_figures_are_legible_on_a_phone(page):
+    """Text of 8 points, the smallest of a figure, is at least 9 pixels high at every width."""
+    assert not everywhere(page, "small")
+
+
+@each_chapter
 def test_code_fits(page):
     """From 768 px on every line of code is seen whole."""
     clipped = everywhere(page, "clipped")
