@@ -17,13 +17,12 @@ half the sum of squares; U, d, V the singular values and vectors of X; L a bound
 rate the step size η on half the sum of squares.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlbook.fast import coordinate
 from dlbook.fast.columns import centred
 from dlbook.linear_regression import (
     cholesky,
@@ -36,25 +35,23 @@ from dlbook.linear_regression import (
 )
 from dlbook.tools import shapes
 from dlbook.tools.jit import njit
+from dlbook.tools.paths import Path, RidgePath, SparsePath
 
 __all__ = [
     "Fit",
-    "Path",
-    "RidgePath",
-    "SparsePath",
     "coordinate_sweep",
-    "cross_validate",
     "degrees_of_freedom",
     "dropout_cost",
     "duality_gap",
     "elastic_net",
     "elastic_net_cost",
     "elastic_net_path",
+    "fista",
     "fista_bound",
     "fista_step",
+    "ista",
     "ista_bound",
     "k_fold_error",
-    "k_folds",
     "kkt_violation",
     "largest_l1",
     "lasso",
@@ -64,7 +61,6 @@ __all__ = [
     "noise_cost",
     "pca_path",
     "pca_solution",
-    "plot_path",
     "predict",
     "proximal_step",
     "ridge",
@@ -82,8 +78,6 @@ __all__ = [
     "sweep_matrix",
     "zeroing_l1",
 ]
-
-EPS = np.finfo(np.float64).eps
 
 
 # Ridge regression
@@ -430,36 +424,6 @@ class Fit(NamedTuple):
     steps: int  # sweeps over weights; 0 where a formula gave them
 
 
-class Path(NamedTuple):
-    """Weights and biases for several strengths."""
-
-    strength: np.ndarray  # (k) what differs: steps, components
-    w: np.ndarray  # (k p)
-    b: np.ndarray  # (k)
-
-
-class RidgePath(NamedTuple):
-    """Ridge regressions for several strengths."""
-
-    strength: np.ndarray  # (k) l2
-    w: np.ndarray  # (k p)
-    b: np.ndarray  # (k)
-    cost: np.ndarray  # (k)
-    freedom: np.ndarray  # (k) effective number of weights, without the bias
-    left_out: np.ndarray  # (k) mean squared error on examples left out one at a time
-
-
-class SparsePath(NamedTuple):
-    """Elastic nets for several strengths, each begun where the one before ended."""
-
-    strength: np.ndarray  # (k) l1
-    w: np.ndarray  # (k p)
-    b: np.ndarray  # (k)
-    cost: np.ndarray  # (k)
-    gap: np.ndarray  # (k)
-    steps: np.ndarray  # (k) sweeps
-
-
 def _strengths(name, values, least=0.0):
     """Return strengths above zero, one or several."""
     values = shapes.Axes().floats(name, np.atleast_1d(values), "k").astype(np.float64)
@@ -539,8 +503,7 @@ def ridge_path(
     with np.errstate(divide="ignore", invalid="ignore"):
         left_out = np.mean((e / (1 - h)) ** 2, axis=1)
     s = 1.0 if weights is None else np.mean(np.asarray(weights, np.float64))
-    with np.errstate(over="ignore"):
-        cost, left_out = (np.ldexp(part, 2 * problem.y_unit) for part in (cost, left_out / s))
+    cost, left_out = problem.squared(cost, left_out / s)
     return RidgePath(l2, w, b, cost, f.sum(axis=1), left_out)
 
 
@@ -662,8 +625,8 @@ def elastic_net(
         If the sweeps do not suffice.
     """
     l1, l2 = shapes.number("l1", l1, above=0), shapes.number("l2", l2, least=0)
-    given = {"weights": weights, "intercept": intercept, "tolerance": tolerance, "gap": gap}
-    path = elastic_net_path(X, y, [l1], l2, **given, steps=steps)
+    strengths = np.array([l1]), np.array([l2])
+    path = _descended(X, y, *strengths, weights, intercept, tolerance, gap, steps)
     return Fit(path.w[0], path.b[0], *(float(part[0]) for part in path[3:5]), int(path.steps[0]))
 
 
@@ -697,30 +660,70 @@ def elastic_net_path(
     l2 = np.broadcast_to(l2, l1.shape).copy()
     if l2.min() < 0:
         raise ValueError(f"l2 holds {l2.min():g}, expected strengths ≥ 0")
+    return _descended(X, y, l1, l2, weights, intercept, tolerance, gap, steps)
+
+
+def _descended(X, y, l1, l2, weights, intercept, tolerance, gap, steps):
+    """Return the path for strengths (k) that are checked."""
     tolerance, steps = shapes.number("tolerance", tolerance, above=0), shapes.count("steps", steps)
     share = -1.0 if gap is None else shapes.number("gap", gap, above=0)
     problem = centred(X, y, weights, intercept)
-    size, W = problem.y @ problem.y, np.empty((len(l1), len(problem.A)))
-    scaled1, scaled2 = problem.measured(l1, 1), problem.measured(l2, 2)
-    rounding = 10 * EPS * np.sqrt(problem.squares.max() * size)
-    least = np.maximum(tolerance * scaled1, rounding)
-    many = len(l1) >= 8 and len(problem.A) <= len(problem.y)  # products of columns pay
-    descend = coordinate.path_by_products if many else coordinate.descend_path
-    cost, gaps, worst, done = descend(
-        *(problem.A, problem.y, scaled1, scaled2, problem.squares, problem.moments),
-        *(share * size, least, steps, W),
-    )
-    late = (worst > least) & (gaps > share * size)
+    scaled = problem.measured(l1, 1), problem.measured(l2, 2)
+    W, cost, gaps, done, late = problem.descended(*scaled, tolerance, share, steps)
     if late.any():
         k = np.flatnonzero(late)[0]
         raise RuntimeError(
             f"after {done[k]} sweeps the optimality conditions are still violated by "
-            f"{worst[k] / scaled1[k]:.0e} of l1 = {l1[k]:g}: raise steps, tolerance, l1 or l2"
+            f"{late[k]:.0e} of l1 = {l1[k]:g}: raise steps, tolerance, l1 or l2"
         )
     w, b = problem.finished(W)
-    with np.errstate(over="ignore"):
-        cost, gaps = (np.ldexp(part, 2 * problem.y_unit) for part in (cost, np.maximum(gaps, 0)))
-    return SparsePath(l1, w, b, cost, gaps, done)
+    return SparsePath(l1, w, b, *problem.squared(cost, np.maximum(gaps, 0)), done)
+
+
+def ista(X: ArrayLike, y: ArrayLike, l1: float, l2: float = 0.0, **options: Any) -> Fit:
+    """Minimise as `elastic_net` does, by proximal gradient steps {eq}`regularization-ista`.
+
+    Parameters
+    ----------
+    X, y, l1, l2
+        As in `elastic_net`.
+    **options
+        ``weights``, ``intercept``, ``gap`` (1e-6 unless said otherwise) and ``steps`` of
+        `elastic_net`. The steps end at the gap alone; each passes once over all columns.
+    """
+    return _by_steps(X, y, l1, l2, False, **options)
+
+
+def fista(X: ArrayLike, y: ArrayLike, l1: float, l2: float = 0.0, **options: Any) -> Fit:
+    """Minimise as `ista` does, by accelerated steps {eq}`regularization-fista`.
+
+    Parameters
+    ----------
+    X, y, l1, l2, **options
+        As in `ista`.
+    """
+    return _by_steps(X, y, l1, l2, True, **options)
+
+
+def _by_steps(X, y, l1, l2, ahead, *, weights=None, intercept=True, gap=1e-6, steps=100_000):
+    """Take proximal steps, from a point ahead or not, until the gap is small."""
+    l1, l2 = shapes.number("l1", l1, above=0), shapes.number("l2", l2, least=0)
+    gap, steps = shapes.number("gap", gap, above=0), shapes.count("steps", steps)
+    problem = centred(X, y, weights, intercept)
+    given = np.ascontiguousarray(problem.A.T), problem.y
+    strengths = problem.measured(l1, 1), problem.measured(l2, 2)
+    L = np.linalg.norm(given[0], 2) ** 2 + strengths[1]
+    w, t, done = np.zeros(len(problem.A)), 0.0, 0
+    before, left = w, duality_gap(*given, w, *strengths)
+    while left > gap * (problem.y @ problem.y):
+        if done == steps:
+            raise RuntimeError(
+                f"after {steps} steps the gap is still {left:.0e}: raise steps or gap"
+            )
+        before, (w, u) = w, fista_step(*given, w, before, t, *strengths, L)
+        t, done, left = u if ahead else 1.0, done + 1, duality_gap(*given, w, *strengths)
+    cost, left = problem.squared(elastic_net_cost(*given, w, *strengths), max(left, 0.0))
+    return Fit(*problem.finished(w), float(cost), float(left), done)
 
 
 def largest_l1(
@@ -731,7 +734,7 @@ def largest_l1(
     return float(np.ldexp(np.abs(problem.moments).max(), problem.unit + problem.y_unit))
 
 
-# Using fits and choosing among them
+# Using fits
 
 
 def predict(fit: Fit, X: ArrayLike) -> np.ndarray:
@@ -748,90 +751,3 @@ def predict(fit: Fit, X: ArrayLike) -> np.ndarray:
         raise TypeError(f"fit is {shapes.shown(fit)}, expected the Fit of this chapter")
     X = shapes.Axes(p=len(fit.w)).floats("X", X, "n p")
     return X @ fit.w + fit.b
-
-
-def k_folds(n: int, folds: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the fold of each of n examples, drawn so that folds differ by one in size at most.
-
-    Parameters
-    ----------
-    n, folds : int
-        Examples, and folds from 2 to n.
-    rng : numpy.random.Generator
-        Draws them.
-    """
-    n = shapes.count("n", n, least=2)
-    folds = shapes.count("folds", folds, least=2, most=n)
-    return shapes.generator("rng", rng).permutation(np.arange(n) % folds)
-
-
-def cross_validate(
-    fit: Callable[[np.ndarray, np.ndarray], Any], X: ArrayLike, y: ArrayLike, fold: ArrayLike
-) -> np.ndarray:
-    """Return the mean squared error of each fit of a path on examples that it has not seen.
-
-    Parameters
-    ----------
-    fit : callable
-        ``fit(X, y)`` returns a path, anything with weights ``w`` (k, p) and biases ``b`` (k). What
-        is learned from data, means and spreads too, belongs inside.
-    X, y : array_like, shapes (n, p) and (n,)
-        Inputs and responses.
-    fold : array_like of int, shape (n,)
-        The fold of each example, from `k_folds`.
-
-    Returns
-    -------
-    ndarray, shape (k,)
-    """
-    axes = shapes.Axes()
-    X, y = axes.floats("X", X, "n p"), axes.floats("y", y, "n")
-    fold = axes.labels("fold", fold, "n")
-    if fold.min() == fold.max():
-        raise ValueError(f"fold holds {fold[0]} only; examples of another fold are needed to fit")
-    total = 0.0
-    for f in np.unique(fold):
-        inside = fold == f
-        path = fit(X[~inside], y[~inside])
-        total += np.sum((y[inside, None] - X[inside] @ path.w.T - path.b) ** 2, axis=0)
-    return total / len(y)
-
-
-def plot_path(
-    path: Path | RidgePath | SparsePath, names: Sequence[str] | None = None, most: int = 6
-) -> tuple[Any, Any]:
-    """Draw the weights of a path against its strength, the largest of them with their names.
-
-    Parameters
-    ----------
-    path : Path, RidgePath or SparsePath
-        From `ridge_path`, `elastic_net_path`, `pca_path` or `stopped_path`.
-    names : sequence of str, optional
-        Names of the columns; their numbers otherwise.
-    most : int
-        How many curves are named.
-
-    Returns
-    -------
-    figure, axes
-    """
-    from dlbook.tools import plotting
-
-    if not isinstance(path, (Path, RidgePath, SparsePath)):
-        raise TypeError(f"path is {shapes.shown(path)}, expected a path of this chapter")
-    names = [str(p) for p in range(path.w.shape[1])] if names is None else list(names)
-    if len(names) != path.w.shape[1]:
-        raise ValueError(f"names has {len(names)} names for {path.w.shape[1]} columns")
-    fig, ax = plotting.figure(6.2, 3.4)
-    end = path.w[np.argmin(path.strength) if not isinstance(path, Path) else -1]
-    named = np.argsort(-np.abs(end))[:most]
-    beside = {"textcoords": "offset points", "ha": "right", "va": "center"}
-    for p in np.argsort(np.abs(end)):
-        color = plotting.SERIES[p % 4] if p in named else plotting.GRID
-        ax.plot(path.strength, path.w[:, p], color=color, linestyle=("-", "--", ":", "-.")[p % 4])
-    last, height = path.strength[np.flatnonzero((path.w == end).all(axis=1))[0]], -np.inf
-    for p in sorted(named, key=lambda p: end[p]):  # upwards, so that no name covers another
-        height = max(end[p], height + 0.06 * np.ptp(path.w))
-        ax.annotate(names[p], (last, height), (-3, 0), **beside)
-    ax.set(xscale="log", ylabel="weight")
-    return fig, ax

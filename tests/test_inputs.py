@@ -21,7 +21,7 @@ from dlbook import rnn as recurrent
 from dlbook import sequence_tasks as tasks
 from dlbook import verification as ver
 from dlbook.nets import MLP, Autoencoder, RecurrentNetwork, fit, fit_stream
-from dlbook.tools import music
+from dlbook.tools import music, paths
 from dlbook.tools.text import Alphabet
 
 RNG = np.random.default_rng(0)
@@ -87,7 +87,9 @@ CALLS = {
     "corrupt": (lambda x: ae.corrupt(x, "mask", 0.5, fresh()), X),
     "cost_from": (from_z, X[0], X[1]),
     "cross_validate": (
-        lambda X, y, fold: reg.cross_validate(lambda X, y: reg.ridge_path(X, y, [1.0]), X, y, fold),
+        lambda X, y, fold: paths.cross_validate(
+            lambda X, y: reg.ridge_path(X, y, [1.0]), X, y, fold
+        ),
         *(X, Y, CLASSES),
     ),
     "dates_right": (lambda found: tasks.dates_right(found, DATES), DATES.y),
@@ -109,6 +111,8 @@ CALLS = {
     "half_shifts": (lambda x: bp.half_shifts(x, 2), RNG.random((3, 4))),
     "im2col": (lambda x: cv.im2col(x, 3), IMAGES),
     "interactions": (lr.interactions, X, X),
+    "fista": (lambda X, y, s: reg.fista(X, y, 1.0, 1.0, weights=s).w, X, Y, Y**2),
+    "ista": (lambda X, y, s: reg.ista(X, y, 1.0, 1.0, weights=s).w, X, Y, Y**2),
     "largest_l1": (lambda X, y, s: reg.largest_l1(X, y, weights=s), X, Y, Y**2),
     "lasso": (lambda X, y, s: reg.lasso(X, y, 1.0, weights=s).w, X, Y, Y**2),
     "least_squares": (lambda X, y: lr.least_squares(X, y).beta, X, Y),
@@ -173,7 +177,7 @@ CALLS = {
 PLACES = (
     *("linear_regression", "linear_classification", "matmul", "neurons", "optimization"),
     *("regularization", "backprop", "training", "convolution", "autoencoders", "rnn", "gated"),
-    *("sequence_tasks", "attention", "tools.music"),
+    *("sequence_tasks", "attention", "tools.music", "tools.paths"),
 )
 EVERY = [
     pytest.param(call, arrays, i, id=f"{name}-{i}")

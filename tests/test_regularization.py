@@ -11,7 +11,7 @@ from sklearn.linear_model import ElasticNet, LinearRegression, Ridge, RidgeCV, l
 from sklearn.pipeline import make_pipeline
 
 from dlbook import regularization as reg
-from dlbook.tools import data
+from dlbook.tools import data, paths
 from dlbook.verification import complex_step, relative_error
 
 N, P = 9, 4
@@ -393,11 +393,11 @@ def test_a_warm_start_saves_sweeps(rng):
 
 def test_a_path_is_drawn_in_one_call(rng):
     X, y = table(rng, 30, 6)
-    _, ax = reg.plot_path(reg.ridge_path(X, y, np.geomspace(0.1, 100, 9)), list("abcdef"), 2)
+    _, ax = paths.plot_path(reg.ridge_path(X, y, np.geomspace(0.1, 100, 9)), list("abcdef"), 2)
     assert len(ax.lines) == 6 and len(ax.texts) == 2
     assert {text.get_text() for text in ax.texts} <= set("abcdef")
     with pytest.raises(ValueError, match="names has 2 names for 6 columns"):
-        reg.plot_path(reg.ridge_path(X, y, [1.0]), ["a", "b"])
+        paths.plot_path(reg.ridge_path(X, y, [1.0]), ["a", "b"])
 
 
 # Rates
@@ -435,6 +435,20 @@ def test_proximal_steps_keep_their_bounds(step, bound, seed):
     above, w = gaps_of(step, X, y, 0.02, 0.0, 300)
     L, t = np.linalg.norm(X, 2) ** 2, np.arange(1, 301)
     assert np.all(above <= bound(L, w @ w, t) + 1e-12)
+
+
+@pytest.mark.parametrize("fit", [reg.ista, reg.fista])
+@pytest.mark.parametrize("seed", range(10))
+def test_proximal_steps_end_at_the_minimum(fit, seed):
+    """Within the gap they were told, for weighted examples and biases too."""
+    rng = np.random.default_rng(seed)
+    X, y = table(rng, 30, 6)
+    s = rng.uniform(0.2, 3, 30) if seed % 2 else None
+    found = fit(1e-3 * X, y, 3e-3, 1e-6, weights=s, gap=1e-9)
+    best = reg.elastic_net(1e-3 * X, y, 3e-3, 1e-6, weights=s)
+    assert found.cost / best.cost - 1 > -1e-12 and found.cost - best.cost <= found.gap
+    assert found.gap <= 1e-9 * np.sum((1 if s is None else s) * y**2)
+    assert relative_error(found.w, best.w) < 1e-3 and abs(found.b - best.b) < 1e-3
 
 
 def test_a_kink_alone_meets_the_bound_of_proximal_steps():
@@ -518,14 +532,14 @@ def test_noise_and_dropout_by_simulation(rng):
 
 
 def test_folds_are_even(rng):
-    counts = np.bincount(reg.k_folds(23, 5, rng))
+    counts = np.bincount(paths.k_folds(23, 5, rng))
     assert counts.max() - counts.min() <= 1 and len(counts) == 5 and counts.sum() == 23
 
 
 def test_cross_validation_fits_what_it_does_not_judge(rng):
     X, y = table(rng, 23, 3)
-    fold = reg.k_folds(23, 4, rng)
-    found = reg.cross_validate(lambda X, y: reg.ridge_path(X, y, [0.1, 5.0]), X, y, fold)
+    fold = paths.k_folds(23, 4, rng)
+    found = paths.cross_validate(lambda X, y: reg.ridge_path(X, y, [0.1, 5.0]), X, y, fold)
     for k, l2 in enumerate((0.1, 5.0)):
         errors = np.empty(23)
         for f in range(4):
@@ -561,9 +575,9 @@ X, Y = np.random.default_rng(0).normal(size=(8, 3)), np.arange(8.0)
         (lambda: reg.ridge(X, Y, 1.0, weights=Y - 1), "weights go from -1 to 6"),
         (lambda: reg.ridge(X, Y, 1.0, weights=0 * Y), "weights go from 0 to 0"),
         (lambda: reg.ridge(X, Y, 1.0, weights=Y[:3]), r"weights has shape \(3,\)"),
-        (lambda: reg.k_folds(5, 6, np.random.default_rng(0)), "folds is 6, expected .* 2 to 5"),
-        (lambda: reg.k_folds(5, 1, np.random.default_rng(0)), "folds is 1"),
-        (lambda: reg.cross_validate(None, X, Y, np.zeros(8, int)), "fold holds 0 only"),
+        (lambda: paths.k_folds(5, 6, np.random.default_rng(0)), "folds is 6, expected .* 2 to 5"),
+        (lambda: paths.k_folds(5, 1, np.random.default_rng(0)), "folds is 1"),
+        (lambda: paths.cross_validate(None, X, Y, np.zeros(8, int)), "fold holds 0 only"),
         (lambda: reg.pca_path(X, Y, [4]), "components holds 4, but .* rank 3"),
         (lambda: reg.pca_path(X, Y, [0]), "components holds the label 0"),
         (lambda: reg.stopped_path(X, Y, [-1]), "steps holds the label -1"),
@@ -582,9 +596,9 @@ def test_what_does_not_fit_is_said(call, words):
         (lambda: reg.ridge(X, Y, "1"), "l2 is '1', expected a number"),
         (lambda: reg.ridge(X, Y, 1.0, intercept=2), "intercept is 2, expected True or False"),
         (lambda: reg.ridge(X.astype(complex), Y, 1.0), "X has dtype complex128"),
-        (lambda: reg.k_folds(5, 2, 0), "rng is 0, expected a generator"),
+        (lambda: paths.k_folds(5, 2, 0), "rng is 0, expected a generator"),
         (lambda: reg.predict(Y, X), "fit is an array"),
-        (lambda: reg.plot_path(Y), "path is an array"),
+        (lambda: paths.plot_path(Y), "path is an array"),
     ],
 )
 def test_what_is_of_another_kind_is_said(call, words):
@@ -595,6 +609,8 @@ def test_what_is_of_another_kind_is_said(call, words):
 def test_too_few_sweeps_are_an_error():
     with pytest.raises(RuntimeError, match="sweeps the optimality conditions"):
         reg.lasso(*data.diabetes()[:2], 1e-6, steps=1)
+    with pytest.raises(RuntimeError, match="after 1 steps the gap is still"):
+        reg.ista(*data.diabetes()[:2], 1.0, steps=1)
 
 
 def test_a_constant_column_gets_no_weight(rng):

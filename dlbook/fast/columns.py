@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dlbook.fast import coordinate
 from dlbook.tools import shapes, units
 from dlbook.tools.jit import njit_fast
 
@@ -79,6 +80,26 @@ class Problem(NamedTuple):
     def measured(self, strength, power):
         """Return strengths that stand beside λ ‖w‖^power in the units of the problem."""
         return np.ldexp(strength, (power - 2) * self.y_unit - power * self.unit)
+
+    def squared(self, *parts):
+        """Return squares of responses, such as costs, in the units of the data."""
+        with np.errstate(over="ignore"):
+            return [np.ldexp(part, 2 * self.y_unit) for part in parts]
+
+    def descended(self, l1, l2, tolerance, share, steps):
+        """Return weights, costs, gaps and sweeps, and what part of l1 is violated if that is late.
+
+        The strengths are those of `measured`; a negative share of y² asks for no gap.
+        """
+        size, W = self.y @ self.y, np.empty((len(l1), len(self.A)))
+        rounding = 10 * EPS * np.sqrt(self.squares.max() * size)
+        least = np.maximum(tolerance * l1, rounding)
+        many = len(l1) >= 8 and len(self.A) <= len(self.y)  # products of columns pay
+        descend = coordinate.path_by_products if many else coordinate.descend_path
+        given = self.A, self.y, l1, l2, self.squares, self.moments
+        cost, gaps, worst, done = descend(*given, share * size, least, steps, W)
+        late = (worst > least) & (gaps > share * size)
+        return W, cost, gaps, done, np.where(late, worst / l1, 0.0)
 
     def singular(self):
         """Return U, d and V, without the directions that are rounding."""
