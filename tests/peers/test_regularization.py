@@ -32,8 +32,21 @@ def test_the_same_in_pytorch():
     close(reg.soft_threshold(z.numpy(), l1), torch.nn.functional.softshrink(z, l1).numpy())
 
 
-def test_autograd_takes_zero_for_the_slope_of_a_kink():
-    """So that plain steps never rest at a zero, as the page says."""
-    w = torch.zeros(1, requires_grad=True)
+def test_plain_gradient_steps_never_rest_at_a_zero():
+    """Autograd takes zero for the slope of the kink, and the minimum has zeros."""
+    rng = np.random.default_rng(7)
+    X, y = rng.normal(size=(30, 6)), rng.normal(size=30)
+    best = reg.lasso(X, y, 8.0, intercept=False).w
+    w = torch.zeros(6, dtype=torch.float64, requires_grad=True)
     w.abs().sum().backward()
-    assert w.grad.item() == 0
+    assert (w.grad == 0).all() and (best == 0).any() and (best != 0).any()
+    A, b, L = torch.tensor(X), torch.tensor(y), np.linalg.norm(X, 2) ** 2
+    steps = []
+    for _ in range(2000):
+        w.grad = None
+        (0.5 * (b - A @ w).square().sum() + 8.0 * w.abs().sum()).backward()
+        with torch.no_grad():
+            w -= w.grad / L
+        steps.append(w.detach().numpy().copy())
+    late = np.array(steps[-100:])[:, best == 0]
+    assert (late != 0).all() and (np.diff(np.sign(late), axis=0) != 0).any(axis=0).all()
