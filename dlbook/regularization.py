@@ -18,7 +18,7 @@ rate the step size η on half the sum of squares.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -680,32 +680,49 @@ def _descended(X, y, l1, l2, weights, intercept, tolerance, gap, steps):
     return SparsePath(l1, w, b, *problem.squared(cost, np.maximum(gaps, 0)), done)
 
 
-def ista(X: ArrayLike, y: ArrayLike, l1: float, l2: float = 0.0, **options: Any) -> Fit:
+def ista(
+    X: ArrayLike,
+    y: ArrayLike,
+    l1: float,
+    l2: float = 0.0,
+    *,
+    weights: ArrayLike | None = None,
+    intercept: bool = True,
+    gap: float = 1e-6,
+    steps: int = 100_000,
+) -> Fit:
     """Minimise as `elastic_net` does, by proximal gradient steps {eq}`regularization-ista`.
 
     Parameters
     ----------
-    X, y, l1, l2
-        As in `elastic_net`.
-    **options
-        ``weights``, ``intercept``, ``gap`` (1e-6 unless said otherwise) and ``steps`` of
-        `elastic_net`. The steps end at the gap alone; each passes once over all columns.
+    X, y, l1, l2, weights, intercept, gap, steps
+        As in `elastic_net`, but the steps end at the gap alone; each passes over all columns.
     """
-    return _by_steps(X, y, l1, l2, False, **options)
+    return _by_steps(X, y, l1, l2, weights, intercept, gap, steps, ahead=False)
 
 
-def fista(X: ArrayLike, y: ArrayLike, l1: float, l2: float = 0.0, **options: Any) -> Fit:
+def fista(
+    X: ArrayLike,
+    y: ArrayLike,
+    l1: float,
+    l2: float = 0.0,
+    *,
+    weights: ArrayLike | None = None,
+    intercept: bool = True,
+    gap: float = 1e-6,
+    steps: int = 100_000,
+) -> Fit:
     """Minimise as `ista` does, by accelerated steps {eq}`regularization-fista`.
 
     Parameters
     ----------
-    X, y, l1, l2, **options
+    X, y, l1, l2, weights, intercept, gap, steps
         As in `ista`.
     """
-    return _by_steps(X, y, l1, l2, True, **options)
+    return _by_steps(X, y, l1, l2, weights, intercept, gap, steps, ahead=True)
 
 
-def _by_steps(X, y, l1, l2, ahead, *, weights=None, intercept=True, gap=1e-6, steps=100_000):
+def _by_steps(X, y, l1, l2, weights, intercept, gap, steps, ahead):
     """Take proximal steps, from a point ahead or not, until the gap is small."""
     l1, l2 = shapes.number("l1", l1, above=0), shapes.number("l2", l2, least=0)
     gap, steps = shapes.number("gap", gap, above=0), shapes.count("steps", steps)
