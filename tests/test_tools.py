@@ -457,6 +457,7 @@ def test_text_is_ink():
         fig.axes[0].text(0, 0, "slope 2", color=color)
         with pytest.raises(ValueError, match="the text 'slope 2' has the colour of a series"):
             plotting.show(fig, alt="a", caption="c")
+        plotting.plt.close(fig)
 
 
 FRAMES = [("1", None, "alt")]
