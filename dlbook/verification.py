@@ -188,10 +188,10 @@ def monte_carlo(draws):
 
 
 def relative_error(actual, expected, scale=None):
-    """(verification-error)  max |a_i − e_i| / max |e_i|
+    """(verification-error)  max |a_i − t_i| / max |t_i|
     (shape), (shape) -> ()
 
-    `scale` replaces ``max |e_i|`` where the expected value is zero.
+    `scale` replaces ``max |t_i|`` where the expected value is zero.
     """
     largest = np.max(np.abs(expected)) if scale is None else scale
     return float(np.max(np.abs(actual - expected)) / (largest or 1.0))

@@ -450,6 +450,16 @@ def test_a_drawing_refuses_what_it_cannot_draw(board, call, error, words):
     assert len(board.patches) + len(board.texts) == before
 
 
+def test_text_is_ink():
+    """Series have a contrast of 3 : 1 only, enough for marks."""
+    for color in plotting.SERIES:
+        fig = a_figure()
+        fig.axes[0].text(0, 0, "slope 2", color=color)
+        with pytest.raises(ValueError, match="the text 'slope 2' has the colour of a series"):
+            plotting.show(fig, alt="a", caption="c")
+        plotting.plt.close(fig)
+
+
 FRAMES = [("1", None, "alt")]
 
 

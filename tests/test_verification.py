@@ -170,6 +170,20 @@ def test_claims_and_refutations():
         v.refute("a-b", 1.0, 1.0, by="hand", form="no mistake at all")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "expected", "words"),
+    [
+        (np.ones(2), np.ones(3), r"shapes \(2,\) and \(3,\) differ"),
+        (np.array([np.nan]), np.ones(1), "not finite"),
+        (np.empty(0), np.empty(0), "nothing to compare"),
+        (np.ones(1), np.zeros(1), "the expected value is zero"),
+    ],
+)
+def test_a_wrong_form_is_refuted_by_its_numbers_alone(wrong, expected, words):
+    with pytest.raises(v.VerificationError, match=f"the wrong form was not compared: {words}"):
+        v.refute("a-b", wrong, expected, by="hand", form="another")
+
+
 def test_a_page_goes_on_after_a_failed_check_and_fails_at_its_end():
     code = (
         "from dlbook import verification as v\n"

@@ -41,6 +41,15 @@ def spoken(line, parse):
             yield nodes.Text(piece)
 
 
+def boxed(mark, lines, parse, **attributes):
+    """Return the box of an answer: the mark and the first line, and below it the others."""
+    first, *rest = lines
+    box = answer("", classes=["answer"], **attributes)
+    box += nodes.paragraph("", "", nodes.Text(f"{mark} "), *spoken(first, parse))
+    box += [nodes.paragraph("", "", *spoken(line, parse)) for line in rest]
+    return box
+
+
 class AnswerRenderer:
     """Turn the record of a `check` into an `answer` node."""
 
@@ -60,15 +69,18 @@ class AnswerRenderer:
             for child in holder.children:
                 yield from child.children if isinstance(child, nodes.paragraph) else [child]
 
-        record = data.content
-        mark, first, *rest = record["lines"]
-        box = answer("", classes=["answer"], record=record, line=data.line)
-        box += nodes.paragraph("", "", nodes.Text(f"{mark} "), *spoken(first, parse))
-        box += [nodes.paragraph("", "", *spoken(line, parse)) for line in rest]
-        return [box]
+        mark, *lines = data.content["lines"]
+        return [boxed(mark, lines, parse, record=data.content, line=data.line)]
 
 
-class Messages(SphinxDirective):
+class Spoken(SphinxDirective):
+    """A directive that shows what exercises say."""
+
+    def parse(self, text):
+        return self.state.inline_text(text, self.lineno)[0]
+
+
+class Messages(Spoken):
     """{messages}: what is said of every wrong answer that the exercises know."""
 
     def run(self):
@@ -81,9 +93,6 @@ class Messages(SphinxDirective):
         order |= {stem: n - len(toctrees) for n, stem in enumerate(toctrees)}
         chapters = sorted(exercises.CHAPTERS, key=lambda stem: order.get(stem, 0))
         return [self.chapter(stem) for stem in chapters]
-
-    def parse(self, text):
-        return self.state.inline_text(text, self.lineno)[0]
 
     def chapter(self, stem):
         """Return the section of a chapter."""
@@ -109,7 +118,7 @@ class Messages(SphinxDirective):
         return rows
 
 
-class Said(SphinxDirective):
+class Said(Spoken):
     """{said} label: an answer to an exercise, a function, and what is said of it."""
 
     required_arguments = 1
@@ -122,15 +131,9 @@ class Said(SphinxDirective):
             self.env.note_dependency(str(path))
         exec(compile(code, "answer", "exec"), names)
         result = engine.judge(exercise, list(names.values())[-1])
-        first, *rest = result.lines
-        mark = nodes.Text(f"{shown.Shown(result.lines, result.status).mark} ")
-        box = answer("", classes=["answer"], record={"label": None})
-        box += nodes.paragraph("", "", mark, *spoken(first, self.parse))
-        box += [nodes.paragraph("", "", *spoken(line, self.parse)) for line in rest]
+        mark = shown.Shown(result.lines, result.status).mark
+        box = boxed(mark, result.lines, self.parse, record={"label": None})
         return [nodes.literal_block(code, code, language="python"), box]
-
-    def parse(self, text):
-        return self.state.inline_text(text, self.lineno)[0]
 
 
 def wrong_answers(exercise):

@@ -449,6 +449,8 @@ def refute(label, wrong, expected, by, rtol=1e-7, *, form, mistake=None, source=
         bibliography, and the place in it after a comma. The book asks for it.
     """
     found = compare(label, wrong, expected, by, rtol)
+    compared = found["error"] is not None  # else it fails for another reason than its numbers
+    said = "fails as it should, " if compared else "the wrong form was not compared: "
     _publish(
         found
         | {
@@ -456,10 +458,8 @@ def refute(label, wrong, expected, by, rtol=1e-7, *, form, mistake=None, source=
             "form": form,
             "mistake": mistake,
             "source": source,
-            "passed": not found["passed"],
-            "detail": f"fails as it should, {found['detail']}"
-            if not found["passed"]
-            else f"the wrong form passes: {found['detail']}",
+            "passed": compared and not found["passed"],
+            "detail": f"{'the wrong form passes: ' if found['passed'] else said}{found['detail']}",
         }
     )
 

@@ -193,9 +193,13 @@ def _words(what, text):
 
 
 def _drawn(fig):
-    """Return what is a figure."""
+    """Return what is a figure, with its texts in ink."""
     if not isinstance(fig, mpl.figure.Figure):
         raise TypeError(f"{shapes.shown(fig)} is not a figure of matplotlib")
+    for text in fig.findobj(mpl.text.Text):
+        if text.get_text() and mpl.colors.to_hex(text.get_color()) in SERIES:
+            words = shapes.shown(text.get_text())
+            raise ValueError(f"the text {words} has the colour of a series, expected ink")
     return fig
 
 
@@ -292,7 +296,8 @@ def show(fig, *, alt, caption, name=None):
     Raises
     ------
     TypeError, ValueError
-        If it is not a figure, without alternative text or caption, or if the name is not one.
+        If it is not a figure, without alternative text or caption, with a text in the colour of
+        a series, or if the name is not one.
     """
     frame = {"label": "", "alt": _words("alternative text", alt)}
     record = {
