@@ -237,8 +237,10 @@ def multichannel(x, w, b):
 
 @njit
 def conv(x, w, b, stride, dilation, G):
-    """(convolution-conv)  z_nkij = b_k + Σ_cuv w_kcuv x_n,gC+c,iS+uD,jT+vE, g = ⌊kG/K⌋
+    """(convolution-conv)  z_nkij = b_k + Σ_cuv w_kcuv x_n,gC/G+c,iS+uD,jT+vE
     (n c h w), (k c/G u v), (k), (S T), (D E), () -> (n k i j)
+
+    g = ⌊kG/K⌋ is the group of filter k.
     """
     (K, C, U, V), (S, T), (D, E) = w.shape, stride, dilation
     I = size_after(x.shape[2], U, S, 0, D)
@@ -258,7 +260,7 @@ def conv(x, w, b, stride, dilation, G):
 
 @njit
 def conv_dw(dz, x, U, V, stride, dilation, G):
-    """(convolution-conv-dw)  dw_kcuv = Σ_nij dz_nkij x_n,gC+c,iS+uD,jT+vE
+    """(convolution-conv-dw)  dw_kcuv = Σ_nij dz_nkij x_n,gC/G+c,iS+uD,jT+vE
     (n k i j), (n c h w), (), (), (S T), (D E), () -> (k c/G u v)
     """
     (N, K, I, J), (S, T), (D, E) = dz.shape, stride, dilation
@@ -277,7 +279,7 @@ def conv_dw(dz, x, U, V, stride, dilation, G):
 
 @njit
 def conv_dx(dz, w, H, W, stride, dilation, G):
-    """(convolution-conv-dx)  dx_n,gC+c,iS+uD,jT+vE += w_kcuv dz_nkij
+    """(convolution-conv-dx)  dx_n,gC/G+c,iS+uD,jT+vE += w_kcuv dz_nkij
     (n k i j), (k c/G u v), (), (), (S T), (D E), () -> (n c h w)
     """
     (N, K, I, J), (S, T), (D, E) = dz.shape, stride, dilation

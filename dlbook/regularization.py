@@ -489,7 +489,7 @@ def ridge_path(
     -------
     RidgePath
         With the effective number of weights, and the mean squared error (under the weights) on
-        examples that are left out one at a time, by {eq}`regularization-leave-one-out`.
+        examples that are left out one at a time, by (regularization-leave-one-out).
     """
     l2 = _strengths("l2", l2)
     problem = centred(X, y, weights, intercept)
@@ -610,7 +610,7 @@ def elastic_net(
     l2 : float
         Strength λ₂ ≥ 0.
     tolerance : float
-        The descent ends where the optimality conditions {eq}`regularization-lasso-kkt` are violated
+        The descent ends where the optimality conditions (regularization-lasso-kkt) are violated
         by no more than this part of λ₁, or by rounding.
     gap : float, optional
         It also ends where the duality gap is at most this part of the sum of the squares of y.
@@ -691,7 +691,7 @@ def ista(
     gap: float = 1e-6,
     steps: int = 100_000,
 ) -> Fit:
-    """Minimise as `elastic_net` does, by proximal gradient steps {eq}`regularization-ista`.
+    """Minimise as `elastic_net` does, by proximal gradient steps (regularization-ista).
 
     Parameters
     ----------
@@ -712,7 +712,7 @@ def fista(
     gap: float = 1e-6,
     steps: int = 100_000,
 ) -> Fit:
-    """Minimise as `ista` does, by accelerated steps {eq}`regularization-fista`.
+    """Minimise as `ista` does, by accelerated steps (regularization-fista).
 
     Parameters
     ----------

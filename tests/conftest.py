@@ -1,6 +1,7 @@
 """Tests run with one BLAS thread, their own kernel cache and no window for figures."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,14 @@ def rng():
     import numpy as np
 
     return np.random.default_rng(20_260_101)
+
+
+@pytest.fixture(autouse=True)
+def figures_are_closed():
+    """Leave no figure of a test open for the tests that follow."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(scope="session")

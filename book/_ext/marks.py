@@ -304,7 +304,7 @@ def resolved(app, doctree, docname):
             )
             node += nodes.Text(f"{what}: {story(dict(r, checks=1))}")
             if r.get("source"):
-                node += nodes.Text(" See ")
+                node += nodes.Text(" Compare ")
                 node += cited(app, docname, r["source"])
         node["classes"].append("passed" if r["passed"] else "failed")
     for node in list(doctree.findall(tally)):
