@@ -124,6 +124,12 @@ def trials(row):
     return f"{text}; {same} more {'is' if same == 1 else 'are'} the same function" if same else text
 
 
+UNITS = {  # in which errors are measured, and how the largest is said
+    "relative": lambda error: f"largest error {error:.0e}" if error else "exactly equal",
+    "standard errors": lambda error: f"at most {error:.1f} standard errors off",
+}
+
+
 def folded(records, equations):
     """Return the one line that stands for the checks of a cell that only checks."""
     numbers = sorted(
@@ -131,10 +137,10 @@ def folded(records, equations):
         key=lambda number: [int(n) for n in number.split(".") if n],
     )
     of = ", ".join(f"({number})" for number in numbers)
-    errors = [r["error"] or 0 for r in records if r["unit"] == "relative"]
-    largest = "exactly equal" if not any(errors) else f"largest error {max(errors):.0e}"
+    errors = {unit: [r["error"] or 0 for r in records if r["unit"] == unit] for unit in UNITS}
+    said = [UNITS[unit](max(some)) for unit, some in errors.items() if some]
     count = sum(r["count"] for r in records)
-    return f"✓ {len(records)} checks of {of}: {count} numbers, {largest}"
+    return f"✓ {len(records)} checks of {of}: {count} numbers, {', '.join(said)}"
 
 
 def table(heads, widths, rows):

@@ -499,7 +499,7 @@ BREAK = Choice(
         "With λ₁ = 9 it is. Which two equations are checked there?",
         "The gap itself and the bound that contains its root.",
     ),
-    used="A scale above 1 makes θ one that is not allowed, and {eq}`regularization-duality-gap` no bound.",
+    used="A scale above 1 leaves θ allowed, but the bound is looser here, and not {eq}`regularization-duality-gap`.",
 )
 
 
