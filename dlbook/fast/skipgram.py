@@ -70,7 +70,10 @@ def learn_part(ids, starts, first, last, stay, keep, other, W, C, window, negati
     """
     z, pairs = seed, 0
     begin, end = starts[first], starts[last]
-    text = np.empty(max(1, np.max(starts[first + 1 : last + 1] - starts[first:last])), np.int64)
+    longest = 0
+    for p in range(first, last):
+        longest = max(longest, starts[p + 1] - starts[p])
+    text = np.empty(longest, np.int64)
     chosen, g = np.empty(negatives + 1, np.int64), np.empty(W.shape[1], np.float32)
     for p in range(first, last):
         done = (starts[p] - begin) / max(1, end - begin)
