@@ -502,17 +502,13 @@ DRAWN = Exercise(
         ),
         Mistake(
             "the two parts of a column are exchanged",
-            lambda share, other: (
-                (1 - share + np.bincount(other, share, len(share))) / len(share)
-            ),
+            lambda share, other: (1 - share + np.bincount(other, share, len(share))) / len(share),
             "The share is the part that belongs to the column's own word.",
             "{eq}`embeddings-alias`",
         ),
         Mistake(
             "the other word gets the share as well",
-            lambda share, other: (
-                (share + np.bincount(other, share, len(share))) / len(share)
-            ),
+            lambda share, other: (share + np.bincount(other, share, len(share))) / len(share),
             "What is left of a column is 1 − share.",
             "{eq}`embeddings-alias`",
         ),
