@@ -9,13 +9,14 @@ and analogies; Levy and Goldberg, NIPS 27 (2014), for the optimum of negative sa
 TOMS 3 (1977), and Vose, IEEE Trans. Softw. Eng. 17 (1991), for alias tables.
 
 Axes: v words and c words as contexts, both of the same V words; d numbers of a vector; t places in
-a text; p paragraphs; k words of noise.
+a text; p paragraphs; s distances;
+k words of noise.
 
 Names: ids the numbers of the words of a text (t), starts where its paragraphs begin and where the
 last one ends (p+1); n the counts of pairs (v c), or of words (v); W the vectors of words (v d), C
 those of contexts (v d); w the vector of one word (d), o the context that was seen, chosen this one
 and the K drawn ones (1+k); q the distribution of the noise (c); share and other the two columns of
-an alias table (v).
+an alias table (v). ℓ is a loss, and dw is ∂ℓ/∂w.
 """
 
 from collections.abc import Iterable
@@ -77,7 +78,7 @@ def lookup(ids, W):
 
 @njit(whole="ids V")
 def lookup_gradient(ids, dh, V):
-    """(embeddings-one-hot-gradient)  ∂C/∂W_vd = Σ_t [v = ids_t] ∂C/∂h_td
+    """(embeddings-one-hot-gradient)  ∂ℓ/∂W_vd = Σ_t [v = ids_t] ∂ℓ/∂h_td
     (t), (t d), () -> (v d)
     """
     check_indices(ids, V)
@@ -94,7 +95,8 @@ def lookup_gradient(ids, dh, V):
 
 @njit(whole="ids starts V window")
 def cooccurrence(ids, starts, V, window):
-    """(embeddings-co-occurrence)  n_vc = Σ_p Σ_{t, u in p} [0 < |t − u| ≤ L][ids_t = v][ids_u = c]
+    """(embeddings-co-occurrence)
+    n_vc = Σ_p Σ_{t, u in p} [0 < |t − u| ≤ L] [ids_t = v] [ids_u = c]
     (t), (p+1), (), () -> (v c)
     """
     check_indices(ids, V)
@@ -111,18 +113,18 @@ def cooccurrence(ids, starts, V, window):
 
 @njit(whole="L")
 def window_chance(L):
-    """(embeddings-window)  P(δ ≤ reach) = (L + 1 − δ) / L for δ = 1 … L, reach drawn from 1 … L
-    () -> (l)
+    """(embeddings-window)  P(δ ≤ reach) = (L + 1 − δ) / L,  δ = 1 … L
+    () -> (s)
     """
     chance = np.empty(L)
-    for l in range(L):
-        chance[l] = (L - l) / L
+    for s in range(L):
+        chance[s] = (L - s) / L
     return chance
 
 
 @njit
 def pmi(n):
-    """(embeddings-pmi)  log (n_vc Σ_vc n_vc / (Σ_c n_vc Σ_v n_vc)), −∞ where n_vc = 0
+    """(embeddings-pmi)  log (n_vc N / (n_v n_c)), −∞ where n_vc = 0
     (v c) -> (v c)
     """
     V, J = n.shape
@@ -181,8 +183,8 @@ def skip_gram(w, C, o):
 
 @njit(whole="o")
 def skip_gram_gradient(w, C, o):
-    """(embeddings-skip-gram-gradient)  with z_c = Σ_d C_cd w_d and e_c = softmax(z)_c − [c = o]:
-    ∂C/∂w_d = Σ_c e_c C_cd,  ∂C/∂C_cd = e_c w_d
+    """(embeddings-skip-gram-gradient)  with e_c = softmax(C w)_c − [c = o]:
+    ∂ℓ/∂w_d = Σ_c e_c C_cd,  ∂ℓ/∂C_cd = e_c w_d
     (d), (v d), () -> (d), (v d)
     """
     check_indices(np.array([o]), len(C))
@@ -220,7 +222,7 @@ def negative_sampling(w, C, chosen):
 @njit(whole="chosen")
 def negative_sampling_gradient(w, C, chosen):
     """(embeddings-negative-sampling-gradient)  with e_k = σ(z_k) − [k = 0]:
-    ∂C/∂w_d = Σ_k e_k C_{chosen_k d},  ∂C/∂C_cd = Σ_k [chosen_k = c] e_k w_d
+    ∂ℓ/∂w_d = Σ_k e_k C_{chosen_k d},  ∂ℓ/∂C_cd = Σ_k [chosen_k = c] e_k w_d
     (d), (v d), (1+k) -> (d), (v d)
     """
     check_indices(chosen, len(C))
@@ -260,7 +262,7 @@ def sgns_cost(n, q, k, W, C):
 @njit
 def sgns_gradient(n, q, k, W, C):
     """(embeddings-sgns-gradient)  with e_vc = k n_v q_c σ(x_vc) − n_vc σ(−x_vc):
-    ∂C/∂W_vd = Σ_c e_vc C_cd,  ∂C/∂C_cd = Σ_v e_vc W_vd
+    ∂ℓ/∂W_vd = Σ_c e_vc C_cd,  ∂ℓ/∂C_cd = Σ_v e_vc W_vd
     (v c), (c), (), (v d), (c d) -> (v d), (c d)
     """
     dW, dC, x = np.zeros_like(W), np.zeros_like(C), np.zeros(1, W.dtype)
@@ -315,8 +317,8 @@ def keep_probability(n, t):
 
 @njit
 def alias_table(q):
-    """(embeddings-alias-table)  share_v and other_v, so that V q_v / Σ_v q_v is share_v and what
-    the columns with other_j = v have left, 1 − share_j
+    """(embeddings-alias-table)  s_v = V q_v / Σ_v q_v, a_v = v; then, each j once,
+    a_j ← r, s_r ← s_r − (1 − s_j) where s_j < 1 ≤ s_r
     (v) -> (v), (v)
     """
     V = len(q)
@@ -339,11 +341,11 @@ def alias_table(q):
 
 @njit(whole="other")
 def alias_shares(share, other):
-    """(embeddings-alias)  q_v = (min(1, share_v) + Σ_j [other_j = v] max(0, 1 − share_j)) / V
+    """(embeddings-alias)  q_v = (s_v + Σ_j [a_j = v] (1 − s_j)) / V,  s no more than 1
     (v), (v) -> (v)
     """
-    check_indices(other, len(share))
     V = len(share)
+    check_indices(other, V)
     q = np.zeros_like(share)
     for v in range(V):
         low = min(share[v], 1)
@@ -354,14 +356,16 @@ def alias_shares(share, other):
 
 @njit(whole="other")
 def alias_draw(share, other, u):
-    """(embeddings-alias-draw)  with j = ⌊V u_n⌋: j if V u_n − j < share_j, else other_j
+    """(embeddings-alias-draw)  j if V u_n − j < s_j, else a_j,  with j = ⌊V u_n⌋
     (v), (v), (n) -> (n)
     """
     V = len(share)
-    drawn = np.empty(len(u), np.int64)
+    drawn = np.floor(V * u).astype(np.int64)
+    check_indices(drawn, V)
     for n in range(len(u)):
-        j = int(V * u[n])
-        drawn[n] = j if V * u[n] - j < share[j] else other[j]
+        j = drawn[n]
+        if not V * u[n] - j < share[j]:
+            drawn[n] = other[j]
     return drawn
 
 
