@@ -174,11 +174,11 @@ def skip_gram(w, C, o):
     """
     check_indices(np.array([o]), len(C))
     V, D = C.shape
-    z = np.zeros((1, V), C.dtype)
+    z = np.zeros(V, C.dtype)
     for c in range(V):
         for d in range(D):
-            z[0, c] += C[c, d] * w[d]
-    return log_sum_exp(z)[0] - z[0, o]
+            z[c] += C[c, d] * w[d]
+    return log_sum_exp(z.reshape(1, V))[0] - z[o]
 
 
 @njit(whole="o")
@@ -189,11 +189,11 @@ def skip_gram_gradient(w, C, o):
     """
     check_indices(np.array([o]), len(C))
     V, D = C.shape
-    z = np.zeros((1, V), C.dtype)
+    z = np.zeros(V, C.dtype)
     for c in range(V):
         for d in range(D):
-            z[0, c] += C[c, d] * w[d]
-    e = softmax(z)[0]
+            z[c] += C[c, d] * w[d]
+    e = softmax(z.reshape(1, V))[0]
     e[o] -= 1
     dw, dC = np.zeros_like(w), np.empty_like(C)
     for c in range(V):
@@ -250,13 +250,14 @@ def sgns_cost(n, q, k, W, C):
     −Σ_vc (n_vc log σ(x_vc) + k n_v q_c log σ(−x_vc))
     (v c), (c), (), (v d), (c d) -> ()
     """
-    total, x = np.zeros(1, W.dtype), np.zeros(1, W.dtype)
+    total = 0.0
     for v in range(len(n)):
-        row = np.sum(n[v])
+        x = np.empty(len(q), W.dtype)
         for c in range(len(q)):
-            x[0] = np.sum(W[v] * C[c])
-            total += n[v, c] * logistic_loss(x) + k * row * q[c] * logistic_loss(-x)
-    return total[0]
+            x[c] = np.sum(W[v] * C[c])
+        total += np.sum(n[v] * logistic_loss(x))
+        total += k * np.sum(n[v]) * np.sum(q * logistic_loss(-x))
+    return total
 
 
 @njit
@@ -265,15 +266,16 @@ def sgns_gradient(n, q, k, W, C):
     ∂ℓ/∂W_vd = Σ_c e_vc C_cd,  ∂ℓ/∂C_cd = Σ_v e_vc W_vd
     (v c), (c), (), (v d), (c d) -> (v d), (c d)
     """
-    dW, dC, x = np.zeros_like(W), np.zeros_like(C), np.zeros(1, W.dtype)
+    dW, dC = np.zeros_like(W), np.zeros_like(C)
     for v in range(len(n)):
-        row = np.sum(n[v])
+        x = np.empty(len(q), W.dtype)
         for c in range(len(q)):
-            x[0] = np.sum(W[v] * C[c])
-            e = (k * row * q[c] * sigmoid(x) - n[v, c] * sigmoid(-x))[0]
+            x[c] = np.sum(W[v] * C[c])
+        e = k * np.sum(n[v]) * q * sigmoid(x) - n[v] * sigmoid(-x)
+        for c in range(len(q)):
             for d in range(W.shape[1]):
-                dW[v, d] += e * C[c, d]
-                dC[c, d] += e * W[v, d]
+                dW[v, d] += e[c] * C[c, d]
+                dC[c, d] += e[c] * W[v, d]
     return dW, dC
 
 
@@ -330,7 +332,9 @@ def alias_table(q):
             todo[low], low = v, low + 1
         else:
             todo[high - 1], high = v, high - 1
-    while low > 0 and high < V:
+    for _ in range(V - 1):
+        if low == 0 or high == V:
+            break
         low, rich = low - 1, todo[high]
         other[todo[low]] = rich
         share[rich] -= 1 - share[todo[low]]
@@ -360,7 +364,7 @@ def alias_draw(share, other, u):
     (v), (v), (n) -> (n)
     """
     V = len(share)
-    drawn = np.floor(V * u).astype(np.int64)
+    drawn = (V * u).astype(np.int64)
     check_indices(drawn, V)
     for n in range(len(u)):
         j = drawn[n]
