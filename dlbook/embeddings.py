@@ -105,7 +105,8 @@ def cooccurrence(ids, starts, V, window):
     for p in range(len(starts) - 1):
         begin, end = starts[p], starts[p + 1]
         for t in range(begin, end):
-            for u in range(max(begin, t - window), min(end, t + window + 1)):
+            last = min(end, t + window + 1)
+            for u in range(max(begin, t - window), last):
                 if u != t:
                     n[ids[t], ids[u]] += 1
     return n
