@@ -385,7 +385,8 @@ def cosines(w, W):
     V = len(W)
     s = np.empty(V, W.dtype)
     for v in range(V):
-        s[v] = np.sum(w * W[v]) / np.sqrt(np.sum(w * w) * np.sum(W[v] * W[v]))
+        lengths = np.sqrt(np.sum(w * w)) * np.sqrt(np.sum(W[v] * W[v]))
+        s[v] = np.sum(w * W[v]) / lengths
     return s
 
 
@@ -423,7 +424,8 @@ def idf(ids, starts, V):
 
 @njit(whole="ids starts")
 def document_vectors(ids, starts, weight, W):
-    """(embeddings-document)  x_pd = Σ_{t in p} a_{ids_t} W_{ids_t d} / Σ_{t in p} a_{ids_t}
+    """(embeddings-document)
+    x_pd = Σ_{t in p} a_{ids_t} W_{ids_t d} / Σ_{t in p} a_{ids_t}
     (t), (p+1), (v), (v d) -> (p d)
     """
     check_indices(ids, len(W))
