@@ -137,7 +137,7 @@ def ppmi_probes(rng):
         yield (X,)
 
 
-def ppmi(X):
+def positive(X):
     expected = np.outer(X.sum(axis=1), X.sum(axis=0)) / X.sum()
     return np.log(np.maximum(X, expected) / np.where(expected > 0, expected, 1) + (expected == 0))
 
@@ -185,8 +185,8 @@ def pmi_alone(X):
 
 PPMI = Exercise(
     label="embeddings-ppmi",
-    task="Write `ppmi(X)`, the positive pointwise mutual information of a table of counts; zero where a count is zero.",
-    reference=ppmi,
+    task="Write `positive(X)`, the positive pointwise mutual information of a table of counts; zero where a count is zero.",
+    reference=positive,
     axes="(v c) -> (v c)",
     probes=ppmi_probes,
     mistakes=(
@@ -198,7 +198,7 @@ PPMI = Exercise(
         ),
         Mistake(
             "one is added to the counts",
-            lambda X: ppmi(X + 1),
+            lambda X: positive(X + 1),
             "It avoids the logarithm of zero, and changes every other cell. Zero cells are simply zero here.",
             "{eq}`embeddings-ppmi`",
         ),
@@ -216,7 +216,7 @@ PPMI = Exercise(
         ),
         Mistake(
             "the ratio is weighted by its probability",
-            lambda X: ppmi(X) * X / X.sum(),
+            lambda X: positive(X) * X / X.sum(),
             "That is a cell's term in the mutual information. PMI is the logarithm alone.",
             "{eq}`embeddings-pmi`",
         ),
@@ -234,7 +234,7 @@ PPMI = Exercise(
     ),
     used="The singular vectors of this table are vectors of words: {eq}`embeddings-ppmi`.",
     right=(ppmi_masked, ppmi_logs, ppmi_compiled),
-    others=((lambda X: ppmi(X)[:, :1], "wrong type or shape"),),
+    others=((lambda X: positive(X)[:, :1], "wrong type or shape"),),
 )
 
 

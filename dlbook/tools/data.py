@@ -8,6 +8,7 @@ function           what it holds                                 where it comes 
 `diabetes`         442 patients, 10 measurements, a progression  scikit-learn; Efron et al. 2004
 `photographs`      two colour photographs of 427 × 640 pixels    scikit-learn; see `CREDITS`, CC BY 2.0
 `pydocs`           the English help texts of Python              the standard library, PSF licence
+`pydocs_groups`    its paragraphs in six groups of topics        the standard library, PSF licence
 `source`           Python source, each character labelled        the standard library, PSF licence
 `names`            names of functions, classes and constants     the standard library, PSF licence
 `tunes`            20 melodies in a small notation               traditional, or out of copyright
