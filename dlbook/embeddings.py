@@ -469,8 +469,8 @@ def nearest(w: ArrayLike, W: ArrayLike, count: int = 10, *, without: Iterable[in
     Returns
     -------
     Nearest
-        Numbers of rows and their cosines, see {eq}`embeddings-cosine`. Of two that are equally
-        near, the one with the smaller number stands first.
+        Numbers of rows and their cosines. Of two that are equally near, the one with the smaller
+        number stands first.
 
     Raises
     ------
@@ -497,7 +497,7 @@ def svd_vectors(M: ArrayLike, dimension: int, *, power: float = 0.5) -> np.ndarr
     Parameters
     ----------
     M : array_like of shape (v, c)
-        What is known of words and contexts, such as their {func}`ppmi`.
+        What is known of words and contexts, such as their `ppmi`.
     dimension : int
         Numbers of a vector, at most the smaller of v and c.
     power : float
