@@ -203,12 +203,6 @@ PPMI = Exercise(
             "{eq}`embeddings-ppmi`",
         ),
         Mistake(
-            "the total is missing",
-            _ratio(lambda X, r, c, n: X / np.maximum(r * c, 1)),
-            "The ratio compares probabilities: X/n with r/n times c/n leaves one n in the numerator.",
-            "{eq}`embeddings-pmi`",
-        ),
-        Mistake(
             "only the words' own frequency is divided out",
             _ratio(lambda X, r, c, n: X / np.maximum(r, 1) * X.shape[1]),
             "A frequent context stands beside everything: divide by its share as well.",
