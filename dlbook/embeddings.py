@@ -9,8 +9,7 @@ and analogies; Levy and Goldberg, NIPS 27 (2014), for the optimum of negative sa
 TOMS 3 (1977), and Vose, IEEE Trans. Softw. Eng. 17 (1991), for alias tables.
 
 Axes: v words and c words as contexts, both of the same V words; d numbers of a vector; t places in
-a text; p paragraphs; s distances;
-k words of noise.
+a text; p paragraphs; s distances; k words of noise.
 
 Names: ids the numbers of the words of a text (t), starts where its paragraphs begin and where the
 last one ends (p+1); n the counts of pairs (v c), or of words (v); W the vectors of words (v d), C
