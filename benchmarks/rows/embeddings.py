@@ -8,6 +8,8 @@ tenth paragraphs. gensim with two workers is a setting of its own, as are our tw
 the same bits for any number of threads, theirs does not.
 """
 
+from itertools import pairwise
+
 import numpy as np
 
 from benchmarks.row import OURS, Row
@@ -30,7 +32,7 @@ def held_out_loss(W, C, counts, ids, starts):
     """Return the mean loss of a pair that was not learned from, the noise in expectation."""
     V = len(W)
     pairs = np.zeros((V, V))
-    for begin, end in zip(starts[:-1], starts[1:], strict=True):
+    for begin, end in pairwise(starts):
         part = ids[begin:end]
         for away in range(1, min(WINDOW, len(part) - 1) + 1):
             weight = (WINDOW + 1 - away) / WINDOW

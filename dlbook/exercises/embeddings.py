@@ -346,11 +346,13 @@ PULL = Exercise(
 
 
 def optimum_probes(rng):
-    """Two words and two contexts; then tables without zeros."""
-    yield np.array([[4.0, 2.0], [1.0, 3.0]]), 2
+    """Two words and two contexts; then tables without zeros, with one pair that is far from chance."""
+    yield np.array([[4.0, 1.0], [1.0, 20.0]]), 2
     for _ in range(4):
-        v, c = sizes(rng, 2, least=2, most=6)
-        yield rng.integers(1, 20, size=(v, c)).astype(float), int(rng.integers(3, 9))
+        v, c = sizes(rng, 2, least=3, most=7)
+        X = rng.integers(20, 60, size=(v, c)).astype(float)
+        X[0], X[:, 0], X[0, 0] = 1, rng.integers(1, 3), 9
+        yield X, int(rng.integers(2, 5))
 
 
 def optimum(X, k):
