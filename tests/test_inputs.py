@@ -12,6 +12,7 @@ from dlbook import attention as att
 from dlbook import autoencoders as ae
 from dlbook import backprop as bp
 from dlbook import convolution as cv
+from dlbook import embeddings as emb
 from dlbook import linear_classification as lc
 from dlbook import linear_regression as lr
 from dlbook import matmul, neurons
@@ -20,7 +21,7 @@ from dlbook import regularization as reg
 from dlbook import rnn as recurrent
 from dlbook import sequence_tasks as tasks
 from dlbook import verification as ver
-from dlbook.nets import MLP, Autoencoder, RecurrentNetwork, fit, fit_stream
+from dlbook.nets import MLP, Autoencoder, RecurrentNetwork, fit, fit_stream, train_skipgram
 from dlbook.tools import music, paths
 from dlbook.tools.text import Alphabet
 
@@ -124,6 +125,7 @@ CALLS = {
         *(IMAGES[:, :, :2, :2], IMAGES[:, :, :4, :4]),
     ),
     "monte_carlo": (ver.monte_carlo, X),
+    "nearest": (lambda w, W: emb.nearest(w, W, 3).cosines, X[0], X),
     "neighbours": (lambda a, b: ae.neighbours(a, b, 2), X, X),
     "network_cost": (lambda x, y: bp.network_cost(NET, x, y), X[0], X[1]),
     "network_graph": (lambda x, y: bp.network_graph(NET, x, y).cost.data, X[0], X[1]),
@@ -157,6 +159,7 @@ CALLS = {
     "squared_distances": (matmul.squared_distances, X, X),
     "standardize": (lc.standardize, X, X),
     "stopped_path": (lambda X, y: reg.stopped_path(X, y, [1, 2]).w, X, Y),
+    "svd_vectors": (lambda M: emb.svd_vectors(M, 2), X),
     "tracks": (lambda s: recurrent.tracks(s, 2), TEXT),
     "train": (
         lambda x, y: bp.train(NET, x, y, fresh(), rate=0.1, epochs=1).losses,
@@ -171,13 +174,17 @@ CALLS = {
     "Autoencoder.fit": fitting(Autoencoder((3, 2)), X),
     "RecurrentNetwork.fit": fitting(SERIES, RNG.normal(size=(8, 5, 3)), CLASSES, TEXT[:8]),
     "RecurrentNetwork.predict": predicting(SERIES, RNG.normal(size=(2, 5, 3)), TEXT[3:5]),
+    "train_skipgram": (
+        lambda ids: train_skipgram(ids, [0, 16], rng=fresh(), dimension=3, epochs=1).words,
+        TEXT,
+    ),
     "Alphabet.decode": (Alphabet("abcd").decode, TEXT),
 }
 
 PLACES = (
     *("linear_regression", "linear_classification", "matmul", "neurons", "optimization"),
     *("regularization", "backprop", "training", "convolution", "autoencoders", "rnn", "gated"),
-    *("sequence_tasks", "attention", "tools.music", "tools.paths"),
+    *("embeddings", "sequence_tasks", "attention", "tools.music", "tools.paths"),
 )
 EVERY = [
     pytest.param(call, arrays, i, id=f"{name}-{i}")

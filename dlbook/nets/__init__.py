@@ -11,6 +11,7 @@ from dlbook.nets.cnn import CNN
 from dlbook.nets.containers import Container, Parallel, Residual, Sequential
 from dlbook.nets.conv import Conv2d, ConvTranspose2d
 from dlbook.nets.costs import Bernoulli, Cost, Gaussian, MeanSquare, SoftmaxCrossEntropy, Together
+from dlbook.nets.embeddings import Vectors, train_skipgram
 from dlbook.nets.encoder_decoder import AttentiveDecoder, EncoderDecoder
 from dlbook.nets.images import AvgPool2d, GlobalPool, MaxPool2d, Shift, Upsample
 from dlbook.nets.layer import Layer, Step, new_step
@@ -91,8 +92,10 @@ __all__ = [
     "Step",
     "Together",
     "Upsample",
+    "Vectors",
     "check_model",
     "fit",
     "new_step",
     "fit_stream",
+    "train_skipgram",
 ]

@@ -8,6 +8,7 @@ function           what it holds                                 where it comes 
 `diabetes`         442 patients, 10 measurements, a progression  scikit-learn; Efron et al. 2004
 `photographs`      two colour photographs of 427 × 640 pixels    scikit-learn; see `CREDITS`, CC BY 2.0
 `pydocs`           the English help texts of Python              the standard library, PSF licence
+`pydocs_groups`    its paragraphs in six groups of topics        the standard library, PSF licence
 `source`           Python source, each character labelled        the standard library, PSF licence
 `names`            names of functions, classes and constants     the standard library, PSF licence
 `tunes`            20 melodies in a small notation               traditional, or out of copyright
@@ -49,6 +50,7 @@ __all__ = [
     "names",
     "photographs",
     "pydocs",
+    "pydocs_groups",
     "source",
     "stratified_split",
     "tunes",
@@ -60,6 +62,17 @@ CREDITS = {
     "flower": "photograph flower.jpg: flickr user vultilion, CC BY 2.0",
 }
 TUNES = Path(__file__).with_name("tunes.txt")
+GROUPS = {
+    "debugger": ("debugger",),
+    "strings": ("formatstrings", "string-methods", "strings"),
+    "data model": ("specialnames", "types", "customization", "attribute-access"),
+    "statements": ("compound",),
+    "sequences": ("typesseq", "typesmapping", "typesseq-mutable"),
+    "expressions": (
+        *("numeric-types", "comparisons", "calls", "operator-summary", "lambda"),
+        "atom-identifiers",
+    ),
+}
 KINDS = ("blank", "name", "keyword", "number", "string", "comment", "operator")
 
 
@@ -80,6 +93,14 @@ class Table(NamedTuple):
     x: np.ndarray  # (n, p)
     y: np.ndarray  # (n,)
     names: tuple[str, ...]  # p column names
+
+
+class Grouped(NamedTuple):
+    """Paragraphs and the group of topics that each belongs to."""
+
+    texts: list[str]
+    groups: np.ndarray  # (n,) index into `names`
+    names: tuple[str, ...]
 
 
 class Labelled(NamedTuple):
@@ -237,6 +258,16 @@ def photographs():
     }
 
 
+def _topics():
+    """Return {name: text} of the help texts."""
+    try:
+        return importlib.import_module("pydoc_data.topics").topics
+    except ImportError as error:
+        raise DataError(
+            "this Python comes without pydoc_data, which the full installation has"
+        ) from error
+
+
 @cache
 def pydocs():
     """Return the English help texts of Python as one string, each paragraph once.
@@ -244,16 +275,38 @@ def pydocs():
     Some 40 % of the text stands in more than one topic. Without removing the repetitions a model
     would be graded on what it has already read. The text changes with Python's version.
     """
-    try:
-        topics = importlib.import_module("pydoc_data.topics").topics
-    except ImportError as error:
-        raise DataError(
-            "this Python comes without pydoc_data, which the full installation has"
-        ) from error
+    topics = _topics()
     seen = dict.fromkeys(
         p.rstrip() for name in sorted(topics) for p in topics[name].split("\n\n") if p.strip()
     )
     return "\n\n".join(seen) + "\n"
+
+
+def pydocs_groups(least=10):
+    """Return the paragraphs of `pydocs` that belong to one of six groups of topics alone.
+
+    Parameters
+    ----------
+    least : int
+        Words that a paragraph has to have, digits and signs not counted.
+
+    Returns
+    -------
+    Grouped
+        The paragraphs in the order of `pydocs`.
+    """
+    topics, owners = _topics(), {}
+    for name in sorted(topics):
+        for paragraph in topics[name].split("\n\n"):
+            if paragraph.strip():
+                owners.setdefault(paragraph.rstrip(), set()).add(name)
+    texts, found = [], []
+    for paragraph, names in owners.items():
+        hit = [k for k, some in enumerate(GROUPS.values()) if names & set(some)]
+        if len(hit) == 1 and len(re.findall(r"[a-zA-Z_]\w*", paragraph)) >= least:
+            texts.append(paragraph)
+            found += hit
+    return Grouped(texts, np.array(found), tuple(GROUPS))
 
 
 def _kinds(text):

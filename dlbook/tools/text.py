@@ -1,5 +1,8 @@
-"""Text: symbols and their numbers."""
+"""Text: symbols or words and their numbers."""
 
+import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +10,9 @@ from numpy.typing import ArrayLike
 
 from dlbook.tools import shapes
 
-__all__ = ["Alphabet"]
+__all__ = ["Alphabet", "Vocabulary", "words"]
+
+WORD = re.compile(r"[a-z_]+[a-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -104,3 +109,98 @@ class Alphabet:
         if numbers.size:
             numbers = shapes.Axes().labels("numbers", numbers, "t", len(self))
         return "".join(self.symbols[k] for k in numbers)
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text in lower case: letters, digits and low lines, no digit in front.
+
+    Raises
+    ------
+    TypeError
+        If it is not a string.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"text is {type(text).__name__}, expected str")
+    return WORD.findall(text.lower())
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Words and their numbers; `Vocabulary.of` makes one of paragraphs.
+
+    Parameters
+    ----------
+    words : tuple of str
+        Each once; its place is its number.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not strings, there is none, or one occurs twice.
+    """
+
+    words: tuple[str, ...]
+
+    def __post_init__(self):
+        """Check them."""
+        if isinstance(self.words, str) or not all(isinstance(w, str) for w in self.words):
+            raise TypeError(f"words is {shapes.shown(self.words)}, expected strings")
+        object.__setattr__(self, "words", tuple(self.words))
+        if not self.words:
+            raise ValueError("words is empty, expected at least one")
+        if len(set(self.words)) != len(self.words):
+            twice = Counter(self.words).most_common(1)[0][0]
+            raise ValueError(f"words hold {twice!r} twice")
+        object.__setattr__(self, "_number", {w: v for v, w in enumerate(self.words)})
+
+    @classmethod
+    def of(cls, paragraphs: Iterable[str], min_count: int = 1) -> "Vocabulary":
+        """Return the words that occur at least so often, the frequent ones first.
+
+        Words that occur equally often stand in the order in which they first occur.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a paragraph is not a string, `min_count` is not a whole number from 1 on, or no word
+            occurs so often.
+        """
+        least, counts = shapes.count("min_count", min_count), Counter()
+        if isinstance(paragraphs, str):
+            raise TypeError("paragraphs is one string, expected several")
+        for paragraph in paragraphs:
+            counts.update(words(paragraph))
+        kept = tuple(w for w, count in counts.most_common() if count >= least)
+        if not kept:
+            raise ValueError(f"no word occurs {least} times or more")
+        return cls(kept)
+
+    def __len__(self):
+        return len(self.words)
+
+    def __contains__(self, word):
+        return word in self._number
+
+    def __getitem__(self, word):
+        """Return the number of a word."""
+        if word not in self._number:
+            raise KeyError(f"{word!r} is not one of the {len(self)} words")
+        return self._number[word]
+
+    def encode(self, paragraphs: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of all words that are known, and where each paragraph begins.
+
+        Returns
+        -------
+        ids : array of shape (t,)
+            One paragraph after the other; words that are not known are left out.
+        starts : array of shape (p + 1,)
+            Paragraph m is ``ids[starts[m] : starts[m + 1]]``.
+        """
+        if isinstance(paragraphs, str):
+            raise TypeError("paragraphs is one string, expected several")
+        ids, starts = [], [0]
+        for paragraph in paragraphs:
+            ids += [self._number[w] for w in words(paragraph) if w in self._number]
+            starts.append(len(ids))
+        return np.array(ids, np.int64), np.array(starts, np.int64)
