@@ -1,0 +1,135 @@
+"""Small networks on digits of 8 × 8 pixels: those of the page *Architectures*, and of its stored runs.
+
+They differ in one thing at a time: in depth, in what is added to a block, in branches, in the head.
+"""
+
+import numpy as np
+
+from dlbook.nets.containers import Parallel, Residual, Sequential
+from dlbook.nets.conv import Conv2d
+from dlbook.nets.images import GlobalPool, MaxPool2d
+from dlbook.nets.layers import Activation, Dense, Reshape
+from dlbook.nets.loop import fit
+from dlbook.nets.model import Fitted
+from dlbook.nets.network import Network
+from dlbook.nets.norms import BatchNorm
+from dlbook.optimization import Adam
+from dlbook.tools import shapes
+from dlbook.tools.flat import like
+
+__all__ = ["branched", "deep", "headed", "images", "learned", "neighbours", "training_loss"]
+
+RELU, IMAGE = Activation("relu"), (1, 8, 8)
+
+
+def _conv(out, size=3, stride=1, norm=False, initial="he"):
+    """Return a convolution that keeps the size apart from its stride, and what norms it."""
+    conv = Conv2d(out, size, stride, size // 2, bias=not norm, initial=initial)
+    return [conv, BatchNorm()] if norm else [conv]
+
+
+def deep(layers: int, *, residual: bool = False, norm: bool = False, zero: bool = False) -> Network:
+    """Return a network with so many layers with weights, all but the last 3 × 3 with 16 filters.
+
+    Parameters
+    ----------
+    layers : int
+        2, 4, 6, …: a convolution with stride 2, blocks of two convolutions, a dense layer.
+    residual : bool
+        Whether what goes into a block is added to what comes out of it.
+    norm : bool
+        Whether each convolution has batch normalization instead of a bias.
+    zero : bool
+        Whether the second convolution of each block starts with weights that are zero.
+    """
+    if shapes.count("layers", layers, least=2) % 2:
+        raise ValueError(f"layers is {layers}, expected an even number")
+    start = "zero" if zero else "he"
+    inner = [*_conv(16, norm=norm), RELU, *_conv(16, norm=norm, initial=start)]
+    block = [Residual(*inner), RELU] if residual else [*inner, RELU]
+    net = [*_conv(16, 3, 2, norm), RELU, *block * (layers // 2 - 1), Reshape(-1), Dense(10)]
+    return Network(IMAGE, Sequential(*net))
+
+
+def branched(channels: int = 64, reduced: int | None = None) -> Network:
+    """Return a network with two Inception blocks.
+
+    Parameters
+    ----------
+    channels : int
+        Of all maps, a multiple of 4: a quarter for each branch.
+    reduced : int, optional
+        Maps that 1 × 1 convolutions leave before the 3 × 3 and the 5 × 5; none where not given.
+    """
+    if shapes.count("channels", channels) % 4:
+        raise ValueError(f"channels is {channels}, expected a multiple of 4")
+    unit = [*_conv(channels, 3, 2, True), RELU]
+    quarter = channels // 4
+
+    def branch(size):
+        less = [] if reduced is None else [*_conv(reduced, 1, norm=True), RELU]
+        return Sequential(*less, *_conv(quarter, size, norm=True), RELU)
+
+    one = [*_conv(quarter, 1, norm=True), RELU]
+    pooled = Sequential(MaxPool2d(3, 1, 1), *one)
+    block = Parallel(Sequential(*one), branch(3), branch(5), pooled)
+    return Network(IMAGE, Sequential(*unit, block, block, Reshape(-1), Dense(10)))
+
+
+def headed(head: str) -> Network:
+    """Return a network that reads its last 32 maps of 4 × 4 in one of two ways.
+
+    Parameters
+    ----------
+    head : {"flat", "mean"}
+        A dense layer on all their numbers, or on the mean of each map.
+    """
+    shapes.choice("head", head, ("flat", "mean"))
+    body = [*_conv(16, norm=True), RELU, MaxPool2d(2)]
+    body += [*_conv(32, norm=True), RELU, *_conv(32, norm=True), RELU]
+    read = Reshape(-1) if head == "flat" else GlobalPool()
+    return Network(IMAGE, Sequential(*body, read, Dense(10)))
+
+
+def images(x: np.ndarray) -> np.ndarray:
+    """Return rows of 64 numbers as images, (n, 1, 8, 8)."""
+    return np.ascontiguousarray(x).reshape(-1, *IMAGE)
+
+
+def neighbours(x: np.ndarray) -> list[np.ndarray]:
+    """Return images moved by one pixel down, up, right and left; zeros come in."""
+    wide = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    ways = (0, 1), (2, 1), (1, 0), (1, 2)
+    return [np.ascontiguousarray(wide[:, :, i : i + 8, j : j + 8]) for i, j in ways]
+
+
+def learned(net: Network, data: tuple, rate, seed: int, epochs: int = 7) -> Fitted:
+    """Train a network with Adam on batches of 64.
+
+    Parameters
+    ----------
+    net : Network
+        Any of this module.
+    data : tuple (x, y)
+        Images and classes.
+    rate : float or schedule
+        Of Adam.
+    seed : int
+        Draws weights, and the order of examples.
+    epochs : int
+        Passes over the examples.
+    """
+    draw = np.random.default_rng(seed)
+    start = net.init(draw)
+    return fit(net, start, data, Adam(rate), draw, epochs=epochs, batch=64, progress=False)
+
+
+def training_loss(net: Network, fitted: Fitted, data: tuple) -> float:
+    """Return the loss on all data as one batch in training, with the statistics of that batch.
+
+    Running statistics lag behind weights that move fast; this loss does not know them.
+    """
+    params, state = fitted.params, fitted.state
+    held = None if state is None else like(state, state.flat.copy())
+    batch = net.check(params, data)
+    return net.loss_and_grad(params, held, batch, like(params), net.workspace(len(batch[0])))
