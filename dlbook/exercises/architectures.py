@@ -1,7 +1,7 @@
 """Exercises of the chapter on architectures.
 
 Page: ``book/architectures.md``. Axes: l layers or blocks, n examples, c channels of the input and k
-of the output, m maps in between, h hidden units, u and v (or p and q) rows and columns of a filter.
+of the output, h hidden units, u and v (or p and q) rows and columns of a filter.
 """
 # ruff: noqa: E741
 
@@ -17,14 +17,16 @@ from dlbook.tools.jit import njit
 __all__ = ["EXERCISES"]
 
 
-# How far a unit sees
+# Which pixels a unit sees
 
 
-def sees_probes(rng):
-    """Two layers, the first with a stride; then stacks whose strides differ."""
-    yield np.array([3.0, 3.0]), np.array([2.0, 1.0])
-    for l in sizes(rng, 4, least=3, most=9):
-        yield rng.integers(1, 8, l).astype(float), rng.integers(1, 4, l).astype(float)
+def window_probes(rng):
+    """One layer with a stride and a frame; then stacks whose strides and frames differ."""
+    yield np.array([3.0]), np.array([2.0]), np.array([1.0]), 4.0
+    for l in sizes(rng, 4, least=2, most=7):
+        F, S = rng.integers(2, 8, l), rng.integers(1, 4, l)
+        P, i = rng.integers(0, 4, l), rng.integers(3, 20)
+        yield *(a.astype(float) for a in (F, S, P)), float(i)
 
 
 def apart(S):
@@ -36,198 +38,232 @@ def sees(F, S):
     return 1 + np.sum((F - 1) * apart(S))
 
 
-def sees_from_above(F, S):
-    r = 1.0
+def window(F, S, P, i):
+    first = i * np.prod(S) - np.sum(P * apart(S))
+    return first, first + sees(F, S) - 1
+
+
+def window_from_above(F, S, P, i):
+    first = last = i
     for l in reversed(range(len(F))):
-        r = (r - 1) * S[l] + F[l]
-    return r
+        first, last = first * S[l] - P[l], last * S[l] - P[l] + F[l] - 1
+    return first, last
 
 
-def sees_by_interval(F, S):
-    first, last = 0.0, 0.0
-    for size, stride in zip(F[::-1], S[::-1], strict=True):
-        first, last = first * stride, last * stride + size - 1
-    return last - first + 1
+def window_by_marking(F, S, P, i):
+    """Go down from the unit and mark every place that is looked at."""
+    seen = {int(i)}
+    for size, stride, frame in zip(F[::-1], S[::-1], P[::-1], strict=True):
+        seen = {int(at * stride - frame) + u for at in seen for u in range(int(size))}
+    return float(min(seen)), float(max(seen))
 
 
 @njit
-def sees_compiled(F, S):
-    r, step = 1.0, 1.0
+def window_compiled(F, S, P, i):
+    first, step, r = 0.0, 1.0, 1.0
     for l in range(F.size):
+        first -= P[l] * step
         r += (F[l] - 1) * step
         step *= S[l]
-    return r
+    first += i * step
+    return first, first + r - 1
 
 
-SEES = Exercise(
-    label="architectures-sees",
-    task="Write `sees(F, S)`: how many pixels across a unit on top of layers with sides F and strides S sees.",
-    reference=sees,
-    axes="(l), (l) -> ()",
-    probes=sees_probes,
+def window_with(F, S, P, i, stretch=None, jump=None, field=None):
+    """Return the window with one thing wrong."""
+    stretch = apart(S) if stretch is None else stretch
+    first = i * (np.prod(S) if jump is None else jump) - np.sum(P * stretch)
+    return first, first + (sees(F, S) if field is None else field) - 1
+
+
+WINDOW = Exercise(
+    label="architectures-window",
+    task="Write `window(F, S, P, i)`: the first and the last pixel that unit i on top of a stack sees.",
+    reference=window,
+    axes="(l), (l), (l), () -> (), ()",
+    probes=window_probes,
     mistakes=(
         Mistake(
-            "the strides are left out",
-            lambda F, S: 1 + np.sum(F - 1),
-            "Above a stride of 2, neighbours stand two pixels apart, and a filter reaches twice as far.",
+            "the frames are left out",
+            lambda F, S, P, i: window_with(F, S, 0 * P, i),
+            "A frame of P places moves all that a layer sees by P of its own input's places.",
+            "{eq}`convolution-output-size`",
+        ),
+        Mistake(
+            "the frames are not stretched",
+            lambda F, S, P, i: window_with(F, S, P, i, stretch=np.ones(len(S))),
+            "A place in the frame of a higher layer is as wide as the strides below it make it.",
+            "{eq}`architectures-receptive-field`",
+        ),
+        Mistake(
+            "a frame is stretched by its own layer's stride, too",
+            lambda F, S, P, i: window_with(F, S, P, i, stretch=np.cumprod(S)),
+            "The frame lies around the input of the layer, and the stride counts in its output.",
+            "{eq}`architectures-receptive-field`",
+        ),
+        Mistake(
+            "units are as far apart as the last stride says",
+            lambda F, S, P, i: window_with(F, S, P, i, jump=S[-1]),
+            "A step on top is a step of S on the layer below, and each of these is one of S below that.",
             "{eq}`architectures-receptive-field`",
         ),
         Mistake(
             "the strides are added",
-            lambda F, S: 1 + np.sum((F - 1) * np.concatenate([np.ones(1), np.cumsum(S)[:-1]])),
+            lambda F, S, P, i: window_with(F, S, P, i, jump=np.sum(S)),
             "Two layers with stride 3 put neighbours nine pixels apart and not six: strides multiply.",
             "{eq}`architectures-receptive-field`",
         ),
         Mistake(
-            "a layer's own stride is counted for its own filter",
-            lambda F, S: 1 + np.sum((F - 1) * np.cumprod(S)),
-            "The stride says how far its own outputs stand apart. Its filter lies on its input.",
+            "the last pixel is the first behind the window",
+            lambda F, S, P, i: window_with(F, S, P, i, field=sees(F, S) + 1),
+            "Of r pixels the last is r − 1 behind the first.",
             "{eq}`architectures-receptive-field`",
         ),
         Mistake(
-            "the strides above a layer are multiplied, not those below",
-            lambda F, S: 1 + np.sum((F - 1) * apart(S[::-1])[::-1]),
-            "What a filter reaches is measured in pixels, so it is stretched by what lies below it.",
-            "{eq}`architectures-receptive-field`",
-        ),
-        Mistake(
-            "each filter adds its whole side",
-            lambda F, S: 1 + np.sum(F * apart(S)),
-            "One of the F places was there before. A filter adds F − 1 steps.",
-            "{eq}`architectures-receptive-field`",
-        ),
-        Mistake(
-            "the pixel to begin with is left out",
-            lambda F, S: np.sum((F - 1) * apart(S)),
-            "Without any layer a unit is a pixel and sees one.",
+            "the strides are left out of the size of the window",
+            lambda F, S, P, i: window_with(F, S, P, i, field=1 + np.sum(F - 1)),
+            "Above a stride of 2, neighbours stand two pixels apart, and a filter reaches twice as far.",
             "{eq}`architectures-receptive-field`",
         ),
     ),
     hints=(
-        "How many pixels does one step in the input of layer l span?",
-        "The product of the strides below layer l. A filter of side F makes F − 1 such steps.",
-        "Start with r = 1 and step = 1; for each layer r += (F − 1) · step, then step *= S.",
+        "Take one layer: which places of its input does its unit i see, with stride S and a frame of P?",
+        "Those from i S − P to i S − P + F − 1. Each end is a unit of the layer below: go on with it.",
+        "Start with first = last = i; from the top down: first S − P, and last S − P + F − 1.",
     ),
-    used="It is {eq}`architectures-receptive-field` with strides, the last column of the chapter's tables.",
-    right=(sees_from_above, sees_by_interval, sees_compiled),
+    used="The distance between the two is {eq}`architectures-receptive-field`, whatever the frames.",
+    right=(window_from_above, window_by_marking, window_compiled),
     others=(
-        (lambda F, S: -sees(F, S), "every number has the opposite sign"),
-        (lambda F, S: np.cumsum((F - 1) * apart(S)) + 1, "wrong type or shape"),
-        (lambda F, S: sees(F, S) + 2, "wrong"),
+        (lambda *a: window(*a)[::-1], "the results are returned in the reverse order"),
+        (lambda *a: window(*a)[0], "wrong type or shape"),
+        (lambda F, S, P, i: window(F, S, P, i + 1), "wrong"),
     ),
 )
 
 
-# Two linear layers are one
+# A block that is one layer
 
 
-def filter_probes(rng):
-    """One map, filters of two and one weights; then several maps, and no two sizes equal."""
-    yield np.array([[[[1.0, 2.0]]]]), np.array([[[[3.0, 5.0]]]])
-    for _ in range(4):
-        p, q, u, v = sizes(rng, 4, least=1, most=4)
-        m, c, k = sizes(rng, 3, least=2, most=6)
-        yield rng.normal(size=(m, c, p, q)), rng.normal(size=(k, m, u, v))
+def merge_probes(rng):
+    """One channel and one weight, round numbers; then several channels, filters of any odd sides."""
+    one = np.ones(1)
+    yield np.array([[[[3.0]]]]), 5 * one, np.array([[7.0]]), 2 * one
+    for (u, v), c in zip(((3, 1), (1, 5), (3, 5), (5, 3)), sizes(rng, 4), strict=True):
+        shapes = ((c, c, u, v), (c,), (c, c), (c,))
+        yield tuple(rng.normal(size=shape) for shape in shapes)
 
 
-def one_filter(first, second):
-    (_, C, P, Q), (K, _, U, V) = first.shape, second.shape
-    w = np.zeros((K, C, P + U - 1, Q + V - 1), np.result_type(first, second))
-    for u, v in np.ndindex(U, V):
-        w[:, :, u : u + P, v : v + Q] += np.einsum("km,mcpq->kcpq", second[:, :, u, v], first)
-    return w
+def one_layer(w, b, v, d, identity=None):
+    """Return the filters of x + (w ∗ x + b) + (v x + d), and its biases."""
+    both = w.copy()
+    P, Q = w.shape[2] // 2, w.shape[3] // 2
+    both[:, :, P, Q] += v + (np.eye(len(v), dtype=v.dtype) if identity is None else identity)
+    return both, b + d
 
 
-def filter_by_an_impulse(first, second):
-    """Show both layers a single bright pixel in each channel; what comes out is turned round."""
-    (M, C, P, Q), (K, _, U, V) = first.shape, second.shape
-    H, W = P + U - 1, Q + V - 1
-    x = np.zeros((C, C, 2 * H - 1, 2 * W - 1), first.dtype)
+def layer_by_padding(w, b, v, d):
+    P, Q = w.shape[2] // 2, w.shape[3] // 2
+    middle = v + np.eye(len(v), dtype=v.dtype)
+    return w + np.pad(middle[:, :, None, None], ((0, 0), (0, 0), (P, P), (Q, Q))), b + d
+
+
+def layer_by_impulses(w, b, v, d):
+    """Show the block single bright pixels, and read its filters backwards."""
+    C, _, U, V = w.shape
+    x = np.zeros((C + 1, C, 2 * U - 1, 2 * V - 1), w.dtype)
     for c in range(C):
-        x[c, c, H - 1, W - 1] = 1
-    a = convolution.multichannel(x, first, np.zeros(M, first.dtype))
-    z = convolution.multichannel(a, second, np.zeros(K, first.dtype))
-    return z.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
-
-
-def filter_by_frequencies(first, second):
-    size = [a + b - 1 for a, b in zip(first.shape[2:], second.shape[2:], strict=True)]
-    one, two = (np.fft.fft2(w, s=size) for w in (first, second))
-    return np.fft.ifft2(np.einsum("kmuv,mcuv->kcuv", two, one)).real
+        x[c, c, U - 1, V - 1] = 1
+    wide = convolution.multichannel(x, w, b)
+    near = x[:, :, U // 2 : U // 2 + U, V // 2 : V // 2 + V]
+    y = near + wide + np.einsum("kc,ncij->nkij", v, near) + d[:, None, None]
+    shown = y[:C] - y[C]
+    return shown.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1], y[C, :, 0, 0]
 
 
 @njit
-def filter_compiled(first, second):
-    (M, C, P, Q), (K, _, U, V) = first.shape, second.shape
-    w = np.zeros((K, C, P + U - 1, Q + V - 1), first.dtype)
-    for k in range(K):
-        for m in range(M):
-            for c in range(C):
-                for p in range(P):
-                    for q in range(Q):
-                        for u in range(U):
-                            for v in range(V):
-                                w[k, c, p + u, q + v] += second[k, m, u, v] * first[m, c, p, q]
-    return w
+def layer_compiled(w, b, v, d):
+    both, bias = w.copy(), np.empty_like(b)
+    for k in range(w.shape[0]):
+        bias[k] = b[k] + d[k]
+        both[k, k, w.shape[2] // 2, w.shape[3] // 2] += 1
+        for c in range(w.shape[1]):
+            both[k, c, w.shape[2] // 2, w.shape[3] // 2] += v[k, c]
+    return both, bias
 
 
-FILTER = Exercise(
-    label="architectures-filter",
-    task="Write `one_filter(first, second)`: the filters of the one layer that two linear ones, stacked, equal.",
-    reference=one_filter,
-    axes="(m c p q), (k m u v) -> (k c r s)",
-    probes=filter_probes,
+def identity_everywhere(w, b, v, d):
+    both, bias = one_layer(w, b, v, d, 0 * v)
+    return both + np.eye(len(v))[:, :, None, None], bias
+
+
+def in_a_corner(w, b, v, d):
+    both = w.copy()
+    both[:, :, 0, 0] += v + np.eye(len(v))
+    return both, b + d
+
+
+MERGE = Exercise(
+    label="architectures-merge",
+    task="Write `one_layer(w, b, v, d)`: filters and biases of the one convolution that gives x + (w ∗ x + b) + (v x + d).",
+    reference=one_layer,
+    axes="(c c p q), (c), (c c), (c) -> (c c p q), (c)",
+    probes=merge_probes,
     mistakes=(
         Mistake(
-            "the second filters are turned round",
-            lambda first, second: one_filter(first, second[:, :, ::-1, ::-1]),
-            "Offsets add: the weight at u meets the weight at p and lands at p + u, neither backwards.",
-            "{eq}`architectures-two-3x3`",
+            "the identity is left out",
+            lambda w, b, v, d: one_layer(w, b, v, d, 0 * v),
+            "x itself is a convolution, too: its filters are 1 in the middle of their own channel.",
+            "{eq}`architectures-residual`",
         ),
         Mistake(
-            "the first filters are turned round",
-            lambda first, second: one_filter(first[:, :, ::-1, ::-1], second),
-            "Offsets add: the weight at u meets the weight at p and lands at p + u, neither backwards.",
-            "{eq}`architectures-two-3x3`",
+            "each channel is added to all channels",
+            lambda w, b, v, d: one_layer(w, b, v, d, np.ones_like(v)),
+            "The sum adds channel c to channel c: the identity over channels, not a matrix of ones.",
+            "{eq}`architectures-residual`",
         ),
         Mistake(
-            "the result is turned round",
-            lambda first, second: one_filter(first, second)[:, :, ::-1, ::-1],
-            "A bright pixel shows a layer's filter backwards. Turn what you see round once more.",
-            "{eq}`convolution-flip`",
+            "the identity stands at every place of the filter",
+            identity_everywhere,
+            "That adds up the neighbours, too. x stays where it is: only the middle weight is raised.",
+            "{eq}`architectures-residual`",
         ),
         Mistake(
-            "only the first map in between is followed",
-            lambda first, second: one_filter(first[:1], second[:, :1]),
-            "The second layer adds up what all maps in between say.",
-            "{eq}`convolution-multichannel`",
+            "v and the identity stand in the corner of the filter",
+            in_a_corner,
+            "With a frame that keeps the size, the pixel itself is met by the weight in the middle.",
+            "{eq}`architectures-one-by-one`",
         ),
         Mistake(
-            "each map in between meets the weights of the next one",
-            lambda first, second: one_filter(np.roll(first, 1, axis=0), second),
-            "Filter m of the first layer makes map m, and column m of the second reads it.",
-            "{eq}`convolution-multichannel`",
+            "v is transposed",
+            lambda w, b, v, d: one_layer(w, b, v.T, d),
+            "Weights are (out, in) in v as in w, so the two are added as they are.",
+            "{eq}`architectures-one-by-one`",
         ),
         Mistake(
-            "the maps are added up before the filters meet",
-            lambda first, second: one_filter(
-                first.sum(axis=0, keepdims=True), second.sum(axis=1, keepdims=True)
-            ),
-            "A sum of products is wanted, one for each map; you have a product of two sums.",
-            "{eq}`convolution-multichannel`",
+            "the biases of the convolution of 1 × 1 are left out",
+            lambda w, b, v, d: one_layer(w, b, v, 0 * d),
+            "Both branches have biases, and both are added.",
+            "{eq}`architectures-one-by-one`",
+        ),
+        Mistake(
+            "the convolution of 1 × 1 is left out",
+            lambda w, b, v, d: one_layer(w, b, 0 * v, d),
+            "A filter of 1 × 1 is one of U × V that is zero around its middle.",
+            "{eq}`architectures-one-by-one`",
         ),
     ),
     hints=(
-        "Write out one output of the second layer and put in what its inputs are. Which pixel of x is met?",
-        "The pixel at i + u + p. Collect all products whose offsets u + p are the same.",
-        "w[:, :, u : u + P, v : v + Q] += second[:, :, u, v] times first, summed over the maps between.",
+        "Each of the three terms is a convolution. What are the filters of the second and of the third?",
+        "A filter of 1 × 1, with zeros around it; and x itself, with weight 1 from each channel to itself.",
+        "Add v + np.eye(C) to the middle, w[:, :, U // 2, V // 2], and d to b.",
     ),
-    used="It is {eq}`architectures-two-3x3` with channels; only the non-linearity keeps two layers from being one.",
-    right=(filter_by_an_impulse, filter_by_frequencies, filter_compiled),
+    used="It merges {eq}`architectures-residual` without its rectifier; with one in the branch nothing can be merged.",
+    right=(layer_by_padding, layer_by_impulses, layer_compiled),
     others=(
-        (lambda first, second: -one_filter(first, second), "every number has the opposite sign"),
-        (lambda first, second: one_filter(first, second)[:, :, 1:, 1:], "wrong type or shape"),
-        (lambda first, second: one_filter(first, second) + 0.01, "wrong"),
+        (lambda *a: one_layer(*a)[::-1], "the results are returned in the reverse order"),
+        (lambda *a: tuple(-f for f in one_layer(*a)), "every number has the opposite sign"),
+        (lambda *a: one_layer(*a)[0], "wrong type or shape"),
+        (lambda w, b, v, d: one_layer(w, b + 0.01, v, d), "wrong"),
     ),
 )
 
@@ -689,106 +725,124 @@ FOLD = Exercise(
 
 
 def length_probes(rng):
-    """Two blocks whose gains are 1 and 2; then longer chains."""
-    yield (np.array([1.0, 2.0]),)
+    """Two blocks whose gains are 1 and 3; then longer chains."""
+    yield (np.array([1.0, 3.0]),)
     for l in sizes(rng, 4, least=3, most=8):
         yield (rng.uniform(0.1, 2, l),)
 
 
-def lengths(a):
-    """Return the coefficients of the product of 1 + a_l t, divided by their sum."""
+def mean_length(a):
+    return np.sum(a / (1 + a))
+
+
+def length_by_paths(a):
+    """Enumerate all paths; each weighs the product of the gains that it meets."""
+    total = weighed = 0.0
+    for taken in itertools.product((0, 1), repeat=len(a)):
+        weight = math.prod(g for g, t in zip(a, taken, strict=True) if t)
+        total, weighed = total + weight, weighed + weight * sum(taken)
+    return weighed / total
+
+
+def length_by_polynomial(a):
     found = np.ones(1)
     for gain in a:
         found = np.convolve(found, [1, gain])
-    return found / found.sum()
+    return found @ np.arange(len(found)) / found.sum()
 
 
-def lengths_by_paths(a):
-    found = np.zeros(len(a) + 1)
-    for taken in itertools.product((0, 1), repeat=len(a)):
-        found[sum(taken)] += math.prod(g for g, t in zip(a, taken, strict=True) if t)
-    return found / found.sum()
-
-
-def lengths_by_chance(a):
-    """Each block is passed through with probability a / (1 + a)."""
-    p = a / (1 + a)
-    found = np.zeros(len(a) + 1)
-    found[0] = 1
-    for chance in p:
-        found[1:] = found[1:] * (1 - chance) + found[:-1] * chance
-        found[0] *= 1 - chance
-    return found
+def length_by_a_derivative(a):
+    """Return t d/dt log Π (1 + a t) at t = 1, by a complex step."""
+    return np.imag(np.sum(np.log(1 + a * (1 + 1e-20j)))) / 1e-20
 
 
 @njit
-def lengths_compiled(a):
-    found = np.zeros(a.size + 1)
-    found[0] = 1
+def length_compiled(a):
+    found = 0.0
     for l in range(a.size):
-        for k in range(l + 1, 0, -1):
-            found[k] += a[l] * found[k - 1]
-    return found / np.prod(1 + a)
+        found += 1 - 1 / (1 + a[l])
+    return found
 
 
-def binomial(a, p):
-    L = len(a)
-    return np.array([math.comb(L, k) * p**k * (1 - p) ** (L - k) for k in range(L + 1)])
-
-
-LENGTHS = Exercise(
+LENGTH = Exercise(
     label="architectures-length",
-    task="Write `lengths(a)`: the share of the paths with k branches in the derivative of a chain of blocks x + a x.",
-    reference=lengths,
-    axes="(l) -> (k)",
+    task="Write `mean_length(a)`: branches on a path of a chain of blocks x + a x, each path weighing its gain.",
+    reference=mean_length,
+    axes="(l) -> ()",
     probes=length_probes,
     mistakes=(
         Mistake(
-            "all paths count the same",
-            lambda a: binomial(a, 0.5),
+            "all paths weigh the same",
+            lambda a: len(a) / 2,
             "A path contributes the product of the gains of the branches that it takes.",
             "{eq}`architectures-paths`",
         ),
         Mistake(
-            "the sums are not divided by the derivative",
-            lambda a: lengths(a) * np.prod(1 + a),
-            "Shares are wanted, and they add up to one.",
+            "the gains are added",
+            lambda a: np.sum(a),
+            "A gain is not a probability. A block is taken by a share a of 1 + a.",
+            "{eq}`architectures-paths`",
+        ),
+        Mistake(
+            "the sum is not divided by the weight of all paths",
+            lambda a: mean_length(a) * np.prod(1 + a),
+            "The weights add up to the product of all 1 + a, and a mean is divided by it.",
             "{eq}`architectures-paths`",
         ),
         Mistake(
             "all blocks have the mean gain",
-            lambda a: binomial(a, a.mean() / (1 + a.mean())),
-            "The product of different gains is not that of their mean.",
-            "{eq}`architectures-paths`",
-        ),
-        Mistake(
-            "the sums are means over the paths of each length",
-            lambda a: (lambda found: found / found.sum())(
-                lengths(a) / [math.comb(len(a), k) for k in range(len(a) + 1)]
-            ),
-            "There are many paths of a middle length, and all of them add to the derivative.",
+            lambda a: len(a) * a.mean() / (1 + a.mean()),
+            "a / (1 + a) is not linear: its mean is not what it is at the mean.",
             "{eq}`architectures-paths`",
         ),
         Mistake(
             "the path round all blocks is left out",
-            lambda a: (lambda found: found / found.sum())(np.append(0.0, lengths(a)[1:])),
+            lambda a: mean_length(a) / (1 - 1 / np.prod(1 + a)),
             "Going round every block is a path as well: its product is empty, and is one.",
+            "{eq}`architectures-paths`",
+        ),
+        Mistake(
+            "the blocks that are gone round are counted",
+            lambda a: np.sum(1 / (1 + a)),
+            "1 / (1 + a) is the share of the paths that leave a block out.",
             "{eq}`architectures-paths`",
         ),
     ),
     hints=(
-        "Multiply out (1 + a₁)(1 + a₂): which terms belong to paths with one branch?",
-        "Write a variable t beside each gain and sort the product by powers of t.",
-        "Start with [1] and convolve it with [1, a_l] for each block; divide by the sum.",
+        "Of all that comes through the chain, which share goes through branch l?",
+        "Multiply out in l only: the product has a factor 1 + a, of which a belongs to the branch.",
+        "A mean of a sum is the sum of the means: add up the shares of all branches.",
     ),
-    used="It sorts the paths of {eq}`architectures-paths` by their length.",
-    right=(lengths_by_paths, lengths_by_chance, lengths_compiled),
+    used="It weighs the paths of {eq}`architectures-paths` by what they carry.",
+    right=(length_by_paths, length_by_polynomial, length_by_a_derivative, length_compiled),
     others=(
-        (lambda a: -lengths(a), "every number has the opposite sign"),
-        (lambda a: lengths(a)[1:], "wrong type or shape"),
-        (lambda a: np.cumsum(lengths(a)), "wrong"),
+        (lambda a: -mean_length(a), "every number has the opposite sign"),
+        (lambda a: a / (1 + a), "wrong type or shape"),
+        (lambda a: mean_length(a) + 0.5, "wrong"),
     ),
 )
 
 
-EXERCISES = (SEES, FILTER, STAGE, EVEN, BACK, FOLD, LENGTHS)
+# Break this line
+
+
+BREAK = Choice(
+    label="architectures-break",
+    task="In `rectified_backward` the channels of a branch are taken from 0 on. Name the letters of all that is wrong.",
+    right="bdf",
+    wrong={
+        "a": "(a) goes forward, and the line is in the way back.",
+        "c": "(c) belongs to the branch whose channels are the first: for it the line is right.",
+        "e": "(e) has no channels of others beside its own, and `first` is 0 there.",
+    },
+    missing="Every branch whose channels do not come first gets the errors of others. What is made of them?",
+    hints=(
+        "Which of the calls of `rectified_backward` have a `first` that is not 0?",
+        "Those for the last layers of three branches. Their own gradients are wrong, and what do they hand down?",
+        "Filters and biases of these branches, and the sum over all branches: the gradient of the input.",
+    ),
+    used="{eq}`architectures-inception-backward`: what was put side by side has to be taken apart at the same places.",
+)
+
+
+EXERCISES = (WINDOW, MERGE, STAGE, EVEN, BACK, FOLD, LENGTH, BREAK)
