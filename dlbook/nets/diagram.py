@@ -13,7 +13,7 @@ from dlbook.tools.plotting import INK
 __all__ = ["diagram", "told"]
 
 LINE, EDGE, GAP, BETWEEN, STUB = 0.17, 0.1, 0.22, 0.14, 0.16  # inches
-WIDE, NARROW, RADIUS, SIZE = 1.38, 0.6, 0.14, 8.5
+WIDE, NARROW, RADIUS, SIZE = 1.38, 0.7, 0.14, 8.5
 AFTER = BatchNorm, LayerNorm, Activation, Dropout  # written into the box of what they follow
 
 

@@ -3,6 +3,8 @@
 They differ in one thing at a time: in depth, in what is added to a block, in branches, in the head.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from dlbook.nets.containers import Parallel, Residual, Sequential
@@ -17,7 +19,16 @@ from dlbook.optimization import Adam
 from dlbook.tools import shapes
 from dlbook.tools.flat import like
 
-__all__ = ["branched", "deep", "headed", "images", "learned", "neighbours", "training_loss"]
+__all__ = [
+    "Start",
+    "branched",
+    "deep",
+    "headed",
+    "images",
+    "learned",
+    "neighbours",
+    "training_loss",
+]
 
 RELU, IMAGE = Activation("relu"), (1, 8, 8)
 
@@ -133,3 +144,48 @@ def training_loss(net: Network, fitted: Fitted, data: tuple) -> float:
     held = None if state is None else like(state, state.flat.copy())
     batch = net.check(params, data)
     return net.loss_and_grad(params, held, batch, like(params), net.workspace(len(batch[0])))
+
+
+class Start(NamedTuple):
+    """What an untrained network gives, by its rectified outputs and its weights, from below."""
+
+    signals: np.ndarray  # norm of the gradient by each output
+    weights: np.ndarray  # norm of the gradient by the weights of each convolution
+    alike: np.ndarray  # cosine between outputs for different images, in the mean over pairs
+
+
+def start(net: Network, data: tuple, seed: int) -> Start:
+    """Return what a network of :func:`deep` gives for a batch before it is trained.
+
+    Parameters
+    ----------
+    net : Network
+        Any of `deep`.
+    data : tuple (x, y)
+        A batch.
+    seed : int
+        Draws the weights.
+    """
+    params = net.init(np.random.default_rng(seed))
+    batch, state, grads = net.check(params, data), net.start(), like(params)
+    gave = zip(net.net.layers, net.signals(params, state, batch, None), strict=True)
+    found = [signal for layer, signal in gave if layer is RELU]
+    net.loss_and_grad(params, state, batch, grads, net.workspace(len(data[1])))
+    weights = [part for part in _arrays(grads.net) if part.ndim == 4]
+    norms = [
+        np.array([np.linalg.norm(a) for a in part])
+        for part in ([signal.dy for signal in found], weights)
+    ]
+    return Start(*norms, np.array([_alike(signal.y) for signal in found]))
+
+
+def _arrays(tree):
+    """Return the arrays of a tree, in order."""
+    return [tree] if isinstance(tree, np.ndarray) else [a for part in tree for a in _arrays(part)]
+
+
+def _alike(y):
+    """Return the mean cosine between rows of different examples."""
+    rows = y.reshape(len(y), -1).astype(float)
+    rows /= np.linalg.norm(rows, axis=1)[:, None]
+    return (np.sum(rows.sum(axis=0) ** 2) - len(y)) / (len(y) * (len(y) - 1))
