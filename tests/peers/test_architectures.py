@@ -9,6 +9,7 @@ from test_layers import Run, agree, leaves
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from dlbook import architectures as ar
 from dlbook.nets import (
     Activation,
     AvgPool2d,
@@ -100,6 +101,78 @@ def test_inception_blocks(factored):
             return torch.cat(parts, 1)
 
         agree(run, x, list(leaves(run.p.net)), theirs)
+
+
+# The literal kernels
+
+
+def tensors(*arrays):
+    return [torch.from_numpy(a.copy()).requires_grad_() for a in arrays]
+
+
+def close(found, expected):
+    for mine, theirs in zip(found, expected, strict=True):
+        theirs = theirs.detach().numpy()
+        assert mine.shape == theirs.shape
+        scale = max(1.0, np.abs(theirs).max(initial=0))
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-11 * scale)
+
+
+def framed(x, w, b):
+    return F.conv2d(x, w, b, padding=[n // 2 for n in w.shape[2:]])
+
+
+def odd(rng):
+    return 2 * rng.integers(0, 3, 2) + 1
+
+
+def test_the_literal_residual_block():
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        x, C, K = rng.normal(size=(shape := shape_of(rng))), shape[1], int(rng.integers(1, 6))
+        w, v = rng.normal(size=(K, C, *odd(rng))), rng.normal(size=(C, K, *odd(rng)))
+        given = tensors(x, w, rng.normal(size=K), v, rng.normal(size=C))
+        arrays = [t.detach().numpy() for t in given]
+        y = given[0] + framed(torch.relu(framed(*given[:3])), *given[3:])
+        close([ar.residual(*arrays)], [y])
+        dy = rng.normal(size=shape)
+        expected = torch.autograd.grad(y, given, torch.from_numpy(dy))
+        close(ar.residual_backward(dy, *arrays[:4]), expected)
+
+
+def test_the_literal_inception_block():
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        x, k = rng.normal(size=(shape := shape_of(rng))), [int(n) for n in rng.integers(1, 5, 6)]
+        seen = shape[1], shape[1], k[1], shape[1], k[3], shape[1]
+        sides = [(1, 1) if c == 0 else odd(rng) for c in (0, 0, 1, 0, 1, 0)]
+        w = [rng.normal(size=(m, c, *uv)) for m, c, uv in zip(k, seen, sides, strict=True)]
+        x, *rest = tensors(x, *w, *(rng.normal(size=m) for m in k))
+        w, b = rest[:6], rest[6:]
+        layers = [lambda h, i=i: torch.relu(framed(h, w[i], b[i])) for i in range(6)]  # noqa: B023
+        best = layers[5](F.max_pool2d(x, 3, 1, 1))
+        y = torch.cat([layers[0](x), layers[2](layers[1](x)), layers[4](layers[3](x)), best], 1)
+        ours = tuple(tuple(t.detach().numpy() for t in part) for part in (w, b))
+        close([ar.inception(x.detach().numpy(), *ours)], [y])
+        dy = rng.normal(size=tuple(y.shape))
+        dx, dw, db = ar.inception_backward(dy, x.detach().numpy(), *ours)
+        close([dx, *dw, *db], torch.autograd.grad(y, [x, *w, *b], torch.from_numpy(dy)))
+
+
+def test_literal_layers():
+    """A dense layer at every pixel, and the mean of each map."""
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        x, K = rng.normal(size=(shape := shape_of(rng))), int(rng.integers(1, 6))
+        given = tensors(x, rng.normal(size=(K, shape[1])), rng.normal(size=K))
+        t, w, b = given
+        close(
+            [ar.one_by_one(*(a.detach().numpy() for a in given))],
+            [F.conv2d(t, w[..., None, None], b)],
+        )
+        y, dy = F.adaptive_avg_pool2d(t, 1)[..., 0, 0], rng.normal(size=shape[:2])
+        expected = torch.autograd.grad(y, t, torch.from_numpy(dy))
+        close([ar.global_average(x), ar.global_average_backward(dy, *shape[2:])], [y, *expected])
 
 
 # Whole networks, counted by the tensors and the products of PyTorch
