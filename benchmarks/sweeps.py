@@ -183,7 +183,7 @@ DEPTHS = {  # layers, and the rates that are tried
     4: (0.002, 0.004, 0.008, 0.016, 0.032),
     8: (0.001, 0.002, 0.004, 0.008, 0.016),
     16: (0.0005, 0.001, 0.002, 0.004, 0.008),
-    32: (0.00025, 0.0005, 0.001, 0.002, 0.004),
+    32: (0.0005, 0.001, 0.002, 0.004, 0.008),
 }
 BLOCKS = {  # residual, batch norm, last filters of a block zero
     "plain": (False, False, False),
