@@ -283,8 +283,33 @@ def architectures_ways(spread):
     }
 
 
+def cut(kind, rate, seed):
+    """Return the share of held-out digits misread by 16 layers, and without each of their blocks."""
+    residual, norm, zero = BLOCKS[kind]
+    net, d = small.deep(16, residual=residual, norm=norm, zero=zero), data.digits(np.float32)
+    out = small.learned(net, (small.images(d.x_train), d.y_train), rate, seed)
+    x, nets = small.images(d.x_test), [(net, out.params, out.state)]
+    nets += [small.lesioned(net, out, block) for block in range(7)]
+    return [round(float(np.mean(n.predict(*p, x) != d.y_test)), 4) for n, *p in nets]
+
+
+def architectures_lesions(spread):
+    """Train 16 layers at the rates of `architectures-depth`, and take out one block at a time."""
+    chosen = sweeps.stored("architectures-depth")
+    at = chosen["layers"].index(16)
+    jobs = [(kind, chosen["best"][kind][at], seed) for kind in BLOCKS for seed in SEEDS]
+    found = iter([*spread(cut, *zip(*jobs, strict=True))])
+    wrong = {kind: [next(found) for _ in SEEDS] for kind in BLOCKS}
+    return {
+        "seeds": [*SEEDS],
+        "whole": {kind: [run[0] for run in runs] for kind, runs in wrong.items()},
+        "without": {kind: [run[1:] for run in runs] for kind, runs in wrong.items()},
+    }
+
+
 SWEEPS = {
     "architectures-depth": architectures_depth,
+    "architectures-lesions": architectures_lesions,
     "architectures-ways": architectures_ways,
     "backprop-digits": backprop_digits,
     "gated-patience": gated_patience,

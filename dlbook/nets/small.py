@@ -3,7 +3,7 @@
 They differ in one thing at a time: in depth, in what is added to a block, in branches, in the head.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -144,6 +144,40 @@ def training_loss(net: Network, fitted: Fitted, data: tuple) -> float:
     held = None if state is None else like(state, state.flat.copy())
     batch = net.check(params, data)
     return net.loss_and_grad(params, held, batch, like(params), net.workspace(len(batch[0])))
+
+
+def lesioned(net: Network, fitted: Fitted, block: int) -> tuple[Network, Any, Any]:
+    """Return a network of :func:`deep` after training without one of its blocks, and what it learned.
+
+    Parameters
+    ----------
+    net : Network
+        Of `deep`.
+    fitted : Fitted
+        Its parameters and running statistics.
+    block : int
+        Which one is taken out, 0 for the first. What it would get goes to the next.
+
+    Returns
+    -------
+    Network, parameters, running statistics
+    """
+    parts = net.net.layers
+    ends = [i for i, part in enumerate(parts) if part is RELU]
+    if not any(isinstance(part, Residual) for part in parts):
+        ends = ends[::2]
+    block = shapes.count("block", block, least=0, most=len(ends) - 2)
+    first, last = ends[block] + 1, ends[block + 1] + 1
+    less = Network(IMAGE, Sequential(*parts[:first], *parts[last:]))
+    found = []
+    for kept, blank in ((fitted.params, less.init), (fitted.state, lambda rng: less.start())):
+        new = blank(np.random.default_rng(0))
+        if new is not None:
+            new.flat[:] = np.concatenate(
+                [a.ravel() for a in _arrays((*kept.net[:first], *kept.net[last:]))]
+            )
+        found.append(new)
+    return less, *found
 
 
 class Start(NamedTuple):

@@ -238,3 +238,24 @@ def test_neighbours():
     assert np.array_equal(left[:, :-1], x[0, 0, :, 1:])
     assert not down[0].any()
     assert not left[:, -1].any()
+
+
+@compiled_only
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_block_is_taken_out_with_what_it_learned(residual, rng):
+    net = small.deep(8, residual=residual, norm=True)
+    pair = rng.normal(size=(70, 1, 8, 8)).astype(np.float32), rng.integers(0, 10, 70)
+    out = small.learned(net, pair, 0.01, 0, epochs=1)
+    x = net.check(out.params, pair)[0]
+    given = [y for _, y in net.layers(out.params, out.state, (x, pair[1]))]
+    step = 2 if residual else 6
+    for block in range(3):
+        less, params, state = small.lesioned(net, out, block)
+        assert table(less).depth == 6
+        left = [y for _, y in less.layers(params, state, (x, pair[1]))]
+        before = 3 + step * block  # what is below the block gives what it gave
+        assert all(np.array_equal(a, b) for a, b in zip(left[:before], given, strict=False))
+        assert np.array_equal(params.net[-1].w, out.params.net[-1].w)
+        assert state.flat.size == out.state.flat.size - 4 * 16
+    with pytest.raises(ValueError, match="block is 3"):
+        small.lesioned(net, out, 3)
