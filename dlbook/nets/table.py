@@ -29,30 +29,17 @@ SAME = BatchNorm, LayerNorm, Activation, Dense, Dropout, Noise, Sparse, Shift, R
 class Row(NamedTuple):
     """One layer of a table, or a block that is not looked into.
 
-    Attributes
-    ----------
-    name : str
-        Its place, such as ``"2.0"``: the names or numbers of the parts that lead there.
-    kind : str
-        What it is, in words.
-    shape : tuple
-        What it gives for one example, images with their channels first.
-    parameters : int
-        How many numbers are learned; running statistics are none of them.
-    multiply_adds : int or None
-        Products of a weight and a number for one example, each added to a sum; biases,
-        normalization, activations and pooling are not counted. None where there is no rule.
-    sees : tuple of int, or None
-        Receptive field on the input, down and across; infinite where all of it is seen, None for
-        what is no image.
+    Running statistics are no parameters. A multiply-add is a product of a weight and a number,
+    added to a sum; biases, normalization, activations and pooling are not counted. None stands
+    where there is no rule, or no image.
     """
 
-    name: str
-    kind: str
-    shape: tuple
+    name: str  # its place, such as "2.0": names or numbers of the parts that lead there
+    kind: str  # what it is, in words
+    shape: tuple  # what it gives for one example, images with their channels first
     parameters: int
     multiply_adds: int | None
-    sees: tuple | None
+    sees: tuple | None  # receptive field on the input, down and across; infinite where it is all
 
 
 class Table(NamedTuple):
