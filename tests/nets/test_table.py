@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from compiled import compiled_only
 
+from dlbook.convolution import conv
 from dlbook.nets import published, small
 from dlbook.nets.containers import Parallel, Residual, Sequential
 from dlbook.nets.conv import Conv2d, ConvTranspose2d
@@ -20,6 +21,7 @@ from dlbook.nets.reuse import Frozen, Repeat
 from dlbook.nets.table import table, words
 from dlbook.nets.tree import built
 from dlbook.tools import plotting
+from dlbook.tools.counting import operations
 
 RELU = Activation("relu")
 PUBLISHED = {
@@ -113,6 +115,14 @@ def test_rows_of_all_kinds():
     assert [row.sees for row in rows[1:4]] == [(3, 2), None, None]
     assert [row.shape for row in rows[2:5]] == [(4, 6, 10), (3, 7, 11), (3,)]
     assert table(net, (2, 7, 6), depth=0).rows[0][3:5] == (113, 3255)
+
+
+def test_multiply_adds_are_what_the_literal_layer_multiplies(rng):
+    x, w, b = rng.normal(size=(1, 2, 7, 6)), rng.normal(size=(4, 1, 3, 2)), rng.normal(size=4)
+    counted = operations(conv, x, w, b, (2, 1), (1, 1), 2)
+    row = table(Conv2d(4, (3, 2), (2, 1), groups=2), (2, 7, 6)).rows[0]
+    assert counted.multiplications == row.multiply_adds
+    assert row.parameters == w.size + b.size
 
 
 def test_layers_without_a_rule():
