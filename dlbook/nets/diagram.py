@@ -21,12 +21,13 @@ class _Box(NamedTuple):
     """A layer, and what is written into its box."""
 
     lines: tuple
-    width: float
+    left: float
+    right: float
     height: float
 
     def draw(self, ax, x, top):
         """Draw it below a place; return the place below it."""
-        drawing.box(ax, x, top - self.height / 2, "", self.width, self.height)
+        drawing.box(ax, x, top - self.height / 2, "", self.left + self.right, self.height)
         for i, line in enumerate(self.lines):
             y = top - EDGE / 2 - LINE * (i + 0.5)
             ax.text(x, y, line, ha="center", va="center", fontsize=SIZE)
@@ -37,7 +38,8 @@ class _Column(NamedTuple):
     """Parts one below the other, with arrows."""
 
     parts: list
-    width: float
+    left: float  # how far it reaches from the line along which data go
+    right: float
     height: float
 
     def draw(self, ax, x, top):
@@ -54,7 +56,8 @@ class _Sum(NamedTuple):
 
     body: _Column
     around: _Column | None
-    width: float
+    left: float
+    right: float
     height: float
 
     def draw(self, ax, x, top):
@@ -64,10 +67,10 @@ class _Sum(NamedTuple):
         low = self.body.draw(ax, x, top - STUB - GAP)
         drawing.arrow(ax, (x, low), (x, plus + RADIUS))
         drawing.circle(ax, x, plus, "+", RADIUS)
-        side = x + self.body.width / 2 + BETWEEN
+        side = x + self.body.right + BETWEEN
         at = top - STUB
         if self.around is not None:
-            side += self.around.width / 2
+            side += self.around.left
             start = (at - GAP + plus + self.around.height) / 2
             _way(ax, (x, at), (side, at))
             drawing.arrow(ax, (side, at), (side, start))
@@ -84,23 +87,24 @@ class _Beside(NamedTuple):
 
     columns: list
     join: str
-    width: float
+    left: float
+    right: float
     height: float
 
     def draw(self, ax, x, top):
         box = top - self.height + LINE + EDGE
-        left, at = x - self.width / 2, top - STUB
+        left, at = x - self.left, top - STUB
         _way(ax, (x, top), (x, at))
         middles = []
         for column in self.columns:
-            middles.append(left + column.width / 2)
-            left += column.width + BETWEEN
+            middles.append(left + column.left)
+            left += column.left + column.right + BETWEEN
         _way(ax, (middles[0], at), (middles[-1], at))
         for column, middle in zip(self.columns, middles, strict=True):
             drawing.arrow(ax, (middle, at), (middle, at - GAP))
             low = column.draw(ax, middle, at - GAP)
             drawing.arrow(ax, (middle, low), (middle, box))
-        return _Box((self.join,), self.width, LINE + EDGE).draw(ax, x, box)
+        return _Box((self.join,), self.left, self.right, LINE + EDGE).draw(ax, x, box)
 
 
 def diagram(*layers: Layer, titles=None, example: int | tuple | None = None) -> tuple[Any, Any]:
@@ -137,18 +141,18 @@ def diagram(*layers: Layer, titles=None, example: int | tuple | None = None) -> 
     pieces = [_column(layer) for layer in layers]
     space, above = 0.5, 0.3 if titles is not None else 0.08
     ends = 0.42 if given else GAP
-    width = sum(max(piece.width, 1.2) for piece in pieces) + space * (len(pieces) - 1) + 0.2
+    sides = [(max(piece.left, 0.6), max(piece.right, 0.6)) for piece in pieces]
+    width = sum(map(sum, sides)) + space * (len(pieces) - 1) + 0.2
     height = max(piece.height for piece in pieces) + above + 2 * ends + 0.08
     fig, ax = drawing.canvas(max(width, 2.4), height)
     left = 0.1 + (max(width, 2.4) - width) / 2
     for i, piece in enumerate(pieces):
-        x, top = left + max(piece.width, 1.2) / 2, height - above
-        x -= _lean(piece)
+        x, top = left + sides[i][0], height - above
         if titles is not None:
             ax.text(x, height - 0.13, titles[i], ha="center", va="center", fontsize=9.5)
         low = piece.draw(ax, x, _end(ax, x, top, ends, given and given[i][0], False))
         _end(ax, x, low, ends, given and given[i][1], True)
-        left += max(piece.width, 1.2) + space
+        left += sum(sides[i]) + space
     return fig, ax
 
 
@@ -213,14 +217,16 @@ def _column(layer):
         open_ = isinstance(parts[-1], list)
     parts = [_box(part) if isinstance(part, list) else part for part in parts]
     height = sum(part.height for part in parts) + GAP * (len(parts) - 1)
-    return _Column(parts, max(part.width for part in parts), height)
+    left, right = (max(getattr(part, side) for part in parts) for side in ("left", "right"))
+    return _Column(parts, left, right, height)
 
 
 def _box(texts):
     """Return the box of a layer and of what follows it number by number."""
     lines = texts[:1] + ([", ".join(texts[1:])] if len(texts) > 1 else [])
     short = len(texts) == 1 and len(texts[0]) < 8
-    return _Box(tuple(lines), NARROW if short else WIDE, LINE * len(lines) + EDGE)
+    half = (NARROW if short else WIDE) / 2
+    return _Box(tuple(lines), half, half, LINE * len(lines) + EDGE)
 
 
 def _block(layer):
@@ -228,15 +234,11 @@ def _block(layer):
     if isinstance(layer, Residual):
         body, *rest = map(_column, layer.layers)
         around = rest[0] if rest else None
-        width = body.width + 2 * BETWEEN + (2 * around.width if around else 0)
-        return _Sum(body, around, width, STUB + GAP + body.height + GAP + 2 * RADIUS)
+        right = body.right + BETWEEN + (around.left + around.right if around else 0)
+        height = STUB + GAP + body.height + GAP + 2 * RADIUS
+        return _Sum(body, around, body.left, right, height)
     columns = [*map(_column, layer.layers)]
-    width = sum(column.width for column in columns) + BETWEEN * (len(columns) - 1)
+    width = sum(part.left + part.right for part in columns) + BETWEEN * (len(columns) - 1)
     height = STUB + 2 * GAP + max(column.height for column in columns) + LINE + EDGE
-    return _Beside(columns, words(layer) if layer.join == "tuple" else "concatenate", width, height)
-
-
-def _lean(piece):
-    """Return how far to the left a column is moved, whose ways around are all to its right."""
-    sums = [part for part in piece.parts if isinstance(part, _Sum) and part.around]
-    return max((part.around.width / 2 for part in sums if part.width == piece.width), default=0)
+    join = words(layer) if layer.join == "tuple" else "concatenate"
+    return _Beside(columns, join, width / 2, width / 2, height)
