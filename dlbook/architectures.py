@@ -10,7 +10,7 @@ branches and for filters in two factors; He et al., CVPR (2016) and ECCV (2016),
 add; Veit, Wilber & Belongie, NIPS (2016), for the paths.
 
 Axes: n images; c channels of the input; k channels of the output, m of what lies between two
-layers; h, w rows and columns of an image; u, v (and p, q) rows and columns of a filter; l layers or
+layers, or that a filter sees; h, w rows and columns of an image; u, v (and p, q) rows and columns of a filter; l layers or
 blocks; d, e entries of a vector. The capital is the count.
 
 Names: x input, w weights, b biases, y output of a block; dy = ∂C/∂y and so on for every other
@@ -68,19 +68,19 @@ __all__ = [
 
 
 @njit
-def parameters(U, V, C, K, G, biases):
-    """(architectures-parameters)  K (U V C / G + β),  β = 1 with biases and 0 without
-    (), (), (), (), (), () -> ()
+def parameters(U, V, M, K, biases):
+    """(architectures-parameters)  K (U V M + β),  M = C / G,  β = 1 with biases, else 0
+    (), (), (), (), () -> ()
     """
-    return K * (U * V * C // G + biases)
+    return K * (U * V * M + biases)
 
 
 @njit
-def multiply_adds(U, V, C, K, G, I, J):
-    """(architectures-multiply-adds)  I J K U V C / G
-    (), (), (), (), (), (), () -> ()
+def multiply_adds(U, V, M, K, I, J):
+    """(architectures-multiply-adds)  I J K U V M,  M = C / G
+    (), (), (), (), (), () -> ()
     """
-    return I * J * K * (U * V * C // G)
+    return I * J * K * U * V * M
 
 
 @njit(whole="F S")
@@ -424,8 +424,8 @@ def layer_costs(
         raise TypeError(f"biases is {shapes.shown(biases)}, expected True or False")
     sides = _two("size", size)
     I, J = map(output_size, area, sides, _two("stride", stride), _two("padding", padding, 0))
-    numbers = parameters(*sides, C, K, G, int(biases))
-    return Costs((K, I, J), int(numbers), int(multiply_adds(*sides, C, K, G, I, J)))
+    numbers = parameters(*sides, C // G, K, int(biases))
+    return Costs((K, I, J), int(numbers), int(multiply_adds(*sides, C // G, K, I, J)))
 
 
 def merged(first: ArrayLike, second: ArrayLike) -> np.ndarray:

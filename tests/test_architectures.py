@@ -35,8 +35,8 @@ def adds(rng, C=3, K=4):
 
 
 KERNELS = [
-    (ar.parameters, lambda rng: (3, 2, 6, 4, 2, 1)),
-    (ar.multiply_adds, lambda rng: (3, 2, 6, 4, 2, 5, 7)),
+    (ar.parameters, lambda rng: (3, 2, 6, 4, 1)),
+    (ar.multiply_adds, lambda rng: (3, 2, 6, 4, 5, 7)),
     (ar.receptive_field, lambda rng: tuple(np.array([[3, 5, 2], [2, 3, 1]]))),
     (ar.stack_parameters, lambda rng: (3, 5, 2)),
     (ar.bottleneck_parameters, lambda rng: (3, 16, 4)),
