@@ -35,7 +35,8 @@ from dlbook.convolution import (
     pool_max,
     pool_max_backward,
 )
-from dlbook.neurons import relu, relu_prime
+from dlbook.matmul import product
+from dlbook.neurons import relu
 from dlbook.tools import shapes
 from dlbook.tools.jit import njit
 
@@ -225,13 +226,27 @@ def rectified(x, w, b):
 
 
 @njit
+def opened(da, z):
+    """dz of max(0, z): da where z > 0, else 0
+    (n k h w), (n k h w) -> (n k h w)
+    """
+    dz, (N, K, H, W) = np.zeros_like(z), z.shape
+    for n, k in np.ndindex(N, K):
+        for h in range(H):
+            for w in range(W):
+                if z[n, k, h, w].real > 0:
+                    dz[n, k, h, w] = da[n, k, h, w]
+    return dz
+
+
+@njit
 def rectified_backward(dy, first, x, w, b):
     """dx, dw and db of max(0, w ∗ x + b), which is y from channel `first` on
     (n k h w), (), (n c h w), (m c u v), (m) -> (n c h w), (m c u v), (m)
     """
     z = framed(x, w, b)
     da = dy[:, first : first + z.shape[1]]
-    return framed_backward(da * relu_prime(z), x, w)
+    return framed_backward(opened(da, z), x, w)
 
 
 @njit
@@ -290,7 +305,10 @@ def residual(x, w, b, v, c):
     """(architectures-residual)  y = x + F(x),  F(x) = v ∗ max(0, w ∗ x + b) + c
     (n c h w), (k c u v), (k), (c k p q), (c) -> (n c h w)
     """
-    return x + framed(rectified(x, w, b), v, c)
+    y = framed(rectified(x, w, b), v, c)
+    for i, at in enumerate(x.flat):
+        y.flat[i] += at
+    return y
 
 
 @njit
@@ -300,7 +318,9 @@ def residual_backward(dy, x, w, b, v):
     """
     da, dv, dc = framed_backward(dy, rectified(x, w, b), v)
     dx, dw, db = rectified_backward(da, 0, x, w, b)
-    return dy + dx, dw, db, dv, dc
+    for i, at in enumerate(dy.flat):
+        dx.flat[i] += at
+    return dx, dw, db, dv, dc
 
 
 @njit
@@ -321,10 +341,10 @@ def plain_product(J):
     """(architectures-plain-product)  ∂x_L/∂x_0 = J_{L−1} ⋯ J_1 J_0
     (l d d) -> (d d)
     """
-    product = np.eye(J.shape[1]).astype(J.dtype)
+    both = np.eye(J.shape[1]).astype(J.dtype)
     for l in range(J.shape[0]):
-        product = J[l] @ product
-    return product
+        both = product(J[l], both)
+    return both
 
 
 @njit
@@ -337,7 +357,7 @@ def residual_paths(J):
         path = np.eye(J.shape[1]).astype(J.dtype)
         for l in range(J.shape[0]):
             if A >> l & 1:
-                path = J[l] @ path
+                path = product(J[l], path)
         total += path
     return total
 

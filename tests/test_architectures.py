@@ -48,6 +48,7 @@ KERNELS = [
     (ar.framed, lambda rng: adds(rng)[:3]),
     (ar.framed_backward, lambda rng: (drawn(rng, 2, 4, 4, 5), *adds(rng)[:2])),
     (ar.rectified, lambda rng: adds(rng)[:3]),
+    (ar.opened, lambda rng: (drawn(rng, 2, 3, 4, 5), drawn(rng, 2, 3, 4, 5))),
     (ar.rectified_backward, lambda rng: (drawn(rng, 2, 6, 4, 5), 1, *adds(rng)[:3])),
     (ar.pooled, lambda rng: (drawn(rng, 2, 3, 4, 5),)),
     (ar.pooled_backward, lambda rng: (drawn(rng, 2, 3, 4, 5), drawn(rng, 2, 3, 4, 5))),
