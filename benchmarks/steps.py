@@ -17,11 +17,11 @@ def our_step(net, params, batch, rate, result, adam=False):
 
     grads, work = like(params), net.workspace(len(batch[0]))
     optimizer = optimization.Adam(rate) if adam else optimization.SGD(rate)
-    slots, last = optimizer.start(params.flat), [0.0, 0]
+    slots, last, state = optimizer.start(params.flat), [0.0, 0], net.start()
 
     def step():
         last[1] += 1
-        last[0] = net.loss_and_grad(params, None, batch, grads, work, None)
+        last[0] = net.loss_and_grad(params, state, batch, grads, work, None)
         optimizer.update(params.flat, grads.flat, slots, last[1])
 
     return step, lambda: result(last[0])

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks import machine
 from dlbook.backprop import half_shifts, init, predict, train
-from dlbook.nets import EncoderDecoder, RecurrentNetwork, fit
+from dlbook.nets import EncoderDecoder, RecurrentNetwork, fit, small
 from dlbook.optimization import Adam, WarmupCosine
 from dlbook.rnn import adding_problem, tracks
 from dlbook.sequence_tasks import ISO, WRITTEN, dates, dates_right
@@ -178,7 +178,139 @@ def backprop_digits(spread):
     }
 
 
+DEPTHS = {  # layers, and the rates that are tried
+    2: (0.004, 0.008, 0.016, 0.032, 0.064),
+    4: (0.002, 0.004, 0.008, 0.016, 0.032),
+    8: (0.001, 0.002, 0.004, 0.008, 0.016),
+    16: (0.0005, 0.001, 0.002, 0.004, 0.008),
+    32: (0.0005, 0.001, 0.002, 0.004, 0.008),
+}
+BLOCKS = {  # residual, batch norm, last filters of a block zero
+    "plain": (False, False, False),
+    "residual": (True, False, False),
+    "residual, zero": (True, False, True),
+    "plain, batch norm": (False, True, False),
+    "residual, batch norm": (True, True, False),
+}
+OTHERS = (100, 101)  # seeds that rates are chosen by
+
+
+def best_of(runs, spread, run, rates, better, seeds):
+    """Return for each of `runs` what all rates give, the best, and what that gives with all seeds."""
+    jobs = [(k, rate, seed) for k, key in enumerate(runs) for rate in rates[key] for seed in OTHERS]
+    tried = spread(run, *zip(*((runs[k], rate, seed) for k, rate, seed in jobs), strict=True))
+    at = {}
+    for (k, rate, _), found in zip(jobs, tried, strict=True):
+        at.setdefault((k, rate), []).append(better(found))
+    scores = [[float(np.mean(at[k, rate])) for rate in rates[key]] for k, key in enumerate(runs)]
+    best = [rates[key][int(np.argmin(row))] for key, row in zip(runs, scores, strict=True)]
+    shown = [(key, rate, seed) for key, rate in zip(runs, best, strict=True) for seed in seeds]
+    found = iter([*spread(run, *zip(*shown, strict=True))])
+    return scores, best, [[next(found) for _ in seeds] for _ in runs]
+
+
+def fallen(what, rate, seed):
+    """Return the training loss after each of seven epochs, and at the end on all digits at once."""
+    (residual, norm, zero), layers = BLOCKS[what[0]], what[1]
+    net, d = small.deep(layers, residual=residual, norm=norm, zero=zero), data.digits(np.float32)
+    pair = small.images(d.x_train), d.y_train
+    out = small.learned(net, pair, rate, seed)
+    last = small.training_loss(net, out, pair)
+    return [round(float(v), 4) for v in (*out.history.loss, last)]
+
+
+def architectures_depth(spread):
+    """Train plain and residual networks of 2 to 32 layers, each kind and depth at its best rate."""
+    runs = [*product(BLOCKS, DEPTHS)]
+    rates = {key: DEPTHS[key[1]] for key in runs}
+    scores, best, found = best_of(runs, spread, fallen, rates, lambda v: v[-1], SEEDS)
+    each = len(DEPTHS)
+    rows = range(0, len(runs), each)
+    return {
+        "layers": [*DEPTHS],
+        "rates": [*DEPTHS.values()],
+        "others": OTHERS,
+        "seeds": [*SEEDS],
+        "chosen by": {key: scores[k : k + each] for key, k in zip(BLOCKS, rows, strict=True)},
+        "best": {key: best[k : k + each] for key, k in zip(BLOCKS, rows, strict=True)},
+        "last": {
+            key: [[run[-1] for run in runs_] for runs_ in found[k : k + each]]
+            for key, k in zip(BLOCKS, rows, strict=True)
+        },
+        "epochs": {
+            key: [[run[:-1] for run in runs_] for runs_ in found[k : k + each]]
+            for key, k in zip(BLOCKS, rows, strict=True)
+        },
+    }
+
+
+WAYS = {
+    "naive": (small.branched, 64, None),
+    "reduced": (small.branched, 64, 8),
+    "narrow": (small.branched, 28, None),
+    "flat": (small.headed, "flat"),
+    "mean": (small.headed, "mean"),
+}
+PEAK_RATES = (0.003, 0.006, 0.012, 0.024, 0.048)
+
+
+def misread(what, peak, seed, epochs=8):
+    """Return the shares that are misread: of digits to choose by, of held-out ones, and of these, moved."""
+    build, *how = WAYS[what]
+    net, d = build(*how), data.digits(np.float32)
+    steps = epochs * -(-len(d.x_train) // 64)
+    rate = WarmupCosine(peak, 20, steps)
+    out = small.learned(net, (small.images(d.x_train), d.y_train), rate, seed, epochs)
+    held = small.images(d.x_test)
+    parts = [(small.images(d.x_val), d.y_val), (held, d.y_test)]
+    parts += [(moved, d.y_test) for moved in small.neighbours(held)]
+    wrong = [float(np.mean(net.predict(out.params, out.state, x) != y)) for x, y in parts]
+    return [round(float(v), 4) for v in (wrong[0], wrong[1], np.mean(wrong[2:]))]
+
+
+def architectures_ways(spread):
+    """Read digits with Inception blocks of three kinds, and with heads of two."""
+    rates = dict.fromkeys(WAYS, PEAK_RATES)
+    scores, best, found = best_of([*WAYS], spread, misread, rates, lambda v: v[0], range(10))
+    return {
+        "rates": PEAK_RATES,
+        "others": OTHERS,
+        "seeds": [*range(10)],
+        "chosen by": dict(zip(WAYS, scores, strict=True)),
+        "best": dict(zip(WAYS, best, strict=True)),
+        "wrong": {key: [run[1] for run in runs] for key, runs in zip(WAYS, found, strict=True)},
+        "moved": {key: [run[2] for run in runs] for key, runs in zip(WAYS, found, strict=True)},
+    }
+
+
+def cut(kind, rate, seed):
+    """Return the share of held-out digits misread by 16 layers, and without each of their blocks."""
+    residual, norm, zero = BLOCKS[kind]
+    net, d = small.deep(16, residual=residual, norm=norm, zero=zero), data.digits(np.float32)
+    out = small.learned(net, (small.images(d.x_train), d.y_train), rate, seed)
+    x, nets = small.images(d.x_test), [(net, out.params, out.state)]
+    nets += [small.lesioned(net, out, block) for block in range(7)]
+    return [round(float(np.mean(n.predict(*p, x) != d.y_test)), 4) for n, *p in nets]
+
+
+def architectures_lesions(spread):
+    """Train 16 layers at the rates of `architectures-depth`, and take out one block at a time."""
+    chosen = sweeps.stored("architectures-depth")
+    at = chosen["layers"].index(16)
+    jobs = [(kind, chosen["best"][kind][at], seed) for kind in BLOCKS for seed in SEEDS]
+    found = iter([*spread(cut, *zip(*jobs, strict=True))])
+    wrong = {kind: [next(found) for _ in SEEDS] for kind in BLOCKS}
+    return {
+        "seeds": [*SEEDS],
+        "whole": {kind: [run[0] for run in runs] for kind, runs in wrong.items()},
+        "without": {kind: [run[1:] for run in runs] for kind, runs in wrong.items()},
+    }
+
+
 SWEEPS = {
+    "architectures-depth": architectures_depth,
+    "architectures-lesions": architectures_lesions,
+    "architectures-ways": architectures_ways,
     "backprop-digits": backprop_digits,
     "gated-patience": gated_patience,
     "gated-text": gated_text,

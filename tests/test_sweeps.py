@@ -92,3 +92,38 @@ def test_shares_of_digits_stand_by_size_and_rate(monkeypatch):
     found = benchmark.backprop_digits(map)
     assert found["held out"][1] == [[64 + rate] * 5 for rate in benchmark.SPEEDS]
     assert found.keys() == stored("backprop-digits").keys() - {"machine"}
+
+
+def test_each_kind_and_depth_gets_its_own_best_rate(monkeypatch):
+    def fallen(what, rate, seed):
+        return [9.0] * 7 + [abs(rate - benchmark.DEPTHS[what[1]][1]) + (seed < 100) * seed]
+
+    monkeypatch.setattr(benchmark, "fallen", fallen)
+    found = benchmark.architectures_depth(map)
+    seconds = [rates[1] for rates in benchmark.DEPTHS.values()]
+    assert found["best"] == dict.fromkeys(benchmark.BLOCKS, seconds)
+    assert found["last"]["plain"][0] == [*benchmark.SEEDS]
+    assert found.keys() == stored("architectures-depth").keys() - {"machine"}
+
+
+def test_ways_are_chosen_by_the_digits_kept_for_that(monkeypatch):
+    def misread(what, peak, seed):
+        return [abs(peak - 0.012), 1.0, float(seed)]
+
+    monkeypatch.setattr(benchmark, "misread", misread)
+    found = benchmark.architectures_ways(map)
+    assert found["best"] == dict.fromkeys(benchmark.WAYS, 0.012)
+    assert found["moved"]["mean"] == [*range(10)]
+    assert found.keys() == stored("architectures-ways").keys() - {"machine"}
+
+
+def test_each_block_is_missed_in_turn(monkeypatch):
+    def cut(kind, rate, seed):
+        return [rate, *range(7)]
+
+    monkeypatch.setattr(benchmark, "cut", cut)
+    found = benchmark.architectures_lesions(map)
+    best = stored("architectures-depth")["best"]["plain"][3]
+    assert found["whole"]["plain"] == [best] * 5
+    assert found["without"]["residual"] == [[*range(7)]] * 5
+    assert found.keys() == stored("architectures-lesions").keys() - {"machine"}
