@@ -283,7 +283,7 @@ def inception(x, w, b):
 @njit
 def inception_backward(dy, x, w, b):
     """(architectures-inception-backward)  dx = Σ_j (∂y_j/∂x)ᵀ dy_j,  j = 0 … 3
-    (n k h w), (n c h w), six (k m u v), six (k) -> (n c h w), six …, six …
+    (n k h w), (n c h w), six (k m u v), six (k) -> dx, six dw, six db
     """
     narrow, small = rectified(x, w[1], b[1]), rectified(x, w[3], b[3])
     best, K = pooled(x), len(b[0]) + len(b[2])
@@ -294,7 +294,8 @@ def inception_backward(dy, x, w, b):
     d3, dw3, db3 = rectified_backward(da, 0, x, w[3], b[3])
     da, dw5, db5 = rectified_backward(dy, K + len(b[4]), best, w[5], b[5])
     dx = d0 + d1 + d3 + pooled_backward(da, x)
-    return dx, (dw0, dw1, dw2, dw3, dw4, dw5), (db0, db1, db2, db3, db4, db5)
+    dw, db = (dw0, dw1, dw2, dw3, dw4, dw5), (db0, db1, db2, db3, db4, db5)
+    return (dx,) + dw + db  # noqa: RUF005
 
 
 # A block that adds
@@ -325,14 +326,14 @@ def residual_backward(dy, x, w, b, v):
 
 @njit
 def growth(q, g):
-    """(architectures-growth)  q Π_l g_l,  q Π_l (1 + g_l),  q + Σ_l g_l
+    """(architectures-growth)  q Π_l g_l,  q Π_l (1 + g_l),  q (1 + Σ_l g_l)
     (), (l) -> (), (), ()
     """
     plain, added, normed = q, q, q
     for l in range(len(g)):
         plain *= g[l]
         added *= 1 + g[l]
-        normed += g[l]
+        normed += q * g[l]
     return plain, added, normed
 
 
