@@ -212,8 +212,9 @@ def framed_backward(dz, x, w):
     """
     (_, _, H, W), (U, V) = x.shape, w.shape[2:]
     P, Q = U // 2, V // 2
-    dw = conv_dw(dz, pad(x, P, Q, 0), U, V, (1, 1), (1, 1), 1)
-    wide = conv_dx(dz, w, H + 2 * P, W + 2 * Q, (1, 1), (1, 1), 1)
+    around = pad(x, P, Q, 0)
+    dw = conv_dw(dz, around, U, V, (1, 1), (1, 1), 1)
+    wide = conv_dx(dz, w, *around.shape[2:], (1, 1), (1, 1), 1)
     return wide[:, :, P : P + H, Q : Q + W].copy(), dw, conv_db(dz)
 
 
@@ -241,7 +242,7 @@ def opened(da, z):
 
 @njit
 def rectified_backward(dy, first, x, w, b):
-    """dx, dw and db of max(0, w ∗ x + b), which is y from channel `first` on
+    """dx, dw, db of max(0, w ∗ x + b), which is y from channel `first` on
     (n k h w), (), (n c h w), (m c u v), (m) -> (n c h w), (m c u v), (m)
     """
     z = framed(x, w, b)
@@ -317,8 +318,9 @@ def residual_backward(dy, x, w, b, v):
     """(architectures-residual-gradient)  dx = dy + (∂F/∂x)ᵀ dy,  and dw, db, dv, dc
     (n c h w), (n c h w), (k c u v), (k), (c k p q) -> (n c h w), …
     """
-    da, dv, dc = framed_backward(dy, rectified(x, w, b), v)
-    dx, dw, db = rectified_backward(da, 0, x, w, b)
+    z = framed(x, w, b)
+    da, dv, dc = framed_backward(dy, relu(z), v)
+    dx, dw, db = framed_backward(opened(da, z), x, w)
     for i, at in enumerate(dy.flat):
         dx.flat[i] += at
     return dx, dw, db, dv, dc
@@ -342,9 +344,9 @@ def plain_product(J):
     """(architectures-plain-product)  ∂x_L/∂x_0 = J_{L−1} ⋯ J_1 J_0
     (l d d) -> (d d)
     """
-    both = np.eye(J.shape[1]).astype(J.dtype)
-    for l in range(J.shape[0]):
-        both = product(J[l], both)
+    both = np.eye(len(J[0])).astype(J.dtype)
+    for slope in J:
+        both = product(slope, both)
     return both
 
 
@@ -354,11 +356,11 @@ def residual_paths(J):
     (l d d) -> (d d)
     """
     total = np.zeros(J.shape[1:], J.dtype)
-    for A in range(2 ** J.shape[0]):
-        path = np.eye(J.shape[1]).astype(J.dtype)
-        for l in range(J.shape[0]):
+    for A in range(2 ** len(J)):
+        path = np.eye(len(J[0])).astype(J.dtype)
+        for l, slope in enumerate(J):
             if A >> l & 1:
-                path = product(J[l], path)
+                path = product(slope, path)
         total += path
     return total
 
