@@ -212,8 +212,9 @@ def framed_backward(dz, x, w):
     """
     (_, _, H, W), (U, V) = x.shape, w.shape[2:]
     P, Q = U // 2, V // 2
-    dw = conv_dw(dz, pad(x, P, Q, 0), U, V, (1, 1), (1, 1), 1)
-    wide = conv_dx(dz, w, H + 2 * P, W + 2 * Q, (1, 1), (1, 1), 1)
+    around = pad(x, P, Q, 0)
+    dw = conv_dw(dz, around, U, V, (1, 1), (1, 1), 1)
+    wide = conv_dx(dz, w, *around.shape[2:], (1, 1), (1, 1), 1)
     return wide[:, :, P : P + H, Q : Q + W].copy(), dw, conv_db(dz)
 
 
@@ -241,7 +242,7 @@ def opened(da, z):
 
 @njit
 def rectified_backward(dy, first, x, w, b):
-    """dx, dw and db of max(0, w ∗ x + b), which is y from channel `first` on
+    """dx, dw, db of max(0, w ∗ x + b), which is y from channel `first` on
     (n k h w), (), (n c h w), (m c u v), (m) -> (n c h w), (m c u v), (m)
     """
     z = framed(x, w, b)
@@ -283,7 +284,7 @@ def inception(x, w, b):
 @njit
 def inception_backward(dy, x, w, b):
     """(architectures-inception-backward)  dx = Σ_j (∂y_j/∂x)ᵀ dy_j,  j = 0 … 3
-    (n k h w), (n c h w), six (k m u v), six (k) -> (n c h w), six …, six …
+    (n k h w), (n c h w), six (k m u v), six (k) -> dx, six dw, six db
     """
     narrow, small = rectified(x, w[1], b[1]), rectified(x, w[3], b[3])
     best, K = pooled(x), len(b[0]) + len(b[2])
@@ -294,7 +295,8 @@ def inception_backward(dy, x, w, b):
     d3, dw3, db3 = rectified_backward(da, 0, x, w[3], b[3])
     da, dw5, db5 = rectified_backward(dy, K + len(b[4]), best, w[5], b[5])
     dx = d0 + d1 + d3 + pooled_backward(da, x)
-    return dx, (dw0, dw1, dw2, dw3, dw4, dw5), (db0, db1, db2, db3, db4, db5)
+    dw, db = (dw0, dw1, dw2, dw3, dw4, dw5), (db0, db1, db2, db3, db4, db5)
+    return (dx,) + dw + db  # noqa: RUF005
 
 
 # A block that adds
@@ -316,8 +318,9 @@ def residual_backward(dy, x, w, b, v):
     """(architectures-residual-gradient)  dx = dy + (∂F/∂x)ᵀ dy,  and dw, db, dv, dc
     (n c h w), (n c h w), (k c u v), (k), (c k p q) -> (n c h w), …
     """
-    da, dv, dc = framed_backward(dy, rectified(x, w, b), v)
-    dx, dw, db = rectified_backward(da, 0, x, w, b)
+    z = framed(x, w, b)
+    da, dv, dc = framed_backward(dy, relu(z), v)
+    dx, dw, db = framed_backward(opened(da, z), x, w)
     for i, at in enumerate(dy.flat):
         dx.flat[i] += at
     return dx, dw, db, dv, dc
@@ -325,14 +328,14 @@ def residual_backward(dy, x, w, b, v):
 
 @njit
 def growth(q, g):
-    """(architectures-growth)  q Π_l g_l,  q Π_l (1 + g_l),  q + Σ_l g_l
+    """(architectures-growth)  q Π_l g_l,  q Π_l (1 + g_l),  q (1 + Σ_l g_l)
     (), (l) -> (), (), ()
     """
     plain, added, normed = q, q, q
     for l in range(len(g)):
         plain *= g[l]
         added *= 1 + g[l]
-        normed += g[l]
+        normed += q * g[l]
     return plain, added, normed
 
 
@@ -341,9 +344,9 @@ def plain_product(J):
     """(architectures-plain-product)  ∂x_L/∂x_0 = J_{L−1} ⋯ J_1 J_0
     (l d d) -> (d d)
     """
-    both = np.eye(J.shape[1]).astype(J.dtype)
-    for l in range(J.shape[0]):
-        both = product(J[l], both)
+    both = np.eye(len(J[0])).astype(J.dtype)
+    for slope in J:
+        both = product(slope, both)
     return both
 
 
@@ -353,11 +356,11 @@ def residual_paths(J):
     (l d d) -> (d d)
     """
     total = np.zeros(J.shape[1:], J.dtype)
-    for A in range(2 ** J.shape[0]):
-        path = np.eye(J.shape[1]).astype(J.dtype)
-        for l in range(J.shape[0]):
+    for A in range(2 ** len(J)):
+        path = np.eye(len(J[0])).astype(J.dtype)
+        for l, slope in enumerate(J):
             if A >> l & 1:
-                path = product(J[l], path)
+                path = product(slope, path)
         total += path
     return total
 
