@@ -113,12 +113,12 @@ def pixel_cross_entropy(z, t):
     """(vision-pixel-ce)  C = 1/(NHW) Σ_nhw (log Σ_k e^(z_nkhw) − z_{n,t_nhw,h,w})
     (n k h w), (n h w) -> ()
     """
-    N, _, H, W = z.shape
-    total = np.zeros(1, z.dtype)
+    N, K, H, W = z.shape
+    total = np.zeros(N, z.dtype)
     for n, h, w in np.ndindex(N, H, W):
-        pixel = z[n : n + 1, :, h, w]
-        total += softmax_cross_entropy(pixel, t[n, h, w : w + 1])
-    return total[0] / (N * H * W)
+        pixel = z[n, :, h, w].copy().reshape(1, K)
+        total[n] += softmax_cross_entropy(pixel, t[n, h, w : w + 1])
+    return np.sum(total) / (N * H * W)
 
 
 @njit(whole="t")
@@ -126,12 +126,12 @@ def pixel_cross_entropy_backward(z, t):
     """(vision-pixel-ce-backward)  dz_nkhw = (p_nkhw − [k = t_nhw]) / (NHW)
     (n k h w), (n h w) -> (n k h w)
     """
-    N, _, H, W = z.shape
+    N, K, H, W = z.shape
     dz = np.empty_like(z)
     for n, h, w in np.ndindex(N, H, W):
-        pixel = z[n : n + 1, :, h, w]
+        pixel = z[n, :, h, w].copy().reshape(1, K)
         delta = softmax_cross_entropy_gradient(pixel, t[n, h, w : w + 1])
-        dz[n, :, h, w] = delta[0] / (N * H * W)
+        dz[n, :, h, w] = delta.ravel() / (N * H * W)
     return dz
 
 
@@ -155,7 +155,8 @@ def mean_iou(t, u, K):
     """(vision-mean-iou)  Σ_k IoU_k / K', over the K' classes that one of the maps has
     (n h w), (n h w), () -> ()
     """
-    total, there = 0.0, 0
+    total = 0.0
+    there = 0
     for share in class_iou(t, u, K):
         if not np.isnan(share):
             total += share
@@ -323,11 +324,12 @@ def encode_boxes(box, anchor):
     """
     code = np.empty_like(box)
     for m in range(len(box)):
-        for e in range(2):  # rows, columns
-            size, own = box[m, e + 2] - box[m, e], anchor[m, e + 2] - anchor[m, e]
-            off = box[m, e + 2] + box[m, e] - anchor[m, e + 2] - anchor[m, e]
-            code[m, e] = off / 2 / own
-            code[m, e + 2] = np.log(size / own)
+        for low, high in ((0, 2), (1, 3)):  # rows, columns
+            own = anchor[m, high] - anchor[m, low]
+            middle = (box[m, low] + box[m, high]) / 2
+            start = (anchor[m, low] + anchor[m, high]) / 2
+            code[m, low] = (middle - start) / own
+            code[m, high] = np.log((box[m, high] - box[m, low]) / own)
     return code
 
 
@@ -338,11 +340,12 @@ def decode_boxes(code, anchor):
     """
     box = np.empty_like(code)
     for m in range(len(code)):
-        for e in range(2):  # rows, columns
-            own = anchor[m, e + 2] - anchor[m, e]
-            middle = (anchor[m, e] + anchor[m, e + 2]) / 2 + own * code[m, e]
-            half = own * np.exp(code[m, e + 2]) / 2
-            box[m, e], box[m, e + 2] = middle - half, middle + half
+        for low, high in ((0, 2), (1, 3)):  # rows, columns
+            own = anchor[m, high] - anchor[m, low]
+            start = (anchor[m, low] + anchor[m, high]) / 2
+            middle = start + own * code[m, low]
+            half = own * np.exp(code[m, high]) / 2
+            box[m, low], box[m, high] = middle - half, middle + half
     return box
 
 
@@ -392,16 +395,17 @@ def nms(boxes, scores, threshold):
 def match(found, scores, truth, threshold):
     """(vision-match)  in order of falling scores a box hits the free true box that it overlaps most
     (m 4), (m), (g 4), () -> (m), whether the box hits, in the order given
+
+    The threshold is above 0.
     """
     share = box_iou(found, truth)
     hits, free = np.zeros(len(found), np.bool_), np.ones(len(truth), np.bool_)
     for m in np.argsort(-scores, kind="mergesort"):
-        best, most = -1, -1.0
-        for g in range(len(truth)):
-            if free[g] and share[m, g] >= threshold and share[m, g] > most:
-                best, most = g, share[m, g]
-        if best >= 0:
-            hits[m], free[best] = True, False
+        if np.any(free):
+            offered = share[m] * free
+            best = np.argmax(offered)
+            if offered[best] >= threshold:
+                hits[m], free[best] = True, False
     return hits
 
 
