@@ -29,6 +29,7 @@ from dlbook.nets.rows import Bidirectional, Last
 from dlbook.nets.seq2seq import Seq2Seq
 from dlbook.nets.sequences import SequenceNetwork
 from dlbook.nets.symbols import fit_stream
+from dlbook.nets.vision import Detection, Found, backbone, box_ap, detector, named_ap, segmenter
 
 __all__ = [
     "Activation",
@@ -51,11 +52,13 @@ __all__ = [
     "ConvTranspose2d",
     "Cost",
     "Dense",
+    "Detection",
     "Diverged",
     "Dropout",
     "Embedding",
     "EncoderDecoder",
     "Fitted",
+    "Found",
     "Frozen",
     "Gaussian",
     "GlobalPool",
@@ -91,8 +94,13 @@ __all__ = [
     "Step",
     "Together",
     "Upsample",
+    "backbone",
+    "box_ap",
     "check_model",
+    "detector",
     "fit",
-    "new_step",
     "fit_stream",
+    "named_ap",
+    "new_step",
+    "segmenter",
 ]
