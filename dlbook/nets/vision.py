@@ -198,7 +198,7 @@ class Detection(Cost):
         """
         axes = shapes.Axes()
         boxes = axes.floats("boxes", boxes, "n m b", empty=True)
-        labels = axes.labels("labels", np.asarray(labels) + 1, "n m", self.classes + 1) - 1
+        labels = axes.labels("labels + 1", np.asarray(labels) + 1, "n m", self.classes + 1) - 1
         G, rest = divmod(shapes.count("side", side), self.cell)
         if rest or not G:
             raise ValueError(f"side is {side}, expected a multiple of the cell, {self.cell}")
@@ -313,7 +313,8 @@ def box_ap(found: Sequence[Found], labels: ArrayLike, boxes: ArrayLike, threshol
     threshold : float
         IoU from which a box is right.
     """
-    truth = [box[label >= 0] for label, box in zip(labels, boxes, strict=True)]
+    pairs = zip(np.asarray(labels), np.asarray(boxes), strict=True)
+    truth = [box[label >= 0] for label, box in pairs]
     return detection_ap([f.boxes for f in found], [f.scores for f in found], truth, threshold)
 
 
@@ -325,10 +326,11 @@ def named_ap(found: Sequence[Found], labels: ArrayLike, boxes: ArrayLike, thresh
     found, labels, boxes, threshold
         As of `box_ap`. A class that does not occur is left out, and what is called by its name.
     """
-    each = []
+    labels, each = np.asarray(labels), []
     for k in np.unique(labels[labels >= 0]):
         mine = [f.labels == k for f in found]
-        truth = [box[label == k] for label, box in zip(labels, boxes, strict=True)]
+        pairs = zip(labels, np.asarray(boxes), strict=True)
+        truth = [box[label == k] for label, box in pairs]
         boxes_k = [f.boxes[m] for f, m in zip(found, mine, strict=True)]
         scores = [f.named[m] for f, m in zip(found, mine, strict=True)]
         each.append(detection_ap(boxes_k, scores, truth, threshold))
