@@ -24,7 +24,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlbook.convolution import conv, pad
+from dlbook.convolution import pad
 from dlbook.fast.conv import adjoint, memory
 from dlbook.linear_classification import (
     scores,
@@ -48,6 +48,7 @@ __all__ = [
     "encode_boxes",
     "fine_tune_grad",
     "frozen_grad",
+    "inner",
     "iou",
     "match",
     "max_pool_where",
@@ -74,7 +75,8 @@ __all__ = [
 
 @njit(whole="t")
 def frozen_grad(a, w, b, t):
-    """(vision-frozen)  dw_kp = Σ_n δ_nk a_np,  db_k = Σ_n δ_nk,  δ_nk = (p_nk − [k = t_n]) / N
+    """(vision-frozen)  dw_kp = Σ_n δ_nk a_np,  db_k = Σ_n δ_nk
+    δ_nk = (p_nk − [k = t_n]) / N
     (n p), (k p), (k), (n) -> (k p), (k)
     """
     delta = softmax_cross_entropy_gradient(scores(a, w, b), t)
@@ -131,13 +133,14 @@ def pixel_cross_entropy_backward(z, t):
     for n, h, w in np.ndindex(N, H, W):
         pixel = z[n, :, h, w].copy().reshape(1, K)
         delta = softmax_cross_entropy_gradient(pixel, t[n, h, w : w + 1])
-        dz[n, :, h, w] = delta.ravel() / (N * H * W)
+        for k, d in enumerate(delta.flat):
+            dz[n, k, h, w] = d / (N * H * W)
     return dz
 
 
 @njit(whole="t u")
 def class_iou(t, u, K):
-    """(vision-class-iou)  IoU_k = Σ [t = k and u = k] / Σ [t = k or u = k], NaN where that is 0/0
+    """(vision-class-iou)  IoU_k = Σ [t = k and u = k] / Σ [t = k or u = k], else NaN
     (n h w), (n h w), () -> (k)
     """
     share = np.empty(K)
@@ -169,8 +172,8 @@ def mean_iou(t, u, K):
 
 @njit
 def max_pool_where(x, size):
-    """(vision-pool-where)  y_ncij = x_ncq at the first maximum q of the window (i, j), and q
-    (n c h w), (U V) -> (n c i j), (n c i j), q = hW + w
+    """(vision-pool-where)  y_ncij = x_ncq, q = argmax in window (i, j)
+    (n c h w), (U V) -> (n c i j), (n c i j), and q = hW + w, the first
     """
     (N, C, H, W), (U, V) = x.shape, size
     y = np.empty((N, C, H // U, W // V), x.dtype)
@@ -245,15 +248,28 @@ def transposed_conv(y, w, b, stride, padding):
 
 
 @njit
+def inner(x, y):
+    """⟨x, y⟩, the sum of the products of numbers at the same place
+    (any shape), (the same shape) -> ()
+    """
+    total = np.zeros(1, x.dtype)
+    for at in np.ndindex(x.shape):
+        total[0] += x[at] * y[at]
+    return total[0]
+
+
+@njit
 def adjoint_products(x, y, w, stride, padding):
     """(vision-adjoint)  ⟨C x, y⟩ and ⟨x, Cᵀ y⟩
     (n o i j), (n c h w), (c o u v), (), () -> (), ()
     """
-    (C, O, _, _), S, P = w.shape, stride, padding
-    framed = pad(x, P, P, 0.0)
-    down = conv(framed, w, np.zeros(C, w.dtype), (S, S), (1, 1), 1)
-    up = transposed_conv(y, w, np.zeros(O, w.dtype), S, P)
-    return np.sum(down * y), np.sum(x * up)
+    (_, O, U, V), S = w.shape, stride
+    framed, down = pad(x, padding, padding, 0.0), np.empty_like(y)
+    for n, c, h, k in np.ndindex(y.shape):
+        window = framed[n, :, h * S : h * S + U, k * S : k * S + V]
+        down[n, c, h, k] = inner(w[c], window)
+    up = transposed_conv(y, w, np.zeros(O, w.dtype), S, padding)
+    return inner(down, y), inner(x, up)
 
 
 @njit
@@ -302,7 +318,7 @@ def box_area(box):
 
 @njit
 def box_iou(a, b):
-    """(vision-iou)  IoU_mg = |a_m ∩ b_g| / |a_m ∪ b_g|, and 0 where the union is empty
+    """(vision-iou)  IoU_mg = |a_m ∩ b_g| / |a_m ∪ b_g|, or 0
     (m 4), (g 4) -> (m g)
     """
     share = np.zeros((len(a), len(b)), a.dtype)
@@ -319,8 +335,8 @@ def box_iou(a, b):
 
 @njit
 def encode_boxes(box, anchor):
-    """(vision-box-encode)  ((y − y')/h', (x − x')/w', log h/h', log w/w'), the anchor's primed
-    (m 4), (m 4) -> (m 4), y and x being centres, h and w sizes
+    """(vision-box-encode)  ((y − y')/h', (x − x')/w', log h/h', log w/w')
+    (m 4), (m 4) -> (m 4), centres and sizes, primed those of anchors
     """
     code = np.empty_like(box)
     for m in range(len(box)):
@@ -373,10 +389,11 @@ def smooth_l1_slope(r):
 
 @njit
 def nms(boxes, scores, threshold):
-    """(vision-nms)  m is kept if IoU(m, l) ≤ threshold for all l that are kept before it
+    """(vision-nms)  m is kept if IoU(m, l) ≤ τ for all l kept before it
     (m 4), (m), () -> (kept), positions in order of falling scores
     """
-    share, kept, K = box_iou(boxes, boxes), np.empty(len(boxes), np.int64), 0
+    share = box_iou(boxes, boxes)
+    kept, K = np.empty(len(boxes), np.int64), 0
     for m in np.argsort(-scores, kind="mergesort"):
         free = True
         for other in kept[:K]:
@@ -393,13 +410,14 @@ def nms(boxes, scores, threshold):
 
 @njit
 def match(found, scores, truth, threshold):
-    """(vision-match)  in order of falling scores a box hits the free true box that it overlaps most
-    (m 4), (m), (g 4), () -> (m), whether the box hits, in the order given
+    """(vision-match)  hit_m = [max IoU(m, g) of free g ≥ τ], surest first
+    (m 4), (m), (g 4), () -> (m), in the order given
 
     The threshold is above 0.
     """
     share = box_iou(found, truth)
-    hits, free = np.zeros(len(found), np.bool_), np.ones(len(truth), np.bool_)
+    hits = np.zeros(len(found), np.bool_)
+    free = np.ones(len(truth), np.bool_)
     for m in np.argsort(-scores, kind="mergesort"):
         if np.any(free):
             offered = share[m] * free
@@ -411,8 +429,8 @@ def match(found, scores, truth, threshold):
 
 @njit
 def precision_recall(hits, count):
-    """(vision-precision-recall)  precision_m = Σ_{l≤m} hit_l / m,  recall_m = Σ_{l≤m} hit_l / G
-    (m), () -> (m), (m), in order of falling scores, m counted from 1
+    """(vision-precision-recall)  Σ_{l≤m} hit_l / m and Σ_{l≤m} hit_l / G
+    (m), () -> (m), (m), in order of falling scores, m from 1
     """
     precision, recall = np.empty(len(hits)), np.empty(len(hits))
     right = 0.0

@@ -75,6 +75,7 @@ KERNELS = [
     (vi.max_unpool_backward, lambda rng: (numbers(rng, 6, 1, 2, 3), unpool_args(rng)[1])),
     (vi.transposed_size, lambda rng: (5, 4, 2, 1)),
     (vi.transposed_conv, layer),
+    (vi.inner, lambda rng: (numbers(rng, 2, 3, 4), numbers(rng, 2, 3, 4))),
     (vi.adjoint_products, adjoint_args),
     (vi.transposed_conv_backward, backward_args),
     (vi.bilinear_kernel, lambda rng: (5,)),
