@@ -252,10 +252,10 @@ def inner(x, y):
     """⟨x, y⟩, the sum of the products of numbers at the same place
     (any shape), (the same shape) -> ()
     """
-    total = np.zeros(1, x.dtype)
+    total = np.zeros(len(x), x.dtype)
     for at in np.ndindex(x.shape):
-        total[0] += x[at] * y[at]
-    return total[0]
+        total[at[0]] += x[at] * y[at]
+    return np.sum(total)
 
 
 @njit
