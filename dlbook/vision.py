@@ -180,11 +180,10 @@ def max_pool_where(x, size):
     where = np.empty(y.shape, np.int64)
     for n, c, i, j in np.ndindex(y.shape):
         best = i * U, j * V
-        for u in range(U):
-            for v in range(V):
-                at = x[n, c, i * U + u, j * V + v]
-                if at > x[n, c, best[0], best[1]] or np.isnan(at):
-                    best = i * U + u, j * V + v
+        for u, v in np.ndindex(U, V):
+            at = x[n, c, i * U + u, j * V + v]
+            if at > x[n, c, best[0], best[1]] or np.isnan(at):
+                best = i * U + u, j * V + v
         y[n, c, i, j] = x[n, c, best[0], best[1]]
         where[n, c, i, j] = best[0] * W + best[1]
     return y, where
@@ -299,9 +298,8 @@ def bilinear_kernel(U):
     r, w = np.empty(U), np.empty((U, U))
     for u in range(U):
         r[u] = 1 - abs(u - (U - 1) / 2) / ((U + 1) // 2)
-    for u in range(U):
-        for v in range(U):
-            w[u, v] = r[u] * r[v]
+    for u, v in np.ndindex(U, U):
+        w[u, v] = r[u] * r[v]
     return w
 
 
@@ -397,8 +395,7 @@ def nms(boxes, scores, threshold):
     for m in np.argsort(-scores, kind="mergesort"):
         free = True
         for other in kept[:K]:
-            if share[m, other] > threshold:
-                free = False
+            free = free and share[m, other] <= threshold
         if free:
             kept[K] = m
             K += 1
@@ -411,9 +408,7 @@ def nms(boxes, scores, threshold):
 @njit
 def match(found, scores, truth, threshold):
     """(vision-match)  hit_m = [max IoU(m, g) of free g ≥ τ], surest first
-    (m 4), (m), (g 4), () -> (m), in the order given
-
-    The threshold is above 0.
+    (m 4), (m), (g 4), () -> (m), in the order given; the threshold is > 0
     """
     share = box_iou(found, truth)
     hits = np.zeros(len(found), np.bool_)
@@ -547,11 +542,6 @@ def segment_iou(t: ArrayLike, u: ArrayLike, classes: int) -> np.ndarray:
     -------
     ndarray, shape (classes,)
         NaN for a class that neither map has: leave it out of a mean (`numpy.nanmean`).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not what is described here.
     """
     axes, classes = shapes.Axes(), shapes.count("classes", classes)
     t = axes.labels("t", t, "n h w", classes)
@@ -561,8 +551,7 @@ def segment_iou(t: ArrayLike, u: ArrayLike, classes: int) -> np.ndarray:
 def _boxes(axes, name, boxes, letter):
     """Return boxes (letter 4), perhaps none, whose ends do not lie before their beginnings."""
     boxes = shapes.array(name, boxes)
-    if boxes.shape == (0,):  # an empty list
-        boxes = np.empty((0, 4))
+    boxes = np.empty((0, 4)) if boxes.shape == (0,) else boxes  # an empty list
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"{name} has shape {boxes.shape}, expected ({letter}, 4): y0, x0, y1, x1")
     boxes = axes.floats(name, boxes, f"{letter} four", empty=True)
@@ -619,11 +608,6 @@ def suppress(boxes: ArrayLike, scores: ArrayLike, threshold: float = 0.5) -> np.
     -------
     ndarray of int64
         In order of falling scores.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not what is described here.
     """
     threshold = shapes.number("threshold", threshold, least=0, most=1)
     return nms(*_scored(shapes.Axes(), ("boxes", "scores"), boxes, scores), threshold)
@@ -649,11 +633,6 @@ def detection_ap(
     -------
     float
         NaN if there is no true box in any image: leave such a class out of a mean.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not what is described here.
     """
     threshold = shapes.number("threshold", threshold, above=0, most=1)
     if not len(found) == len(scores) == len(truth):
