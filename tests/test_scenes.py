@@ -91,7 +91,7 @@ def test_classes_occur_as_often_as_each_other():
 
 
 @pytest.mark.parametrize(
-    "args, how, words",
+    ("args", "how", "words"),
     [
         (("faces", "train", 3), {}, "kind is 'faces', expected one of"),
         (("detect", "all", 3), {}, "part is 'all', expected one of"),

@@ -142,9 +142,9 @@ def test_what_does_not_fit_a_detector_is_refused():
         net.check(params, (some.x, (at[0] * 2, *at[1:])))
     with pytest.raises(ValueError, match="codes has shape"):
         net.check(params, (some.x, (*at[:2], at[2].transpose(0, 2, 3, 1))))
+    narrow = Network((1, 24, 24), net.net, Detection(classes=3))
     with pytest.raises(ValueError, match="gives 15 numbers for a cell, expected 8"):
-        narrow = Detection(classes=3)
-        Network((1, 24, 24), net.net, narrow).check(params, (some.x, at))
+        narrow.check(params, (some.x, at))
     with pytest.raises(ValueError, match="side is 24 and cell 8"):
         detector(Detection(cell=8))
     for how in ({"spread": 0}, {"least": 1.5}, {"classes": 0}):
