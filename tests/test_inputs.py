@@ -15,7 +15,7 @@ from dlbook import convolution as cv
 from dlbook import embeddings as emb
 from dlbook import linear_classification as lc
 from dlbook import linear_regression as lr
-from dlbook import matmul, neurons
+from dlbook import matmul, neurons, vision
 from dlbook import optimization as opt
 from dlbook import regularization as reg
 from dlbook import rnn as recurrent
@@ -31,6 +31,8 @@ SIGNS, CLASSES, BITS = np.array([1, -1] * 4), np.array([0, 1, 2, 1] * 2), np.arr
 NET = bp.init((3, 4, 3), RNG)
 GRADS = bp.init((3, 4, 3), RNG)
 IMAGES, FILTERS = RNG.normal(size=(2, 2, 5, 5)), RNG.normal(size=(3, 2, 3, 3))
+BOXES = np.array([[0, 0, 2, 3], [1, 0, 3, 3], [0, 4, 2, 5.0]])
+MAPS = np.array([[[0, 1], [2, 2]], [[0, 2], [1, 2]]])
 Q, K, V = RNG.normal(size=(3, 2, 1, 4, 3))
 HEADS = att.attention(Q, K, V, lengths=np.array([4, 2]))
 TEXT = np.array([0, 1, 2, 3] * 4)
@@ -85,6 +87,7 @@ CALLS = {
     "calibration": (lc.calibration, RNG.random(8), BITS, 2),
     "conv2d": (cv.conv2d, IMAGES, FILTERS, np.ones(3)),
     "conv2d_backward": (cv.conv2d_backward, RNG.normal(size=(2, 3, 3, 3)), IMAGES, FILTERS),
+    "conv_transpose2d": (vision.conv_transpose2d, IMAGES, FILTERS[:2], np.ones(2)),
     "corrupt": (lambda x: ae.corrupt(x, "mask", 0.5, fresh()), X),
     "cost_from": (from_z, X[0], X[1]),
     "cross_validate": (
@@ -99,6 +102,10 @@ CALLS = {
     "design_matrix": (lr.design_matrix, X, Y),
     "dummy_coding": (lr.dummy_coding, CLASSES, 3),
     "eigen_path": (lambda X, y, beta: lr.eigen_path(X, y, beta, 0.1, 2), X, Y, np.ones(3)),
+    "detection_ap": (
+        lambda found, scores, truth: vision.detection_ap([found], [scores], [truth]),
+        *(BOXES, np.array([0.5, 0.9, 0.1]), BOXES[:2]),
+    ),
     "elastic_net": (lambda X, y, s: reg.elastic_net(X, y, 1.0, 1.0, weights=s).w, X, Y, Y**2),
     "elastic_net_path": (
         lambda X, y, l1, l2: reg.elastic_net_path(X, y, l1, l2).w,
@@ -113,6 +120,7 @@ CALLS = {
     "im2col": (lambda x: cv.im2col(x, 3), IMAGES),
     "interactions": (lr.interactions, X, X),
     "fista": (lambda X, y, s: reg.fista(X, y, 1.0, 1.0, weights=s).w, X, Y, Y**2),
+    "iou": (vision.iou, BOXES, BOXES),
     "ista": (lambda X, y, s: reg.ista(X, y, 1.0, 1.0, weights=s).w, X, Y, Y**2),
     "largest_l1": (lambda X, y, s: reg.largest_l1(X, y, weights=s), X, Y, Y**2),
     "lasso": (lambda X, y, s: reg.lasso(X, y, 1.0, weights=s).w, X, Y, Y**2),
@@ -150,6 +158,7 @@ CALLS = {
     ),
     "ridge": (lambda X, y, s: reg.ridge(X, y, 1.0, weights=s).w, X, Y, Y**2),
     "ridge_path": (lambda X, y, l2: reg.ridge_path(X, y, l2).w, X, Y, np.array([1.0, 2.0])),
+    "segment_iou": (lambda t, u: vision.segment_iou(t, u, 3), MAPS, MAPS[::-1].copy()),
     "separating_perceptron": (neurons.separating_perceptron, X[:3], BITS[:3]),
     "sgd_step": (
         lambda x, y: bp.sgd_step(bp.init((3, 4, 3), fresh()), (x, y), 0.1, WORK),
@@ -159,6 +168,7 @@ CALLS = {
     "squared_distances": (matmul.squared_distances, X, X),
     "standardize": (lc.standardize, X, X),
     "stopped_path": (lambda X, y: reg.stopped_path(X, y, [1, 2]).w, X, Y),
+    "suppress": (vision.suppress, BOXES, np.array([0.5, 0.9, 0.1])),
     "svd_vectors": (lambda M: emb.svd_vectors(M, 2), X),
     "tracks": (lambda s: recurrent.tracks(s, 2), TEXT),
     "train": (
@@ -184,7 +194,7 @@ CALLS = {
 PLACES = (
     *("linear_regression", "linear_classification", "matmul", "neurons", "optimization"),
     *("regularization", "backprop", "training", "convolution", "autoencoders", "rnn", "gated"),
-    *("embeddings", "sequence_tasks", "attention", "tools.music", "tools.paths"),
+    *("embeddings", "sequence_tasks", "attention", "vision", "tools.music", "tools.paths"),
 )
 EVERY = [
     pytest.param(call, arrays, i, id=f"{name}-{i}")

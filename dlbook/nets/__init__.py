@@ -30,6 +30,7 @@ from dlbook.nets.rows import Bidirectional, Last
 from dlbook.nets.seq2seq import Seq2Seq
 from dlbook.nets.sequences import SequenceNetwork
 from dlbook.nets.symbols import fit_stream
+from dlbook.nets.vision import Detection, Found, backbone, box_ap, detector, named_ap, segmenter
 
 __all__ = [
     "Activation",
@@ -52,11 +53,13 @@ __all__ = [
     "ConvTranspose2d",
     "Cost",
     "Dense",
+    "Detection",
     "Diverged",
     "Dropout",
     "Embedding",
     "EncoderDecoder",
     "Fitted",
+    "Found",
     "Frozen",
     "Gaussian",
     "GlobalPool",
@@ -93,9 +96,14 @@ __all__ = [
     "Together",
     "Upsample",
     "Vectors",
+    "backbone",
+    "box_ap",
     "check_model",
+    "detector",
     "fit",
-    "new_step",
     "fit_stream",
     "train_skipgram",
+    "named_ap",
+    "new_step",
+    "segmenter",
 ]

@@ -15,6 +15,7 @@ from dlbook.fast.patches import bias_gradient_into
 from dlbook.nets.layer import Layer, features
 from dlbook.nets.layers import INITIAL, drawn
 from dlbook.tools import shapes
+from dlbook.vision import bilinear_kernel
 
 __all__ = ["Conv2d", "ConvTranspose2d"]
 
@@ -47,6 +48,7 @@ class _Filters(Layer):
     """What convolution and its transpose share."""
 
     learns: ClassVar[bool] = True
+    rules: ClassVar[tuple] = INITIAL
     out: int
     size: Pair = 3
     stride: Pair = 1
@@ -59,7 +61,7 @@ class _Filters(Layer):
     def __post_init__(self):
         shapes.count("out", self.out)
         shapes.count("groups", self.groups)
-        shapes.choice("initial", self.initial, INITIAL)
+        shapes.choice("initial", self.initial, self.rules)
         for name, least in (("size", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
             object.__setattr__(self, name, pair(name, getattr(self, name), least))
         if self.out % self.groups:
@@ -159,15 +161,20 @@ class ConvTranspose2d(_Filters):
     ----------
     out, size, stride, padding, dilation, groups, bias, initial
         As of `Conv2d`. The filters have the shape (input channels, out / groups, height, width).
+        There is one more rule for the first of them, "bilinear": each channel is enlarged by
+        itself, as `dlbook.vision.bilinear_kernel` says.
     output_padding : int or (int, int)
         Rows and columns more than necessary, less than the stride: several sizes of image give the
         same size under a convolution with a stride.
     """
 
+    rules: ClassVar[tuple] = (*INITIAL, "bilinear")
     output_padding: Pair = 0
 
     def __post_init__(self):
         super().__post_init__()
+        if self.initial == "bilinear" and self.size[0] != self.size[1]:
+            raise ValueError(f"size is {self.size}, expected a square for bilinear filters")
         object.__setattr__(self, "output_padding", pair("output_padding", self.output_padding, 0))
         if any(m >= s for m, s in zip(self.output_padding, self.stride, strict=True)):
             raise ValueError(
@@ -176,7 +183,11 @@ class ConvTranspose2d(_Filters):
             )
 
     def shape(self, s):
-        self._channels(s)
+        if self._channels(s) != self.out and self.initial == "bilinear":
+            raise ValueError(
+                f"out is {self.out}, expected the {s[2]} channels of the input, each of which "
+                "bilinear filters enlarge by itself"
+            )
         sides = []
         more = self.output_padding
         for i, F, S, P, D, m in zip(
@@ -192,6 +203,10 @@ class ConvTranspose2d(_Filters):
         return w | {"b": (self.out,)} if self.bias else w
 
     def draw(self, p, rng):
+        if self.initial == "bilinear":
+            each = np.arange(self.out)
+            p.w[each, each % p.w.shape[1]] = bilinear_kernel(self.size[0])
+            return
         K, C, U, V = p.w.shape  # what feeds one output are the inputs of its group
         turned = drawn(self.initial, (C * self.groups, K // self.groups, U, V), rng)
         parts = turned.reshape(self.groups, C, K // self.groups, U, V)
