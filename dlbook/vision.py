@@ -229,7 +229,7 @@ def transposed_size(H, U, stride, padding):
 
 @njit
 def transposed_conv(y, w, b, stride, padding):
-    """(vision-transposed-conv)  z_noij = b_o, and z_n,o,hS+u−P,wS+v−P += w_couv y_nchw inside
+    """(vision-transposed-conv)  z_noij = b_o,  z_n,o,hS+u−P,wS+v−P += w_couv y_nchw
     (n c h w), (c o u v), (o), (), () -> (n o i j)
     """
     (N, C, H, W), (_, O, U, V) = y.shape, w.shape

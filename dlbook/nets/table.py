@@ -91,7 +91,8 @@ def table(
 
     Examples
     --------
-    >>> found = table(Sequential(Conv2d(6, 5), Activation("relu"), MaxPool2d(2)), (1, 32, 32))
+    >>> layers = Sequential(Conv2d(6, 5), Activation("relu"), MaxPool2d(2))
+    >>> found = table(layers, (1, 32, 32))
     >>> found.parameters, found.rows[-1].shape, found.rows[-1].sees
     (156, (6, 14, 14), (6, 6))
     """
