@@ -672,7 +672,7 @@ def test_check_prints_and_remembers(kept, capsys):
         ("nothing", "there are "),
         ("bp2", "did you mean 'backprop-bp2'?"),
         ("bp", "did you mean 'backprop-bp2'?"),
-        ("break", "did you mean 'attention-break' or "),
+        ("break", "-break', or that of another chapter?"),
         ("weight", "did you mean 'linear_regression-weights'?"),
         ("engine-x", "no chapter 'engine'"),
         ("", "no chapter ''"),
