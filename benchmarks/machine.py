@@ -19,6 +19,7 @@ PACKAGES = (
     *("scikit-learn", "gensim", "threadpoolctl"),
 )
 MEASURED = ("dlbook", "benchmarks")  # folders of source
+STORED = ":!dlbook/tools/sweeps.json"  # what the sweeps themselves write
 FEATURES = ("avx2", "fma", "avx512f", "avx512bf16", "amx-tile", "neon", "sve")
 VARIABLES = re.compile(r"(OPENBLAS|OMP|GOMP|KMP|MKL|NUMBA|XLA|DLBOOK)_(?!CACHE)")
 
@@ -109,7 +110,7 @@ def header():
         "versions": {"python": platform.python_version()} | {p: installed(p) for p in PACKAGES},
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
         "commit": git("rev-parse", "--short=10", "HEAD"),
-        "changed": bool(git("status", "--porcelain", "--", "dlbook", "benchmarks/*.py")),
+        "changed": bool(git("status", "--porcelain", "--", "dlbook", "benchmarks/*.py", STORED)),
         "code": code(),
         "load": [load()],
     }

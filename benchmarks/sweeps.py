@@ -338,10 +338,11 @@ def main():
     for name in given.names or SWEEPS:
         if name not in SWEEPS:
             parser.error(f"{name} is no sweep, expected one of {', '.join(SWEEPS)}")
+        here = where()  # the state of the code with which it begins
         with ProcessPoolExecutor(given.processes) as pool:
             found = SWEEPS[name](pool.map)
         stored = json.loads(sweeps.FILE.read_text()) if sweeps.FILE.is_file() else {}
-        stored[name] = {"machine": where()} | found
+        stored[name] = {"machine": here} | found
         sweeps.FILE.write_text(json.dumps(stored, indent=1) + "\n")
 
 

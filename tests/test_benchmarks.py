@@ -3,9 +3,11 @@
 Nothing here is timed in earnest, and no rival needs to be installed.
 """
 
+import ast
 import json
 import re
 import sys
+import tomllib
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,8 +17,9 @@ from pages import BOOK, ROOT, text_of
 sys.path.insert(0, str(ROOT))
 from benchmarks import __main__ as command
 from benchmarks import machine, report, run, store
-from benchmarks.row import OURS, PEAK, Row, all_rows, chosen
+from benchmarks.row import OURS, PEAK, Row, all_rows, chosen, library
 
+PEERS = sorted((ROOT / "tests" / "peers").glob("*.py"))
 VALUES = np.array([[1.0, 2.0], [3.0, 4.0]])
 
 
@@ -28,6 +31,21 @@ def side(values, log=None, name=""):
         return call, lambda: [np.asarray(values)]
 
     return setup
+
+
+def extra(name):
+    """Return the packages of an optional group of requirements."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return [re.match(r"[\w-]+", one)[0] for one in project["optional-dependencies"][name]]
+
+
+def imported(file):
+    """Return the packages that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").split(".")[0]
 
 
 def absent():
@@ -422,6 +440,36 @@ def test_the_header_has_its_fields():
     assert head["libraries"]["numba_threads"]
     assert {"python", "numpy", "numba", "torch", "jax"} <= set(head["versions"])
     assert re.fullmatch(r"[a-z0-9-]+", machine.slug(head))
+
+
+def test_what_sweeps_write_is_no_change_of_the_code(tmp_path, monkeypatch):
+    """Of several in one call each has a clean stamp; a kernel that was touched is seen."""
+    monkeypatch.setattr(machine, "ROOT", tmp_path)
+    kernel, stored = tmp_path / "dlbook" / "x.py", tmp_path / "dlbook" / "tools" / "sweeps.json"
+    stored.parent.mkdir(parents=True)
+    kernel.write_text("x = 1\n", "utf-8")
+    stored.write_text("{}\n", "utf-8")
+    machine.git("init", "-q")
+    machine.git("add", ".")
+    machine.git("-c", "user.name=x", "-c", "user.email=x@x", "commit", "-qm", "x")
+    assert machine.header()["commit"] and not machine.header()["changed"]
+    stored.write_text('{"a": 1}\n', "utf-8")
+    assert not machine.header()["changed"]
+    kernel.write_text("x = 2\n", "utf-8")
+    assert machine.header()["changed"]
+
+
+def test_the_lane_of_peers_installs_every_rival_it_needs():
+    """A library that is here by chance is missing in a clean clone: `make` asks for it, and installs it."""
+    make = (ROOT / "Makefile").read_text("utf-8")
+    lane = re.search(r"^test-peers:.*\n((?:\t.*\n)+)", make, re.M)[1]
+    asked = set(re.findall(r'"(\w+)"', re.search(r"map\(find_spec, \(([^)]*)\)", lane)[1]))
+    needed = {library(side) for row in all_rows().values() for r in row for side in r.sides}
+    needed |= {module for file in PEERS for module in imported(file)}
+    rivals = {name.replace("-", "_") for name in extra("bench")} - {"jax", "threadpoolctl"}
+    assert asked == needed & rivals == {"gensim", "torch"}
+    for name in asked:
+        assert re.search(rf"pip install .*\b{name}\b", lane), name
 
 
 @pytest.mark.parametrize("turn", [1, -1])

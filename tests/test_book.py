@@ -75,6 +75,14 @@ def test_page(build, page):
     assert (OUT / f"{page}.html").is_file()
 
 
+@pytest.mark.parametrize("page", pages())
+def test_outputs_are_meant_for_readers(build, page):
+    """No cell leaves what Python calls an object that has no words, nor a figure without caption."""
+    shown = (OUT / f"{page}.html").read_text(encoding="utf-8")
+    assert not re.findall(r"&lt;[\w.]+(?: object)? at 0x[0-9a-f]+&gt;", shown)
+    assert not re.findall(r'_images/[0-9a-f]{32,}\.png', shown)
+
+
 @pytest.mark.parametrize("stem", chapters())
 def test_promised_equations(build, stem):
     """Every equation that the syllabus promises for a chapter is on its page."""

@@ -337,6 +337,19 @@ def test_a_mark_says_what_it_rejects(built):
     assert words in built.html("index")
 
 
+def test_each_number_counts_for_the_oracle_it_was_compared_with(small):
+    """Of several checks the mark tells the worst, and for each oracle its own numbers."""
+    page = small.book / "double.md"
+    text = page.read_text(encoding="utf-8")
+    first = re.search(r"^verify\(.*by=\"NumPy\".*\n", text, re.M)[0]
+    other = first.replace('by="NumPy"', 'by="hand"')
+    page.write_text(text.replace(first, first + other), encoding="utf-8")
+    assert small.build()[0] == 0
+    html = small.html("double")
+    assert "3 numbers against NumPy: exactly equal; tolerance 1e-12." in html
+    assert "In all 6 numbers in 2 checks: 3 against NumPy, 3 against hand." in html
+
+
 def test_altered_versions_are_listed_for_whoever_asks(built):
     """With what was altered, the input that exposed it, and what the check saw."""
     text = (built.root / "_build" / "html" / "altered" / "double.js").read_text(encoding="utf-8")

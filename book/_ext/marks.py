@@ -103,8 +103,7 @@ def magnitude(row):
 
 
 def story(row):
-    """Return the whole result of an equation in a sentence."""
-    times = f" in {row['checks']} checks" if row.get("checks", 1) > 1 else ""
+    """Return the worst check of an equation in a sentence, and in another what all checks compared."""
     tolerance = (
         f"{row['tolerance']:g} standard errors"
         if row["unit"] == "standard errors"
@@ -112,7 +111,16 @@ def story(row):
         if row["tolerance"] == 0
         else f"{row['tolerance']:.0e}"
     )
-    return f"{row['count']} number{'s' * (row['count'] != 1)} against {row['oracle']}{times}: {row['detail']}; tolerance {tolerance}."
+    worst = f"{counted(row.get('compared', row['count']))} against {row['oracle']}: {row['detail']}; tolerance {tolerance}."
+    if row["checks"] == 1:
+        return worst
+    each = ", ".join(f"{count} against {by}" for by, count in row["oracles"].items())
+    return f"{worst} In all {counted(row['count'])} in {row['checks']} checks: {each}."
+
+
+def counted(count):
+    """Return a count of numbers in words."""
+    return f"{count} number{'s' * (count != 1)}"
 
 
 def trials(row):

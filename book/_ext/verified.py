@@ -155,6 +155,11 @@ class Verified(Domain):
             row.update({k: worst[k] for k in row if k in worst})
             row.update(
                 count=sum(c["count"] for c in mine),
+                compared=worst["count"],
+                oracles={
+                    by: sum(c["count"] for c in mine if c["oracle"] == by)
+                    for by in dict.fromkeys(c["oracle"] for c in mine)
+                },
                 check=(worst["page"], worst["anchor"]),
                 checks=len(mine),
             )

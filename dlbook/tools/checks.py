@@ -141,6 +141,8 @@ def compare(
         elementwise = float(np.max(np.where(gap == 0, 0.0, gap / np.abs(e))))
     detail = _in_words(error, unit, relation)
     if error > rtol:
+        if se is None and relation == "==":
+            detail += " of the largest number" if scale is None else f" of {scale:g}"
         detail += f" > {rtol:g} at {tuple(map(int, at))}: got {a[at]:.9g}, {by} gives {e[at]:.9g}"
     reached = None if sharp is None else _reached(a, e, relation)
     if sharp is not None and error <= rtol:
