@@ -457,7 +457,6 @@ def test_text_is_ink():
         fig.axes[0].text(0, 0, "slope 2", color=color)
         with pytest.raises(ValueError, match="the text 'slope 2' has the colour of a series"):
             plotting.show(fig, alt="a", caption="c")
-        plotting.plt.close(fig)
 
 
 FRAMES = [("1", None, "alt")]
@@ -525,13 +524,23 @@ def test_figures_check_their_arguments_before_one_is_opened(call, error, words):
     ],
 )
 def test_a_slider_that_is_refused_leaves_its_figures_open(options, error, words):
-    figures = [a_figure(), a_figure()]
+    figures = [plotting.plt.figure(), plotting.plt.figure()]  # a reader's own
     frames = [("1", figures[0], "alt"), ("2", figures[1], "alt")]
     with pytest.raises(error, match=words):
         plotting.slider(frames, **{"variable": "v", "caption": "c", **options})
     assert all(plotting.plt.fignum_exists(fig.number) for fig in figures)
     for fig in figures:
         plotting.plt.close(fig)
+
+
+def test_a_figure_is_shown_when_it_is_finished(capsys):
+    """Jupyter draws what is open at the end of a cell; a figure may take two cells to make."""
+    before = plotting.plt.get_fignums()
+    fig, ax = plotting.figure()
+    assert plotting.plt.get_fignums() == before
+    ax.plot([0, 1], [0, 1])
+    plotting.show(fig, alt="a line", caption="A line.")
+    assert "a line" in capsys.readouterr().out
 
 
 def test_a_figure_without_alternative_text_is_no_call():

@@ -70,7 +70,11 @@ STYLE = {
 def figure(
     width: float = 6.2, height: float = 3.2, rows=1, columns=1, **options
 ) -> tuple[Any, Any]:
-    """Open a figure in the style of the book, which figures made later have, too.
+    """Return a figure in the style of the book, which figures made later have, too.
+
+    `show` puts it on the page, and so does Jupyter where it is the last value of a cell. Not
+    before: Matplotlib does not hold it among its open figures, of which Jupyter shows the unfinished
+    ones at the end of each cell.
 
     Parameters
     ----------
@@ -96,7 +100,9 @@ def figure(
     rows = shapes.count("rows", rows, most=LARGEST)
     columns = shapes.count("columns", columns, most=LARGEST)
     mpl.rcParams.update(STYLE)
-    return plt.subplots(rows, columns, figsize=(width, height), **options)
+    fig, axes = plt.subplots(rows, columns, figsize=(width, height), **options)
+    plt.close(fig)
+    return fig, axes
 
 
 def image_grid(images, columns, titles=None, size=0.9, **options):
