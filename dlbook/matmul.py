@@ -417,19 +417,19 @@ def repeat_tile(rows, a, panel, c, times):
     """
     for _ in range(times):
         if rows == ROWS:
-            simd.tile(ROWS, a, 0, panel, c, 0, c.shape[1], False)
+            simd.tile(ROWS, VECTORS, a, 0, panel, c, 0, c.shape[1], False)
         elif rows == TWO_THIRDS:
-            simd.tile(TWO_THIRDS, a, 0, panel, c, 0, c.shape[1], False)
+            simd.tile(TWO_THIRDS, VECTORS, a, 0, panel, c, 0, c.shape[1], False)
         elif rows == THIRD:
-            simd.tile(THIRD, a, 0, panel, c, 0, c.shape[1], False)
+            simd.tile(THIRD, VECTORS, a, 0, panel, c, 0, c.shape[1], False)
         else:
-            simd.tile(1, a, 0, panel, c, 0, c.shape[1], False)
+            simd.tile(1, VECTORS, a, 0, panel, c, 0, c.shape[1], False)
 
 
 # The fast product
 
 PANEL_BYTES = simd.SHAPE.vectors * simd.SHAPE.bytes  # bytes in a row of a panel
-ROWS = simd.SHAPE.rows
+ROWS, VECTORS = simd.SHAPE.rows, simd.SHAPE.vectors
 TWO_THIRDS, THIRD = 2 * ROWS // 3, ROWS // 3  # what is left below a whole tile
 BLOCK = 20 * ROWS  # rows of a that stay in the second cache
 DEPTH = 512  # depth of a block that is copied
@@ -505,16 +505,36 @@ def _strip(a, first, last, panel, c, j, columns, more):
     while i < last:
         left = last - i
         if left >= ROWS + TWO_THIRDS or ROWS <= left < ROWS + THIRD:
-            simd.tile(ROWS, a, i, panel, c, j, columns, more)
+            simd.tile(ROWS, VECTORS, a, i, panel, c, j, columns, more)
             i += ROWS
         elif left >= TWO_THIRDS:
-            simd.tile(TWO_THIRDS, a, i, panel, c, j, columns, more)
+            simd.tile(TWO_THIRDS, VECTORS, a, i, panel, c, j, columns, more)
             i += TWO_THIRDS
         elif left >= THIRD:
-            simd.tile(THIRD, a, i, panel, c, j, columns, more)
+            simd.tile(THIRD, VECTORS, a, i, panel, c, j, columns, more)
             i += THIRD
         else:
-            simd.tile(1, a, i, panel, c, j, columns, more)
+            simd.tile(1, VECTORS, a, i, panel, c, j, columns, more)
+            i += 1
+
+
+@njit_fast
+def _narrow_strip(a, first, last, panel, c, j, columns, more):
+    """The same where one vector holds the columns."""
+    i = first
+    while i < last:
+        left = last - i
+        if left >= ROWS + TWO_THIRDS or ROWS <= left < ROWS + THIRD:
+            simd.tile(ROWS, 1, a, i, panel, c, j, columns, more)
+            i += ROWS
+        elif left >= TWO_THIRDS:
+            simd.tile(TWO_THIRDS, 1, a, i, panel, c, j, columns, more)
+            i += TWO_THIRDS
+        elif left >= THIRD:
+            simd.tile(THIRD, 1, a, i, panel, c, j, columns, more)
+            i += THIRD
+        else:
+            simd.tile(1, 1, a, i, panel, c, j, columns, more)
             i += 1
 
 
@@ -530,7 +550,10 @@ def multiply_tiled(a, packed, c, more):
     for i in range(0, a.shape[0], BLOCK):
         for q in range(packed.shape[0]):
             last, columns = min(i + BLOCK, a.shape[0]), min(W, J - q * W)
-            _strip(a, i, last, packed[q], c, q * W, columns, more)
+            if VECTORS * columns <= W:
+                _narrow_strip(a, i, last, packed[q], c, q * W, columns, more)
+            else:
+                _strip(a, i, last, packed[q], c, q * W, columns, more)
 
 
 @njit_fast
@@ -548,7 +571,24 @@ def _multiply_turned(a, packed, c, more):
             block = copied[: lines.shape[0], :count].T
             for q in range(packed.shape[0]):
                 panel, columns = packed[q, k : k + DEPTH], min(W, J - q * W)
-                _strip(block, 0, count, panel, rows, q * W, columns, more or k > 0)
+                if VECTORS * columns <= W:
+                    _narrow_strip(block, 0, count, panel, rows, q * W, columns, more or k > 0)
+                else:
+                    _strip(block, 0, count, panel, rows, q * W, columns, more or k > 0)
+
+
+@njit_fast
+def multiply_deep_tiled(a, packed, c, more):
+    """The same where the columns of a are two axes of an array, such as one of overlapping views
+    (i k l), (q kl w), (i j) -> (i j)
+    """
+    W, J = packed.shape[2], c.shape[1]
+    for q in range(packed.shape[0]):
+        columns = min(W, J - q * W)
+        if VECTORS * columns <= W:
+            _narrow_strip(a, 0, a.shape[0], packed[q], c, q * W, columns, more)
+        else:
+            _strip(a, 0, a.shape[0], packed[q], c, q * W, columns, more)
 
 
 @njit
@@ -566,8 +606,19 @@ def multiply_blas(a, packed, c, more):
                 c[i, q * W + w] += part[i, w]
 
 
+@njit
+def multiply_deep_blas(a, packed, c, more):
+    """`multiply_deep_tiled` by ``np.dot``
+    (i k l), (q kl w), (i j) -> (i j)
+    """
+    L = a.shape[2]
+    for k in range(a.shape[1]):
+        multiply_blas(a[:, k], packed[:, k * L : (k + 1) * L], c, more or k > 0)
+
+
 TILED = simd.TILE is not None
 multiply = multiply_tiled if TILED else multiply_blas
+multiply_deep = multiply_deep_tiled if TILED else multiply_deep_blas
 PARALLEL_FROM = 1_000_000  # multiply-adds; some ten microseconds of work
 
 
@@ -627,7 +678,7 @@ def peak_kernel(a_strip, panel, c_tile, times):
     (i k), (k w), (i w), () -> ()
     """
     for _ in range(times):
-        simd.tile(ROWS, a_strip, 0, panel, c_tile, 0, c_tile.shape[1], False)
+        simd.tile(ROWS, VECTORS, a_strip, 0, panel, c_tile, 0, c_tile.shape[1], False)
 
 
 # Public functions

@@ -80,7 +80,7 @@ def test_outputs_are_meant_for_readers(build, page):
     """No cell leaves what Python calls an object that has no words, nor a figure without caption."""
     shown = (OUT / f"{page}.html").read_text(encoding="utf-8")
     assert not re.findall(r"&lt;[\w.]+(?: object)? at 0x[0-9a-f]+&gt;", shown)
-    assert not re.findall(r'_images/[0-9a-f]{32,}\.png', shown)
+    assert not re.findall(r"_images/[0-9a-f]{32,}\.png", shown)
 
 
 @pytest.mark.parametrize("stem", chapters())

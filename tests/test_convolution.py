@@ -14,6 +14,7 @@ from dlbook.fast import conv, winograd
 from dlbook.fast.images import place_images
 from dlbook.fast.patches import gather_patches, scatter_patches
 from dlbook.linear_classification import softmax_cross_entropy
+from dlbook.matmul import TILED
 from dlbook.nets import CNN, fit
 from dlbook.neurons import relu
 from dlbook.optimization import Adam, WarmupCosine
@@ -374,6 +375,39 @@ def test_fast_patches_equal_literal(seed):
     dp, dx = rng.normal(size=p.shape), np.zeros_like(last)
     scatter_patches(dp, 0, 0, flat, columns, dx)
     assert np.sum(dp * p) == pytest.approx(np.sum(dx * last), rel=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("places", [1, 3, 4, 7, 14, 17])
+def test_lines_equal_patches(places, dtype):
+    """Other filters than those of Winograd's form, with dilated rows, in one part and in several."""
+    rng = np.random.default_rng(places)
+    N, C, K, D = 5, int(rng.integers(1, 7)), int(rng.integers(1, 40)), int(rng.integers(1, 3))
+    U, V = int(rng.integers(1, 5)), int(rng.integers(2, 6))
+    P, Q = int(rng.integers(0, (U - 1) * D + 1)), int(rng.integers(0, V))
+    H, W = int(rng.integers(20, 23)), max(1, places + V - 1 - 2 * Q)
+    lines, J = H + 2 * P - (U - 1) * D, W + 2 * Q - (V - 1)
+    x, w = rng.normal(size=(N, H, W, C)), rng.normal(size=(K, C, U, V))
+    b, dz = rng.normal(size=K), rng.normal(size=(N, lines, J, K))
+    x, w, b, dz = (a.astype(dtype) for a in (x, w, b, dz))
+    how = (1, 1), (P, Q), (D, 1), 1
+    sizes = x.shape, w.shape, dz.shape
+    assert isinstance(conv.memory(*sizes, how, dtype), conv.Direct)
+    found = []
+    for make in (conv._direct_memory, conv._patch_memory):
+        for m in (1, 2):
+            memory = make(*sizes, how, m, np.dtype(dtype))
+            z, dx, dw, db = (np.full_like(a, np.nan) for a in (dz, x, w, b))
+            conv.forward(x, w, b, how, memory, z)
+            conv.backward(dz, x, w, how, memory, dx, dw, db)
+            found.append((z, dx, dw, db))
+    for arrays in found[1:]:
+        for mine, first in zip(arrays, found[0], strict=True):
+            np.testing.assert_allclose(mine, first, rtol=0, atol=1e-5 * np.abs(first).max())
+    if TILED:  # np.dot adds in an order of its own
+        (z, _, dw, db), _, (z_, _, dw_, db_), _ = found
+        for mine, first in ((z_, z), (dw_, dw), (db_, db)):
+            np.testing.assert_array_equal(mine, first)
 
 
 # Pooling

@@ -79,15 +79,19 @@ def test_aligned(shape, dtype):
 
 
 if simd.TILE is not None:
-    ROWS = simd.TILE.rows
+    ROWS, VECTORS = simd.TILE.rows, simd.TILE.vectors
 
     @njit
     def whole(a, i, panel, c, j, columns, more):
-        simd.tile(ROWS, a, i, panel, c, j, columns, more)
+        simd.tile(ROWS, VECTORS, a, i, panel, c, j, columns, more)
 
     @njit
     def one_row(a, i, panel, c, j, columns, more):
-        simd.tile(1, a, i, panel, c, j, columns, more)
+        simd.tile(1, VECTORS, a, i, panel, c, j, columns, more)
+
+    @njit
+    def narrow(a, i, panel, c, j, columns, more):
+        simd.tile(ROWS, 1, a, i, panel, c, j, columns, more)
 
 
 @needs_tile
@@ -98,14 +102,17 @@ if simd.TILE is not None:
 def test_tile_equals_numpy(dtype, order, more, depth, rng):
     """Inside a larger c, from any row and column on, with fewer columns than the tile has."""
     width = simd.TILE.width(np.dtype(dtype))
-    for kernel, rows in ((whole, simd.TILE.rows), (one_row, 1)):
-        for columns in (1, width // 2 + 1, width):
+    kinds = (whole, simd.TILE.rows), (one_row, 1), (narrow, simd.TILE.rows)
+    for kernel, rows in kinds:
+        for columns in (1, width // 2) if kernel is narrow else (1, width // 2 + 1, width):
             a = rng.normal(size=(rows + 5, depth)).astype(dtype)
             if order == "F":
                 a = np.asfortranarray(a)
             elif order == "strided":
                 a = np.repeat(np.repeat(a, 2, axis=0), 3, axis=1)[::2, ::3]
             panel = rng.normal(size=(depth, width)).astype(dtype)
+            if order == "strided":  # as part of a larger one
+                panel = np.repeat(panel, 2, axis=0)[::2]
             c = rng.normal(size=(rows + 9, width + 20)).astype(dtype)
             expected = c.astype(np.float64)
             part = expected[3 : 3 + rows, 11 : 11 + columns]

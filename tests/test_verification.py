@@ -113,7 +113,12 @@ def test_wrong_gradients_are_rejected(wrong, why, rng):
 @pytest.mark.parametrize(
     ("actual", "expected", "options", "words"),
     [
-        ([1.0, 2.0], [1.0, 2.1], {}, "largest error 5e-02 of the largest number > 1e-12 at (1,): got 2, hand gives 2.1"),
+        (
+            [1.0, 2.0],
+            [1.0, 2.1],
+            {},
+            "largest error 5e-02 of the largest number > 1e-12 at (1,): got 2, hand gives 2.1",
+        ),
         ([1.0], [1.0, 1.0], {}, "shapes (1,) and (2,) differ"),
         ([], [], {}, "nothing to compare"),
         ([1.0, np.nan], [1.0, np.nan], {}, "not finite at (1,)"),

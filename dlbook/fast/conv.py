@@ -1,4 +1,4 @@
-"""A convolutional layer forward and back, images with channels last, by patches or by Winograd's way."""
+"""A convolutional layer forward and back, images with channels last: Winograd's way, as the lines lie, or by patches."""
 # ruff: noqa: E741
 
 from math import prod
@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dlbook.fast.lines import direct_lines, direct_lines_dw, pack_rows, turned
 from dlbook.fast.patches import (
     bias_gradient_into,
     conv_lines,
@@ -28,6 +29,7 @@ __all__ = [
     "backward",
     "forward",
     "memory",
+    "Direct",
     "Patches",
     "Winograd",
 ]
@@ -37,6 +39,7 @@ ONE = (1, 1)
 SAME = (ONE, ONE, ONE, 1)  # stride, padding and dilation of one, in one group
 PARTS = 4  # of a large batch, for the sum over images
 ROWS_AT_ONCE, TILES = 128, 1800  # patches, and tiles of Winograd's times channels, for the cache
+LINES = 16  # of an image that are framed at a time
 FEW = 8  # channels below which Winograd's form does not pay
 
 
@@ -48,6 +51,18 @@ class Patches(NamedTuple):
     p: np.ndarray  # patches, (m, r, uvc)
     errors: np.ndarray  # in panels, (m, qrw)
     sums: np.ndarray  # of each part, (m, g, uvc, k/g)
+
+
+class Direct(NamedTuple):
+    """Memory of the fast kernels for one layer with strides of one, the batch in m parts."""
+
+    forth: np.ndarray  # filters in panels, (q, uvc, w)
+    back: np.ndarray  # turned, (q, uvk, w)
+    none: np.ndarray  # zeros
+    framed: np.ndarray  # lines of an image, (m, …)
+    around: np.ndarray  # lines of errors, (m, …)
+    errors: np.ndarray  # the same in panels, (m, q, ij, w)
+    sums: np.ndarray  # of each part, (m, u, vc, k)
 
 
 class Winograd(NamedTuple):
@@ -66,7 +81,10 @@ class Winograd(NamedTuple):
     parts: np.ndarray  # gradients of each part, (m, 36, c, k)
 
 
-def memory(images: tuple, filters: tuple, out: tuple, how: tuple, dtype) -> Patches | Winograd:
+Memory = Patches | Direct | Winograd
+
+
+def memory(images: tuple, filters: tuple, out: tuple, how: tuple, dtype) -> Memory:
     """Return the memory for a layer.
 
     Parameters
@@ -80,31 +98,69 @@ def memory(images: tuple, filters: tuple, out: tuple, how: tuple, dtype) -> Patc
 
     Returns
     -------
-    Patches or Winograd
-        The latter where 3 × 3 filters have 8 channels or more on both sides and float32 numbers.
+    Winograd, Direct or Patches
+        The first where 3 × 3 filters have 8 channels or more on both sides and float32 numbers, the
+        second for other filters of more than a pixel in steps of one, without groups.
     """
-    (N, H, W, C), (K, M, U, V), (_, I, J, _) = images, filters, out
+    N, C, (K, _, U, V) = images[0], images[3], filters
     (stride, padding, dilation, G), dtype = how, np.dtype(dtype)
+    m = max(1, min(N, PARTS, prod(out) * prod(filters[1:]) // WORTH))
+    once = stride == dilation == ONE and G == 1
+    if once and (U, V) == (3, 3) and max(padding) <= 2 and min(C, K) >= FEW and dtype == np.float32:
+        return _winograd_memory(images, filters, out, m, dtype)
+    inside = padding[0] <= (U - 1) * dilation[0] and padding[1] <= V - 1
+    if stride == ONE and dilation[1] == 1 and G == 1 and (U, V) != ONE and inside:
+        return _direct_memory(images, filters, out, how, m, dtype)
+    return _patch_memory(images, filters, out, how, m, dtype)
+
+
+def _filled(kind, sizes, dtype, *first):
+    """Return memory of a kind, arrays of these sizes behind what is none."""
+    return kind(*first, **{name: aligned(size, dtype) for name, size in sizes.items()})
+
+
+def _winograd_memory(images, filters, out, m, dtype):
+    """Memory for 3 × 3 filters in steps of one, the batch in m parts."""
+    (N, H, W, C), K, (_, I, J, _), width = images, filters[0], out, PANEL_BYTES // dtype.itemsize
+    TW, most = -(-max(J, W) // 4), max(C, K)
+    lines = max(1, min(TILES // (TW * most), -(-N // m) * -(-max(I, H) // 4)))
+    strip, points = (m, 6 * (4 * TW + 2) * most), (m, 36 * lines * TW * most)
+    sizes = {
+        "forth": (36, -(-K // width), C, width),
+        "back": (36, -(-C // width), K, width),
+        "room": (27 * max(-(-K // width) * C, -(-C // width) * K) * width,),
+        "none": (4 * TW * most,),
+        "strip": strip,
+        "lines": strip,
+        "values": points,
+        "sums": points,
+        "errors": (m, 36 * lines * TW * -(-K // width) * width),
+        "parts": (m, 36, C, K),
+    }
+    return _filled(Winograd, sizes, dtype, lines)
+
+
+def _direct_memory(images, filters, out, how, m, dtype):
+    """Memory for filters in steps of one, the batch in m parts."""
+    (_, H, W, C), (K, _, U, V), (_, I, J, _) = images, filters, out
+    (_, padding, dilation, _), width = how, PANEL_BYTES // dtype.itemsize
+    lines = min(LINES, max(H, I)) + (U - 1) * dilation[0] + 1  # one is read by whole tiles
+    sizes = {
+        "forth": (-(-K // width), U * V * C, width),
+        "back": (-(-C // width), U * V * K, width),
+        "none": (C,),
+        "framed": (m, lines, (W + 2 * padding[1]) * C),
+        "around": (m, lines, (W + V - 1) * K),
+        "errors": (m, -(-K // width), min(LINES, I) * J, width),
+        "sums": (m, U, V * C, K),
+    }
+    return _filled(Direct, sizes, dtype)
+
+
+def _patch_memory(images, filters, out, how, m, dtype):
+    """Memory for any filters, the batch in m parts."""
+    (N, *_), (K, M, U, V), (_, I, J, _), G = images, filters, out, how[3]
     width, share = PANEL_BYTES // dtype.itemsize, K // G
-    m = max(1, min(N, PARTS, prod(out) * M * U * V // WORTH))
-    once = stride == dilation == ONE and G == 1 and (U, V) == (3, 3) and max(padding) <= 2
-    if once and min(C, K) >= FEW and dtype == np.float32:
-        TW, most = -(-max(J, W) // 4), max(C, K)
-        lines = max(1, min(TILES // (TW * most), -(-N // m) * -(-max(I, H) // 4)))
-        strip, points = (m, 6 * (4 * TW + 2) * most), (m, 36 * lines * TW * most)
-        sizes = {
-            "forth": (36, -(-K // width), C, width),
-            "back": (36, -(-C // width), K, width),
-            "room": (27 * max(-(-K // width) * C, -(-C // width) * K) * width,),
-            "none": (4 * TW * most,),
-            "strip": strip,
-            "lines": strip,
-            "values": points,
-            "sums": points,
-            "errors": (m, 36 * lines * TW * -(-K // width) * width),
-            "parts": (m, 36, C, K),
-        }
-        return Winograd(lines, **{name: aligned(s, dtype) for name, s in sizes.items()})
     R, rows = U * V * M, J * max(1, min(ROWS_AT_ONCE // J, I * N))
     sizes = {
         "forth": (G, -(-share // width), R, width),
@@ -113,7 +169,7 @@ def memory(images: tuple, filters: tuple, out: tuple, how: tuple, dtype) -> Patc
         "errors": (m, -(-share // width) * rows * width),
         "sums": (m, G, R, share),
     }
-    return Patches(**{name: aligned(s, dtype) for name, s in sizes.items()})
+    return _filled(Patches, sizes, dtype)
 
 
 def forward(x, w, b, how, mem, z):
@@ -122,9 +178,29 @@ def forward(x, w, b, how, mem, z):
         flat, M = (*w.shape[2:], *how[0], *how[1], *how[2]), len(mem.p)
         pack_filters(w, mem.forth, mem.back)
         in_threads(lambda m: conv_lines(x, mem.forth, b, flat, m, M, mem.p[m], z), M)
+    elif isinstance(mem, Direct):
+        pack_rows(w, False, mem.forth)
+        _direct(x, mem.forth, b, _in_lines(w, how), mem.framed, z)
     else:
         pack_values(w, False, mem.room, mem.forth)
         _winograd(x, mem.forth, b, how[1], mem, z)
+
+
+def _in_lines(w, how):
+    """Return (U, V, P, Q, D) for the kernels of `lines`."""
+    return (*w.shape[2:], *how[1], how[2][0])
+
+
+def _direct(x, filters, b, five, framed, z):
+    """`direct_lines` for all parts."""
+    M = len(framed)
+    in_threads(lambda m: direct_lines(x, filters, b, five, m, M, LINES, framed[m], z), M)
+
+
+def _direct_back(dz, w, how, mem, dx):
+    """The filters turned round, over the errors."""
+    pack_rows(w, True, mem.back)
+    _direct(dz, mem.back, mem.none, turned(_in_lines(w, how)), mem.around, dx)
 
 
 def _winograd(x, filters, b, padding, mem, z):
@@ -155,6 +231,19 @@ def backward(dz, x, w, how, mem, dx, dw, db):
         dw[:] = total.transpose(0, 4, 3, 1, 2).reshape(dw.shape)
         return
 
+    if isinstance(mem, Direct):
+        five, M = _in_lines(w, how), len(mem.framed)
+
+        def direct_part(m):
+            room = mem.framed[m], mem.errors[m]
+            direct_lines_dw(dz, x, five, m, M, LINES, *room, mem.sums[m])
+
+        total = _added(mem.sums, direct_part).reshape(U, V, C, K)
+        dw[:] = total.transpose(3, 2, 0, 1)
+        if dx is not None:
+            _direct_back(dz, w, how, mem, dx)
+        return
+
     width, M, (P, Q) = mem.forth.shape[3], len(mem.strip), how[1]
 
     def winograd_part(m):
@@ -174,6 +263,8 @@ def adjoint(dz, w, how, mem, dx):
         flat, M = (U, V, *how[0], *how[1], *how[2]), len(mem.p)
         pack_filters(w, mem.forth, mem.back)
         in_threads(lambda m: conv_lines_input(dz, mem.back, flat, m, M, mem.p[m], dx), M)
+    elif isinstance(mem, Direct):
+        _direct_back(dz, w, how, mem, dx)
     else:
         (P, Q), _ = how[1], pack_values(w, True, mem.room, mem.back)
         _winograd(dz, mem.back, mem.none[:C], (2 - P, 2 - Q), mem, dx)

@@ -1,6 +1,8 @@
 """Pooling of images with channels last."""
 # ruff: noqa: E741
 
+import numpy as np
+
 from dlbook.tools.jit import njit_fast
 
 __all__ = [
@@ -40,24 +42,19 @@ def pool_backward_into(dy, at, size, stride, dx):
     """`pool_max_backward` from what `pool_into` kept
     (n i j c), (n i j c), (U V), (S T) -> (n h w c)
     """
-    N, I, J, C = dy.shape
-    apart = stride[0] >= size[0] and stride[1] >= size[1]
-    zero = dx.dtype.type(0)
-    if not apart or stride != size or I * size[0] < dx.shape[1] or J * size[1] < dx.shape[2]:
-        dx[:] = 0
+    (N, I, J, C), (width, channels) = dy.shape, dx.shape[2:]
+    further = np.empty(size[0] * size[1], np.int64)  # from the first number of a window
+    for place in range(further.size):
+        further[place] = (place // size[1] * width + place % size[1]) * channels
+    dx[:] = 0
     for n in range(N):
+        image = dx[n].reshape(-1)
         for i in range(I):
             for j in range(J):
                 d, won = dy[n, i, j], at[n, i, j]
-                for place in range(size[0] * size[1]):
-                    u, v = place // size[1], place % size[1]
-                    row = dx[n, i * stride[0] + u, j * stride[1] + v]
-                    if apart:
-                        for c in range(C):
-                            row[c] = d[c] if won[c] == place else zero
-                    else:
-                        for c in range(C):
-                            row[c] += d[c] if won[c] == place else zero
+                first = (i * stride[0] * width + j * stride[1]) * channels
+                for c in range(C):
+                    image[first + further[won[c]] + c] += d[c]
 
 
 @njit_fast

@@ -13,6 +13,7 @@ Python (``NUMBA_DISABLE_JIT=1``) there is no tile either, and any processor can 
 panels of any of them.
 """
 
+import functools
 import math
 import os
 from typing import NamedTuple
@@ -110,12 +111,13 @@ def aligned(shape, dtype):
 
 
 @intrinsic(prefer_literal=True)
-def tile(context, rows, a, i, panel, c, j, columns, more):
+def tile(context, rows, vectors, a, i, panel, c, j, columns, more):
     """Compute c[i:i+rows, j:j+columns] (+)= a[i:i+rows, :] · panel, with all sums in registers.
 
-    To be called in compiled code. `rows` is a constant; a (I, K) has any strides, the panel
-    (K, width) is contiguous, and so is each row of c. The tile starts from zero, or from what c
-    holds if `more`. Its columns beyond `columns` are computed and not stored. Shapes are trusted.
+    To be called in compiled code. `rows` and `vectors`, those of a row of the tile, are constants;
+    a (I, K) has any strides, each row of the panel (K, width) is contiguous, and so is each of c.
+    K may be two axes of a, the first of them slower. The tile starts from zero, or from what c holds if `more`. Its columns beyond `columns` are
+    computed and not stored. Shapes are trusted.
     """
     if TILE is None:
         raise NumbaTypeError("this processor has no register tile; use np.dot")
@@ -129,7 +131,7 @@ def tile(context, rows, a, i, panel, c, j, columns, more):
         number = ir.FloatType() if bits == 32 else ir.DoubleType()
         vector, truths = ir.VectorType(number, lanes), ir.VectorType(ir.IntType(1), lanes)
         whole, short = ir.IntType(64), ir.IntType(32)
-        down, across = range(rows.literal_value), range(TILE.vectors)
+        down, across = range(rows.literal_value), range(vectors.literal_value)
 
         def const(n):
             return ir.Constant(whole, n)
@@ -156,14 +158,17 @@ def tile(context, rows, a, i, panel, c, j, columns, more):
         )
 
         # Where the operands lie, with strides counted in numbers
-        _, _, i_, _, _, j_, columns_, more_ = arguments
+        _, _, _, i_, _, _, j_, columns_, more_ = arguments
         A, P, C = (
-            context.make_array(signature.args[n])(context, builder, arguments[n]) for n in (1, 3, 4)
+            context.make_array(signature.args[n])(context, builder, arguments[n]) for n in (2, 4, 5)
         )
         size = const(bits // 8)
-        a_row, a_next = (builder.sdiv(s, size) for s in cgutils.unpack_tuple(builder, A.strides))
-        c_row = builder.sdiv(cgutils.unpack_tuple(builder, C.strides)[0], size)
-        depth = cgutils.unpack_tuple(builder, A.shape)[1]
+        a_row, *a_steps = (builder.sdiv(s, size) for s in cgutils.unpack_tuple(builder, A.strides))
+        c_row, p_row = (
+            builder.sdiv(cgutils.unpack_tuple(builder, x.strides)[0], size) for x in (C, P)
+        )
+        _, *sides = cgutils.unpack_tuple(builder, A.shape)
+        depth = functools.reduce(builder.mul, sides)
         a_first = at(A.data, builder.mul(i_, a_row))
         c_first = at(C.data, builder.mul(i_, c_row), j_)
         a_down = [builder.mul(a_row, const(r)) for r in down]
@@ -203,16 +208,13 @@ def tile(context, rows, a, i, panel, c, j, columns, more):
 
         # k = 0, 1, … while k < depth
         builder.position_at_end(head)
-        k = builder.phi(whole)
+        k, where, until = (builder.phi(whole) for _ in range(3))  # … the slower axis steps
         sums = [[builder.phi(vector) for _ in across] for _ in down]
         builder.cbranch(builder.icmp_signed("<", k, depth), body, done)
 
         # sums[r][v] += a[i + r, k] * panel[k, v]: one load and one spread serve many sums
         builder.position_at_end(body)
-        a_k, p_k = (
-            at(a_first, builder.mul(k, a_next)),
-            at(P.data, builder.mul(k, const(len(across) * lanes))),
-        )
+        a_k, p_k = at(a_first, where), at(P.data, builder.mul(k, p_row))
         right = [
             builder.load(builder.bitcast(at(p_k, const(v * lanes)), place), align=bits // 8)
             for v in across
@@ -224,9 +226,19 @@ def tile(context, rows, a, i, panel, c, j, columns, more):
                 sums[r][v].add_incoming(total, body)
                 sums[r][v].add_incoming(zero, before)
                 sums[r][v].add_incoming(start[r][v], held)
-        k.add_incoming(const(0), before)
-        k.add_incoming(const(0), held)
+        on, less = builder.add(where, a_steps[-1]), builder.sub(until, const(1))
+        if len(sides) == 2:
+            jump = builder.sub(a_steps[0], builder.mul(sides[1], a_steps[1]))
+            turn_over = builder.icmp_signed("==", less, const(0))
+            on = builder.select(turn_over, builder.add(on, jump), on)
+            less = builder.select(turn_over, sides[-1], less)
+        for block in (before, held):
+            k.add_incoming(const(0), block)
+            where.add_incoming(const(0), block)
+            until.add_incoming(sides[-1], block)
         k.add_incoming(builder.add(k, const(1)), body)
+        where.add_incoming(on, body)
+        until.add_incoming(less, body)
         builder.branch(head)
 
         # Masks cost many cycles on some processors, so whole rows are stored without
@@ -244,7 +256,7 @@ def tile(context, rows, a, i, panel, c, j, columns, more):
         return context.get_dummy_value()
 
     i = j = columns = types.intp
-    return types.void(rows, a, i, panel, c, j, columns, types.boolean), emit
+    return types.void(rows, vectors, a, i, panel, c, j, columns, types.boolean), emit
 
 
 @intrinsic
