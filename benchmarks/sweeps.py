@@ -308,9 +308,56 @@ def architectures_lesions(spread):
     }
 
 
+LONG, LONGER = ("plain", "plain, batch norm"), 28  # kinds that are trained on, and their epochs
+
+
+def unseen(what, rate, seed, epochs=7):
+    """Return the share of held-out digits that is misread, and the training loss by epoch and at the end."""
+    (residual, norm, zero), layers = BLOCKS[what[0]], what[1]
+    net, d = small.deep(layers, residual=residual, norm=norm, zero=zero), data.digits(np.float32)
+    pair = small.images(d.x_train), d.y_train
+    out = small.learned(net, pair, rate, seed, epochs)
+    wrong = np.mean(net.predict(out.params, out.state, small.images(d.x_test)) != d.y_test)
+    last = small.training_loss(net, out, pair)
+    return [round(float(v), 4) for v in (wrong, *out.history.loss, last)]
+
+
+def architectures_unseen(spread):
+    """Judge the networks of `architectures-depth` by digits held out, and train 32 layers on."""
+    chosen = sweeps.stored("architectures-depth")
+    best = {
+        (kind, n): rate
+        for kind in BLOCKS
+        for n, rate in zip(chosen["layers"], chosen["best"][kind], strict=True)
+    }
+    jobs = [(*key, seed, 7) for key in best for seed in SEEDS]
+    jobs += [(kind, 32, seed, LONGER) for kind in LONG for seed in SEEDS]
+    runs = spread(
+        unseen,
+        *zip(*(((k, n), best[k, n], seed, epochs) for k, n, seed, epochs in jobs), strict=True),
+    )
+    at = dict(zip(jobs, runs, strict=True))
+    return {
+        "layers": chosen["layers"],
+        "seeds": [*SEEDS],
+        "wrong": {
+            kind: [[at[kind, n, seed, 7][0] for seed in SEEDS] for n in chosen["layers"]]
+            for kind in BLOCKS
+        },
+        "longer": LONGER,
+        "wrong of longer": {
+            kind: [at[kind, 32, seed, LONGER][0] for seed in SEEDS] for kind in LONG
+        },
+        "loss of longer": {
+            kind: [at[kind, 32, seed, LONGER][1:] for seed in SEEDS] for kind in LONG
+        },
+    }
+
+
 SWEEPS = {
     "architectures-depth": architectures_depth,
     "architectures-lesions": architectures_lesions,
+    "architectures-unseen": architectures_unseen,
     "architectures-ways": architectures_ways,
     "backprop-digits": backprop_digits,
     "gated-patience": gated_patience,
