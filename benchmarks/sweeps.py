@@ -12,14 +12,16 @@ import numpy as np
 
 from benchmarks import machine
 from benchmarks.scenes import vision_boxes, vision_masks, vision_transfer
+from dlbook import embeddings
 from dlbook.backprop import half_shifts, init, predict, train
 from dlbook.nets import EncoderDecoder, RecurrentNetwork, fit, small
+from dlbook.nets.embeddings import train_skipgram
 from dlbook.optimization import Adam, WarmupCosine
 from dlbook.rnn import adding_problem, tracks
 from dlbook.sequence_tasks import ISO, WRITTEN, dates, dates_right
 from dlbook.tools import data, sweeps
 from dlbook.tools.flat import like
-from dlbook.tools.text import Alphabet
+from dlbook.tools.text import Alphabet, Vocabulary
 from dlbook.training import clip
 
 RATES = (0.005, 0.01, 0.02, 0.04, 0.08)
@@ -308,11 +310,120 @@ def architectures_lesions(spread):
     }
 
 
+LONG, LONGER = ("plain", "plain, batch norm"), 28  # kinds that are trained on, and their epochs
+
+
+def unseen(what, rate, seed, epochs=7):
+    """Return the share of held-out digits that is misread, and the training loss by epoch and at the end."""
+    (residual, norm, zero), layers = BLOCKS[what[0]], what[1]
+    net, d = small.deep(layers, residual=residual, norm=norm, zero=zero), data.digits(np.float32)
+    pair = small.images(d.x_train), d.y_train
+    out = small.learned(net, pair, rate, seed, epochs)
+    wrong = np.mean(net.predict(out.params, out.state, small.images(d.x_test)) != d.y_test)
+    last = small.training_loss(net, out, pair)
+    return [round(float(v), 4) for v in (wrong, *out.history.loss, last)]
+
+
+def architectures_unseen(spread):
+    """Judge the networks of `architectures-depth` by digits held out, and train 32 layers on."""
+    chosen = sweeps.stored("architectures-depth")
+    best = {
+        (kind, n): rate
+        for kind in BLOCKS
+        for n, rate in zip(chosen["layers"], chosen["best"][kind], strict=True)
+    }
+    jobs = [(*key, seed, 7) for key in best for seed in SEEDS]
+    jobs += [(kind, 32, seed, LONGER) for kind in LONG for seed in SEEDS]
+    runs = spread(
+        unseen,
+        *zip(*(((k, n), best[k, n], seed, epochs) for k, n, seed, epochs in jobs), strict=True),
+    )
+    at = dict(zip(jobs, runs, strict=True))
+    return {
+        "layers": chosen["layers"],
+        "seeds": [*SEEDS],
+        "wrong": {
+            kind: [[at[kind, n, seed, 7][0] for seed in SEEDS] for n in chosen["layers"]]
+            for kind in BLOCKS
+        },
+        "longer": LONGER,
+        "wrong of longer": {
+            kind: [at[kind, 32, seed, LONGER][0] for seed in SEEDS] for kind in LONG
+        },
+        "loss of longer": {
+            kind: [at[kind, 32, seed, LONGER][1:] for seed in SEEDS] for kind in LONG
+        },
+    }
+
+
+FEW, LEARNED = (
+    (2, 5, 10, 20),
+    {"rate": 0.1, "dimension": 50, "window": 5, "negatives": 5, "epochs": 10},
+)
+TURNED = {
+    "rate": (0.025, 0.05, 0.1, 0.2, 0.4),
+    "dimension": (10, 25, 50, 100, 200),
+    "window": (1, 2, 5, 10, 20),
+    "negatives": (1, 2, 5, 10, 20),
+    "epochs": (5, 10, 20, 40),
+}
+COUNTED = [*product((1.0, 2.0, 5.0), (0.0, 0.5, 1.0))]  # shift and power of PPMI
+
+
+def sorted_paragraphs(kind, setting, seed):
+    """Return balanced accuracies with few labels: learn from the second half of the text, judge by the first."""
+    paragraphs = data.pydocs().split("\n\n")
+    vocabulary, labelled = Vocabulary.of(paragraphs, min_count=5), data.pydocs_groups()
+    ids, starts = vocabulary.encode(paragraphs[1::2])
+    size, draw = len(vocabulary), np.random.default_rng(seed)
+    if kind == "learned":
+        W = train_skipgram(ids, starts, size, rng=draw, **setting).words
+    else:
+        n = embeddings.cooccurrence(ids, starts, size, 5)
+        W = embeddings.svd_vectors(embeddings.ppmi(n, setting[0]), 50, power=setting[1])
+    unit = lambda x: x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    weight = embeddings.idf(ids, starts, size)
+    x = unit(embeddings.document_vectors(*vocabulary.encode(labelled.texts), weight, unit(W)))
+    place = {p.rstrip(): k for k, p in enumerate(paragraphs)}
+    second = np.array([place[text] % 2 for text in labelled.texts]) == 1
+    groups, found = range(len(labelled.names)), []
+    for labels in FEW:
+        draw = np.random.default_rng(seed)
+        given = [draw.permutation(np.flatnonzero(second & (labelled.groups == k))) for k in groups]
+        mean = unit(np.array([x[some[:labels]].mean(axis=0) for some in given]))
+        right = (x @ mean.T).argmax(axis=1) == labelled.groups
+        shares = [right[~second & (labelled.groups == k)].mean() for k in groups]
+        found.append(round(float(np.mean(shares)), 4))
+    return found
+
+
+def embeddings_settings(spread):
+    """Turn one setting of the learned vectors at a time, and those of the counted ones together."""
+    turned = [(name, value) for name, values in TURNED.items() for value in values]
+    jobs = [
+        ("learned", LEARNED | {name: value}, seed)
+        for name, value in turned
+        for seed in range(100, 105)
+    ]
+    jobs += [("counted", setting, seed) for setting in COUNTED for seed in range(100, 105)]
+    runs = np.array([*spread(sorted_paragraphs, *zip(*jobs, strict=True))])
+    mean = iter(runs.reshape(-1, 5, len(FEW)).mean(axis=1).round(4).tolist())
+    return {
+        "labels": FEW,
+        "seeds": [*range(100, 105)],
+        "usual": LEARNED,
+        "learned": {name: [[value, next(mean)] for value in TURNED[name]] for name in TURNED},
+        "counted": [[*setting, next(mean)] for setting in COUNTED],
+    }
+
+
 SWEEPS = {
     "architectures-depth": architectures_depth,
     "architectures-lesions": architectures_lesions,
+    "architectures-unseen": architectures_unseen,
     "architectures-ways": architectures_ways,
     "backprop-digits": backprop_digits,
+    "embeddings-settings": embeddings_settings,
     "gated-patience": gated_patience,
     "gated-text": gated_text,
     "sequence_tasks-budget": sequence_tasks_budget,

@@ -120,8 +120,8 @@ def bottleneck_parameters(F, C, M):
 
 @njit
 def stack_filter(u, v):
-    """(architectures-two-3x3)  w_kcpq = Σ_m Σ_{a+i=p, b+j=q} v_kmij u_mcab
-    (m c a b), (k m i j) -> (k c p q), P = A + I − 1, Q = B + J − 1
+    """(architectures-two-3x3)  w_kcuv = Σ_m Σ_{a+i=u, b+j=v} v_kmij u_mcab
+    (m c a b), (k m i j) -> (k c u v), U = A + I − 1, V = B + J − 1
     """
     (M, C, A, B), (K, _, I, J) = u.shape, v.shape
     w = np.zeros((K, C, A + I - 1, B + J - 1), u.dtype)

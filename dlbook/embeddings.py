@@ -12,7 +12,7 @@ Axes: v words and c words as contexts, both of the same V words; d numbers of a 
 a text; p paragraphs; s distances; k words of noise.
 
 Names: ids the numbers of the words of a text (t), starts where its paragraphs begin and where the
-last one ends (p+1); n the counts of pairs (v c), or of words (v); W the vectors of words (v d), C
+last one ends (p+1); n the counts of pairs (v c), m those of words (v); W the vectors of words (v d), C
 those of contexts (v d); w the vector of one word (d), o the context that was seen, chosen this one
 and the K drawn ones (1+k); q the distribution of the noise (c); share and other the two columns of
 an alias table (v). ℓ is a loss, and dw is ∂ℓ/∂w.
@@ -293,22 +293,22 @@ def sgns_optimum(n, q, k):
 
 
 @njit
-def noise(n, power):
-    """(embeddings-noise)  q_v = n_v^α / Σ_v n_v^α
+def noise(m, power):
+    """(embeddings-noise)  q_v = m_v^β / Σ_v m_v^β
     (v), () -> (v)
     """
-    q = n**power
+    q = m**power
     return q / np.sum(q)
 
 
 @njit
-def keep_probability(n, t):
-    """(embeddings-subsampling)  min(1, √(t / f_v) + t / f_v),  f_v = n_v / Σ_v n_v
+def keep_probability(m, tau):
+    """(embeddings-subsampling)  min(1, √(τ / f_v) + τ / f_v),  f_v = m_v / Σ_v m_v
     (v), () -> (v)
     """
-    total, keep = np.sum(n), np.ones_like(n)
-    for v in range(len(n)):
-        r = t * total / n[v]
+    total, keep = np.sum(m), np.ones_like(m)
+    for v in range(len(m)):
+        r = tau * total / m[v]
         if not np.sqrt(r) + r >= 1:
             keep[v] = np.sqrt(r) + r
     return keep
@@ -319,8 +319,8 @@ def keep_probability(n, t):
 
 @njit
 def alias_table(q):
-    """(embeddings-alias-table)  s_v = V q_v / Σ_v q_v, a_v = v; then, each j once,
-    a_j ← r, s_r ← s_r − (1 − s_j) where s_j < 1 ≤ s_r
+    """(embeddings-alias-table)  b_v = V q_v / Σ_v q_v, a_v = v; then, each j once,
+    a_j ← r, b_r ← b_r − (1 − b_j) where b_j < 1 ≤ b_r
     (v) -> (v), (v)
     """
     V = len(q)
@@ -345,7 +345,7 @@ def alias_table(q):
 
 @njit(whole="other")
 def alias_shares(share, other):
-    """(embeddings-alias)  q_v = (s_v + Σ_j [a_j = v] (1 − s_j)) / V,  s no more than 1
+    """(embeddings-alias)  q_v = (b_v + Σ_j [a_j = v] (1 − b_j)) / V,  b no more than 1
     (v), (v) -> (v)
     """
     V = len(share)
@@ -359,16 +359,16 @@ def alias_shares(share, other):
 
 
 @njit(whole="other")
-def alias_draw(share, other, u):
-    """(embeddings-alias-draw)  j if V u_n − j < s_j, else a_j,  with j = ⌊V u_n⌋
+def alias_draw(share, other, y):
+    """(embeddings-alias-draw)  j if V y_n − j < b_j, else a_j,  with j = ⌊V y_n⌋
     (v), (v), (n) -> (n)
     """
     V = len(share)
-    drawn = (V * u).astype(np.int64)
+    drawn = (V * y).astype(np.int64)
     check_indices(drawn, V)
-    for n in range(len(u)):
+    for n in range(len(y)):
         j = drawn[n]
-        if not V * u[n] - j < share[j]:
+        if not V * y[n] - j < share[j]:
             drawn[n] = other[j]
     return drawn
 
@@ -424,7 +424,7 @@ def idf(ids, starts, V):
 @njit(whole="ids starts")
 def document_vectors(ids, starts, weight, W):
     """(embeddings-document)
-    x_pd = Σ_{t in p} a_{ids_t} W_{ids_t d} / Σ_{t in p} a_{ids_t}
+    x_pd = Σ_{t in p} weight_{ids_t} W_{ids_t d} / Σ_{t in p} weight_{ids_t}
     (t), (p+1), (v), (v d) -> (p d)
     """
     check_indices(ids, len(W))

@@ -1,12 +1,19 @@
 """Words as vectors against sums over one-hot rows, enumeration and small exact problems."""
 
+import platform
+import sys
+
 import numpy as np
 import pytest
 from compiled import compiled_only
+from pages import ROOT
 from scipy import special
 from scipy.optimize import brentq
 
+sys.path.insert(0, str(ROOT))
+from benchmarks.vectors import learned
 from dlbook import embeddings as emb
+from dlbook.tools import data
 from dlbook.verification import central_differences, complex_step, relative_error
 
 V, J, D = 5, 4, 3
@@ -321,3 +328,39 @@ def test_documents(rng):
 def test_a_word_of_every_document_has_no_weight():
     ids, starts = np.array([0, 1, 0, 0, 2, 2]), np.array([0, 2, 3, 6])
     np.testing.assert_allclose(emb.idf(ids, starts, 4), [0, np.log(3), np.log(3), 0])
+
+
+# The stored vectors
+
+
+def neighbours(W, v, count=5):
+    return set(emb.nearest(W[v], W, count, without=[v]).ids.tolist())
+
+
+def test_stored_vectors_have_a_word_each():
+    stored = data.word_vectors()
+    assert len(stored.words) == len(set(stored.words)) == len(stored.vectors) > 1000
+    assert stored.vectors.shape[1] == 50 and np.isfinite(stored.vectors).all()
+    assert stored.vectors.any(axis=1).all() and data.VECTORS.stat().st_size < 500_000
+
+
+@compiled_only
+def test_stored_vectors_are_those_that_the_page_learns():
+    """Other processors round otherwise, so that a neighbour may change places with the next."""
+    stored, (vocabulary, words) = data.word_vectors(), learned()
+    if stored.python != ".".join(platform.python_version_tuple()[:2]):
+        pytest.skip("the help texts of another Python")
+    assert stored.words == vocabulary.words
+    asked = [vocabulary[word] for word in ("tuple", "true", "left", "import", "debugger")]
+    shared = [len(neighbours(words, v) & neighbours(stored.vectors, v)) for v in asked]
+    assert min(shared) >= 3 and np.mean(shared) >= 4
+
+
+@compiled_only
+def test_half_precision_changes_no_neighbour_that_the_page_prints():
+    vocabulary, exact = learned()
+    kept = exact.astype(np.float16).astype(np.float32)
+    for word in ("tuple", "true", "left", "import", "debugger", "exception", "float"):
+        v = vocabulary[word]
+        found = [emb.nearest(W[v], W, 5, without=[v]).ids.tolist() for W in (exact, kept)]
+        assert found[0] == found[1]

@@ -127,3 +127,30 @@ def test_each_block_is_missed_in_turn(monkeypatch):
     assert found["whole"]["plain"] == [best] * 5
     assert found["without"]["residual"] == [[*range(7)]] * 5
     assert found.keys() == stored("architectures-lesions").keys() - {"machine"}
+
+
+def test_networks_are_judged_by_digits_held_out_and_trained_on(monkeypatch):
+    def unseen(what, rate, seed, epochs):
+        return [seed, *[rate] * (epochs + 1)]
+
+    monkeypatch.setattr(benchmark, "unseen", unseen)
+    found, depths = benchmark.architectures_unseen(map), stored("architectures-depth")
+    assert found["wrong"]["residual"] == [[*benchmark.SEEDS]] * 5
+    best = depths["best"]["plain"][-1]
+    assert found["loss of longer"]["plain"] == [[best] * (benchmark.LONGER + 1)] * 5
+    assert found.keys() == stored("architectures-unseen").keys() - {"machine"}
+
+
+def test_settings_of_vectors_are_turned_one_at_a_time(monkeypatch):
+    def sorted_paragraphs(kind, setting, seed):
+        if kind == "counted":
+            return [setting[0] + setting[1]] * 4
+        turned = [name for name, usual in benchmark.LEARNED.items() if setting[name] != usual]
+        return [len(turned) + (seed - 102)] * 4
+
+    monkeypatch.setattr(benchmark, "sorted_paragraphs", sorted_paragraphs)
+    found = benchmark.embeddings_settings(map)
+    assert found["learned"]["rate"][2] == [0.1, [0.0] * 4]
+    assert found["learned"]["window"][0] == [1, [1.0] * 4]
+    assert found["counted"][-1] == [5.0, 1.0, [6.0] * 4]
+    assert found.keys() == stored("embeddings-settings").keys() - {"machine"}

@@ -444,7 +444,7 @@ EVEN = Exercise(
         "Set them equal and divide by C + K F².",
     ),
     used="It compares two costs of {eq}`architectures-multiply-adds`: the branches of {eq}`architectures-inception` "
-    "stay far below it.",
+    "stay below it.",
     right=(even_by_inverses, even_by_one_channel, even_compiled),
     others=(
         (lambda C, K, F: -break_even(C, K, F), "every number has the opposite sign"),
@@ -709,8 +709,8 @@ FOLD = Exercise(
         "Everything that is multiplied with x belongs to the filters, everything else to the bias.",
         "With s = γ / √(var + ε): the filters are s w, the biases s (b − mean) + β.",
     ),
-    used="It is why networks with {eq}`training-batchnorm` need no biases, and why the normalization of a trained "
-    "network costs nothing.",
+    used="It is why {eq}`training-batchnorm`, once a network is trained, costs nothing: "
+    "its running mean and variance become part of the convolution.",
     right=(fold_by_trying, fold_by_matrix, fold_compiled),
     others=(
         (lambda *a: folded(*a)[::-1], "the results are returned in the reverse order"),

@@ -226,7 +226,7 @@ PPMI = Exercise(
         "Row sum times column sum divided by the total. PMI is the logarithm of count over that.",
         "np.maximum(log(X · n / (rows · columns)), 0), and 0 where X is 0.",
     ),
-    used="The singular vectors of this table are vectors of words: {eq}`embeddings-ppmi`.",
+    used="The singular vectors of this table are vectors of words: {eq}`embeddings-svd`.",
     right=(ppmi_masked, ppmi_logs, ppmi_compiled),
     others=((lambda X: positive(X)[:, :1], "wrong type or shape"),),
 )

@@ -12,6 +12,7 @@ function           what it holds                                 where it comes 
 `source`           Python source, each character labelled        the standard library, PSF licence
 `names`            names of functions, classes and constants     the standard library, PSF licence
 `tunes`            20 melodies in a small notation               traditional, or out of copyright
+`word_vectors`     the vectors of the page *Embeddings*          learned from `pydocs`
 =================  ============================================  =====================================
 
 The splits are made here, once, with a fixed seed, so that every page reports numbers from the
@@ -44,6 +45,7 @@ __all__ = [
     "Split",
     "Table",
     "Tune",
+    "WordVectors",
     "breast_cancer",
     "diabetes",
     "digits",
@@ -54,6 +56,7 @@ __all__ = [
     "source",
     "stratified_split",
     "tunes",
+    "word_vectors",
 ]
 
 SEED = 20_260_101
@@ -62,6 +65,7 @@ CREDITS = {
     "flower": "photograph flower.jpg: flickr user vultilion, CC BY 2.0",
 }
 TUNES = Path(__file__).with_name("tunes.txt")
+VECTORS = Path(__file__).with_name("vectors.npz")
 GROUPS = {
     "debugger": ("debugger",),
     "strings": ("formatstrings", "string-methods", "strings"),
@@ -425,3 +429,23 @@ def _tune(block):
     """Return a melody of the file; its first lines say what it is, the others are its bars."""
     name, about, eighths, *bars = block.split("\n")
     return Tune(name, about, int(eighths), " | ".join(bars))
+
+
+class WordVectors(NamedTuple):
+    """Words, and a vector for each."""
+
+    words: tuple[str, ...]
+    vectors: np.ndarray  # (v, d)
+    python: str  # whose help texts they were learned from
+
+
+@cache
+def word_vectors() -> WordVectors:
+    """Return the vectors that the first seed of the page *Embeddings* learned, in float32.
+
+    They are stored in float16, by ``python -m benchmarks.vectors``.
+    """
+    with np.load(VECTORS) as stored:
+        vectors = stored["vectors"].astype(np.float32)
+        vectors.setflags(write=False)
+        return WordVectors(tuple(stored["words"].tolist()), vectors, str(stored["python"]))
