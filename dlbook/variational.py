@@ -100,7 +100,7 @@ def gaussian_kl(m, s):
     KL_n = Σ_c (½ (m_nc² + e^2s_nc − 1) − s_nc)
     (n c), (n c) -> (n)
     """
-    kl = np.zeros_like(m[:, 0])
+    kl = np.zeros_like(m[:, 0] + s[:, 0])
     for n in range(m.shape[0]):
         for c in range(m.shape[1]):
             kl[n] += (m[n, c] ** 2 + np.exp(2 * s[n, c]) - 1) / 2 - s[n, c]
@@ -178,7 +178,7 @@ def reparameterize(m, s, eps):
     """(variational-reparameterize)  z_nc = m_nc + e^s_nc ε_nc
     (n c), (n c), (n c) -> (n c)
     """
-    z = np.empty_like(m)
+    z = np.empty_like(m + s)
     for n in range(m.shape[0]):
         for c in range(m.shape[1]):
             z[n, c] = m[n, c] + np.exp(s[n, c]) * eps[n, c]
@@ -190,7 +190,7 @@ def reparameterize_gradient(dz, s, eps):
     """(variational-reparameterize-gradient)  dm_nc = dz_nc,   ds_nc = dz_nc e^s_nc ε_nc
     (n c), (n c), (n c) -> (n c), (n c)
     """
-    dm, ds = np.empty_like(dz), np.empty_like(dz)
+    dm, ds = np.empty_like(dz), np.empty_like(dz + s)
     for n in range(dz.shape[0]):
         for c in range(dz.shape[1]):
             dm[n, c] = dz[n, c]
@@ -410,7 +410,7 @@ def two_sample(
             raise ValueError(f"{name} has one point; a two-sample test needs two or more")
     both = np.concatenate((x, y)).astype(np.float64)
     far = squared_distances(both, both)
-    h = float(np.sqrt(np.median(far[np.triu_indices(len(both), 1)])))
+    h = float(np.median(np.sqrt(far[np.triu_indices(len(both), 1)])))
     if h == 0:
         raise ValueError("more than half of all pairs of points coincide; the bandwidth is zero")
     gram = np.exp(-far / (2 * h * h))

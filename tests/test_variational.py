@@ -192,7 +192,7 @@ def test_both_estimates_have_the_right_mean(rng):
     )
     for pair in estimates:
         for draws, expected in zip(pair, (2 * m, 2 * np.exp(2 * s)), strict=True):
-            mean, error = monte_carlo(draws[:, 0])
+            mean, error = monte_carlo(draws[:, 0])[:2]
             assert abs(mean - expected) < 4 * error
 
 
