@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlbook.matmul import squared_distances
 from dlbook.tools import shapes
 from dlbook.tools.data import digits
 from dlbook.tools.errors import DataError
@@ -47,6 +46,11 @@ class Judged(NamedTuple):
     to_held_out: float  # the same to the nearest held-out digit; there are fewer of these
     two_sample: TwoSample  # against the held-out digits
     classes: np.ndarray  # (10,) share of each class that the networks name
+
+
+def _squares(x, y):
+    """Return the squared distance of each row of x from each of y."""
+    return np.maximum(np.sum(x**2, axis=1)[:, None] + np.sum(y**2, axis=1) - 2 * x @ y.T, 0)
 
 
 def _learner(module, name, *args, **settings):
@@ -84,8 +88,7 @@ def _readers():
 def _bandwidth():
     """Return the median distance of two training digits, which depends on nothing that is judged."""
     x = digits().x_train
-    d2 = np.maximum(squared_distances(x, x), 0)
-    return float(np.sqrt(np.median(d2[np.triu_indices(len(x), 1)])))
+    return float(np.sqrt(np.median(_squares(x, x)[np.triu_indices(len(x), 1)])))
 
 
 def _checked(samples, clip):
@@ -106,13 +109,13 @@ def _checked(samples, clip):
 
 def _nearest(x, others):
     """Return the distance of each row of x to the nearest of others."""
-    return np.sqrt(np.maximum(squared_distances(x, others), 0).min(axis=1))
+    return np.sqrt(_squares(x, others).min(axis=1))
 
 
 def _two_sample(x, y, rng):
     """Return the unbiased MMD² of two samples under a Gaussian kernel, and its p by permutation."""
     both, n, m = np.concatenate((x, y)), len(x), len(y)
-    kernel = np.exp(-np.maximum(squared_distances(both, both), 0) / (2 * _bandwidth() ** 2))
+    kernel = np.exp(-_squares(both, both) / (2 * _bandwidth() ** 2))
     np.fill_diagonal(kernel, 0)
     chosen = np.zeros((PERMUTATIONS, n + m))
     chosen[:, :n] = 1
