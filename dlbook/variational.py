@@ -296,7 +296,7 @@ def mmd2(x, y, h):
             total -= 2 * np.exp(-far / (2 * h**2)) / (I * J)
     for u in (x, y):
         U = u.shape[0]
-        for i in range(U):
+        for i in range(1, U):
             for j in range(i):
                 far = np.sum((u[i] - u[j]) ** 2)
                 total += 2 * np.exp(-far / (2 * h**2)) / (U * (U - 1))
