@@ -6,12 +6,12 @@ from itertools import product
 import numpy as np
 from numpy.random import default_rng as generator
 
-from dlbook.nets import VAE, Autoencoder, fit
+from dlbook.nets import VAE, fit
 from dlbook.optimization import Adam, WarmupCosine
 from dlbook.tools import data
 from dlbook.tools.judges import judge
 
-__all__ = ["plain", "variational_digits"]
+__all__ = ["variational_digits"]
 
 SEEDS, CHOOSING = range(10), (100, 101)
 RATES = (0.001, 0.002, 0.004, 0.008, 0.016)
@@ -27,23 +27,13 @@ SOURCES = ("N(0, I)", "Gaussian", "mixture")  # of the codes that are decoded
 MEASURES = ("agree", "recognised", "to train", "to held out", "mmd2", "p")
 
 
-def plain(net, params):
-    """Return an autoencoder with the layers of a variational one, and its weights to begin with."""
-    bare = Autoencoder(net.encoder, net.decoder, net.activation, likelihood=net.likelihood)
-    start = bare.init(generator(0))
-    for name in ("w", "b"):
-        for into, x in zip(getattr(start, name)[2:], getattr(params, name)[2:], strict=True):
-            into[:] = x[: len(into)]  # of the code the means alone
-    return bare, start
-
-
 def learned(sizes, beta, rate, seed, epochs=EPOCHS):
     """Return a network, trained; without β an autoencoder with the same first weights."""
     d = data.digits(np.float32)
     net = VAE(sizes, beta=beta or 0.0)
     start = net.init(generator(seed))
     if beta is None:
-        net, start = plain(net, start)
+        net, start = net.plain(start)
     adam = Adam(WarmupCosine(rate, 100, epochs * -(-len(d.x_train) // BATCH)))
     settings = {"epochs": epochs, "batch": BATCH}
     return net, fit(net, start, (d.x_train,), adam, generator([seed, 1]), **settings).params

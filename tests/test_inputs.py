@@ -21,7 +21,7 @@ from dlbook import regularization as reg
 from dlbook import rnn as recurrent
 from dlbook import sequence_tasks as tasks
 from dlbook import verification as ver
-from dlbook.nets import MLP, Autoencoder, RecurrentNetwork, fit, fit_stream, train_skipgram
+from dlbook.nets import MLP, VAE, Autoencoder, RecurrentNetwork, fit, fit_stream, train_skipgram
 from dlbook.tools import music, paths
 from dlbook.tools.text import Alphabet
 
@@ -182,6 +182,7 @@ CALLS = {
     "MLP.fit": fitting(MLP((3, 4, 3)), X, CLASSES),
     "MLP.predict": predicting(MLP((3, 4, 3)), X),
     "Autoencoder.fit": fitting(Autoencoder((3, 2)), X),
+    "VAE.fit": fitting(VAE((3, 2), likelihood="gaussian"), X),
     "RecurrentNetwork.fit": fitting(SERIES, RNG.normal(size=(8, 5, 3)), CLASSES, TEXT[:8]),
     "RecurrentNetwork.predict": predicting(SERIES, RNG.normal(size=(2, 5, 3)), TEXT[3:5]),
     "train_skipgram": (

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dlbook.fast.latent import latent_backward, latent_forward
-from dlbook.nets.autoencoders import KINDS, LIKELIHOODS, DenseCoders
+from dlbook.nets.autoencoders import KINDS, LIKELIHOODS, Autoencoder, DenseCoders
 from dlbook.nets.containers import Sequential
 from dlbook.nets.layer import Layer, features
 from dlbook.nets.layers import Dense
 from dlbook.tools import shapes
-from dlbook.tools.flat import fits
+from dlbook.tools.flat import belong, fits
 from dlbook.variational import gaussian_kl, log_weights, reparameterize
 
 __all__ = ["VAE", "Bound", "Latent"]
@@ -131,6 +131,20 @@ class VAE(DenseCoders):
         second += self._layer(self.decoder[-1], "linear")
         return Sequential(*first), Sequential(*second)
 
+    def plain(self, params: Any) -> tuple[Autoencoder, Any]:
+        """Return an autoencoder of the same layers without draws, and these weights for it.
+
+        Its code has the weights of the means; those of the deviations have no place in it.
+        """
+        fits(params, self.layout)
+        settings = {"likelihood": self.likelihood, "dtype": self.dtype}
+        bare = Autoencoder(self.encoder, self.decoder, self.activation, **settings)
+        found = bare.init(np.random.default_rng(0))
+        for name in ("w", "b"):
+            for into, x in zip(getattr(found, name)[2:], getattr(params, name)[2:], strict=True):
+                into[:] = x[: len(into)]
+        return bare, found
+
     def encode(self, params: Any, x: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Return means and logarithms of the deviations of the codes, both (n, c)."""
         fits(params, self.layout)
@@ -206,5 +220,6 @@ class VAE(DenseCoders):
 
     def loss(self, params: Any, state: None, batch: tuple) -> float:
         """Return distortion + β rate of checked data, with one draw of a fixed seed."""
+        belong(self, params, state)
         bound = self._bound(params, batch[-1], np.random.default_rng(0), 1)
         return float(np.mean(bound.distortion + self.beta * bound.rate))
