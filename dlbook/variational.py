@@ -140,7 +140,8 @@ def linear_elbo(x, W, b, tau2, m, s):
 @njit
 def elbo_gap(m, s, mu, P):
     """(variational-elbo-gap)  KL(N(m_n, e^2s_n) ‖ N(μ_n, P⁻¹))
-    = ½ (Σ_c P_cc e^2s_nc + (m_n − μ_n)ᵀ P (m_n − μ_n) − C − log det P) − Σ_c s_nc
+    = ½ (Σ_c (P_cc e^2s_nc − 2 s_nc) + r_nᵀ P r_n − C − log det P),
+    r_n = m_n − μ_n
     (n c), (n c), (n c), (c c) -> (n)
     """
     N, C = m.shape
@@ -200,8 +201,8 @@ def reparameterize_gradient(dz, s, eps):
 
 @njit
 def score_function(f, z, m, s, baseline):
-    """(variational-score-function)  dm_kc = (f_k − b) u_kc e^−s_c,
-    ds_kc = (f_k − b) (u_kc² − 1),   u_kc = (z_kc − m_c) e^−s_c
+    """(variational-score-function)  dm_kc = (f_k − f_0) u_kc e^−s_c,
+    ds_kc = (f_k − f_0) (u_kc² − 1),   u_kc = (z_kc − m_c) e^−s_c
     (k), (k c), (c), (c), () -> (k c), (k c)
     """
     dm, ds = np.empty_like(z), np.empty_like(z)
@@ -215,7 +216,7 @@ def score_function(f, z, m, s, baseline):
 
 @njit
 def score_variance(m, sigma, baseline):
-    """(variational-score-variance)  Var = 8m² + 10σ² + 4g + g²/σ²,   g = m² + σ² − b:
+    """(variational-score-variance)  Var = 8m² + 10σ² + 4g + g²/σ²,   g = m² + σ² − f_0:
     of the estimate of d/dm E z² by the score function
     (), (), () -> ()
     """
@@ -296,10 +297,11 @@ def mmd2(x, y, h):
             total -= 2 * np.exp(-far / (2 * h**2)) / (I * J)
     for u in (x, y):
         U = u.shape[0]
-        for i in range(1, U):
-            for j in range(i):
+        for i in range(U):
+            for j in range(U):
                 far = np.sum((u[i] - u[j]) ** 2)
-                total += 2 * np.exp(-far / (2 * h**2)) / (U * (U - 1))
+                if i != j:
+                    total += np.exp(-far / (2 * h**2)) / (U * (U - 1))
     return total
 
 
