@@ -159,7 +159,7 @@ def elbo_gap(m, s, mu, P):
 @njit
 def ppca_solution(values, vectors, C):
     """(variational-ppca)  τ² = Σ_{d > C} λ_d / (D − C),   W_dc = v_dc √(λ_c − τ²),
-    λ and v eigenvalues, the largest first, and eigenvectors of the covariance
+    λ, v eigenvalues, the largest first, and eigenvectors of the covariance
     (d), (d d), () -> (d c), ()
     """
     D = values.shape[0]
