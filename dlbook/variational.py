@@ -58,7 +58,8 @@ __all__ = [
 
 @njit
 def evidence(x, W, b, tau2):
-    """(variational-evidence)  log p(x_n) = −½ (r_nᵀ M⁻¹ r_n + log det M + D log 2π),
+    """(variational-evidence)
+    log p(x_n) = −½ (r_nᵀ M⁻¹ r_n + log det M + D log 2π),
     r_n = x_n − b,   M = W Wᵀ + τ² I
     (n d), (d c), (d), () -> (n)
     """
@@ -77,8 +78,8 @@ def evidence(x, W, b, tau2):
 
 @njit
 def posterior(x, W, b, tau2):
-    """(variational-posterior)  p(z | x_n) = N(μ_n, P⁻¹),   μ_n = P⁻¹ Wᵀ (x_n − b) / τ²,
-    P = I + Wᵀ W / τ²
+    """(variational-posterior)  p(z | x_n) = N(μ_n, P⁻¹),
+    μ_n = P⁻¹ Wᵀ (x_n − b) / τ²,   P = I + Wᵀ W / τ²
     (n d), (d c), (d), () -> (n c), (c c)
     """
     (N, D), C = x.shape, W.shape[1]
@@ -229,7 +230,8 @@ def score_variance(m, sigma, baseline):
 
 @njit
 def elbo(a, x, m, s, beta):
-    """(variational-elbo)  1/N Σ_n (Σ_d (x_nd a_nd − log(1 + e^a_nd)) − β KL_n)
+    """(variational-elbo)
+    1/N Σ_n (Σ_d (x_nd a_nd − log(1 + e^a_nd)) − β KL_n)
     (n d), (n d), (n c), (n c), () -> ()
     """
     return -bernoulli_nll(a, x) - beta * np.mean(gaussian_kl(m, s))
@@ -252,7 +254,8 @@ def vae_gradients(dz, m, s, eps, beta):
 
 @njit
 def log_weights(log_px, s, eps, z):
-    """(variational-log-weights)  log w_nk = log p(x_n | z_nk) + Σ_c (s_nc + ½ (ε_nkc² − z_nkc²))
+    """(variational-log-weights)
+    log w_nk = log p(x_n | z_nk) + Σ_c (s_nc + ½ (ε_nkc² − z_nkc²))
     (n k), (n c), (n k c), (n k c) -> (n k)
     """
     log_w = log_px.copy()
@@ -285,8 +288,9 @@ def bits_per_dimension(log_p, D, levels):
 
 @njit
 def mmd2(x, y, h):
-    """(variational-mmd)  MMD² = 1/I(I−1) Σ_{i≠j} κ(x_i, x_j) + 1/J(J−1) Σ_{i≠j} κ(y_i, y_j)
-    − 2/IJ Σ_ij κ(x_i, y_j),   κ(u, v) = e^−‖u − v‖²/2h²
+    """(variational-mmd)  MMD² = 1/I(I−1) Σ_{i≠j} κ(x_i, x_j)
+    + 1/J(J−1) Σ_{i≠j} κ(y_i, y_j) − 2/IJ Σ_ij κ(x_i, y_j),
+    κ(u, v) = e^−‖u − v‖²/2h²
     (i d), (j d), () -> ()
     """
     I, J = x.shape[0], y.shape[0]
