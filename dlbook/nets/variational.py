@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from dlbook.fast.latent import latent_backward, latent_forward
 from dlbook.nets.autoencoders import KINDS, LIKELIHOODS, Autoencoder, DenseCoders
 from dlbook.nets.containers import Sequential
-from dlbook.nets.layer import Layer, features
+from dlbook.nets.layer import Layer, features, new_step
 from dlbook.nets.layers import Dense
 from dlbook.tools import shapes
 from dlbook.tools.flat import belong, fits
@@ -198,6 +198,29 @@ class VAE(DenseCoders):
         if self.likelihood == "gaussian":
             return np.sum((a - x) ** 2, axis=1) / 2
         return np.sum(np.logaddexp(0, a) - x * a, axis=1)
+
+    def distortion(self, params: Any, x: ArrayLike, z: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Return −log p(x | z) of examples and codes, (n,), and its gradient by the codes, (n, c).
+
+        Parameters
+        ----------
+        params : Coder
+            The network.
+        x : array_like, shape (n, k)
+            Examples.
+        z : array_like, shape (n, c)
+            A code for each.
+        """
+        x, axes = self.check(params, (x,))[0], shapes.Axes()
+        axes.sizes.update(n=(len(x), "x"), c=(self.encoder[-1], "the code"))
+        z = axes.floats("z", z, "n c").astype(self.dtype)
+        step, p = new_step(self.dtype, wants=True), self._tree(params)
+        half, p = self.halves[1], p[len(self.halves[0].layers) :]
+        a, kept = half.forward(p, z, step)
+        lost, da = self._lost(params, x, z), a.copy()
+        self.cost.into(da, x)  # ∂/∂a of the mean
+        da *= len(x)
+        return lost, half.backward(p, da, kept, None, step).copy()
 
     def log_weights(
         self, params: Any, x: ArrayLike, rng: np.random.Generator, draws: int

@@ -115,6 +115,25 @@ def test_a_gaussian_loses_half_the_squared_error():
     np.testing.assert_allclose(found.distortion, np.sum(apart**2, axis=1) / 2, rtol=1e-10)
 
 
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_the_distortion_has_its_gradient_by_the_code(likelihood):
+    net, x = VAE((5, 4, 3), likelihood=likelihood, dtype="float64"), some(6, 5)
+    params = net.init(np.random.default_rng(4))
+    z = np.random.default_rng(5).standard_normal((6, 3))
+    found, dz = net.distortion(params, x, z)
+    for c in range(3):
+        step = 1e-5 * np.eye(3)[c]
+        up, down = (net.distortion(params, x, z + t * step)[0] for t in (1, -1))
+        np.testing.assert_allclose(dz[:, c], (up - down) / 2e-5, rtol=1e-6, atol=1e-8)
+    m, s = net.encode(params, x)
+    eps = np.random.default_rng(1).standard_normal(m.shape)
+    bound = net.elbo(params, x, np.random.default_rng(1))
+    again = net.distortion(params, x, m + np.exp(s) * eps)[0]
+    np.testing.assert_allclose(again, bound.distortion, rtol=1e-10)
+    with pytest.raises(ValueError, match="z has shape"):
+        net.distortion(params, x, z[:4])
+
+
 def test_samples_are_decoded_normal_numbers():
     net = VAE((64, 16, 2))
     params = net.init(np.random.default_rng(0))
