@@ -31,6 +31,7 @@ from dlbook.tools.jit import njit
 __all__ = [
     "LinearGaussian",
     "TwoSample",
+    "beta_solution",
     "bits_per_dimension",
     "elbo",
     "elbo_gap",
@@ -51,6 +52,7 @@ __all__ = [
     "score_variance",
     "two_sample",
     "vae_gradients",
+    "water_filling",
 ]
 
 # A model whose evidence is known
@@ -170,6 +172,34 @@ def ppca_solution(values, vectors, C):
         for c in range(C):
             W[d, c] = vectors[d, c] * np.sqrt(values[c] - tau2)
     return W, tau2
+
+
+@njit
+def beta_solution(values, vectors, C, level):
+    """(variational-collapse)  W_dc = v_dc √max(λ_c − ℓ, 0),   ℓ = β τ²
+    (d), (d d), (), () -> (d c)
+    """
+    W = np.empty_like(vectors[:, :C])
+    for d in range(W.shape[0]):
+        for c in range(C):
+            W[d, c] = vectors[d, c] * np.sqrt(max(values[c] - level, 0))
+    return W
+
+
+@njit
+def water_filling(values, C, level):
+    """(variational-water-filling)  rate = Σ_{c ≤ C} ½ log max(λ_c / ℓ, 1),
+    error = Σ_{c ≤ C} min(λ_c, ℓ) + Σ_{d > C} λ_d,   ℓ = β τ²
+    (d), (), () -> (), ()
+    """
+    rate, error = values.dtype.type(0), values.dtype.type(0)
+    for d in range(values.shape[0]):
+        if d < C:
+            rate += np.log(max(values[d] / level, 1)) / 2
+            error += min(values[d], level)
+        else:
+            error += values[d]
+    return rate, error
 
 
 # Noise that stands outside

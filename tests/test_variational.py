@@ -38,6 +38,8 @@ KERNELS = [
     (va.linear_elbo, lambda rng: (*some_model(rng), *some_code(rng, 4))),
     (va.elbo_gap, some_posterior),
     (va.ppca_solution, some_spectrum),
+    (va.beta_solution, lambda rng: (*some_spectrum(rng), 1.2)),
+    (va.water_filling, lambda rng: (some_spectrum(rng)[0], 3, 1.2)),
     (va.reparameterize, lambda rng: (*some_code(rng), rng.normal(size=(5, 3)))),
     (va.reparameterize_gradient, lambda rng: (*some_code(rng), rng.normal(size=(5, 3)))),
     (
@@ -138,6 +140,20 @@ def test_ppca_in_single_precision(rng):
     single, double = va.ppca(x.astype(np.float32), 2), va.ppca(x, 2)
     assert single.W.dtype == single.b.dtype == np.float32
     assert relative_error(single.W @ single.W.T, double.W @ double.W.T) < 1e-4
+
+
+def test_rate_and_error_are_those_of_the_best_code(rng):
+    """At the weights of a level, with the posterior of that noise, over data of that covariance."""
+    values, vectors, C = some_spectrum(rng)
+    C, level = C + 1, values[1] * 0.9  # one of three numbers may collapse
+    W = va.beta_solution(values, vectors, C, level)
+    x = vectors * np.sqrt(values * len(values))  # columns: the covariance of these is exact
+    x = np.ascontiguousarray(x.T)
+    mu, P = va.posterior(x, W, np.zeros(len(values)), level)
+    s = np.tile(-np.log(np.diag(P)) / 2, (len(x), 1))
+    rate = va.gaussian_kl(mu, s).mean()
+    error = np.sum((x - mu @ W.T) ** 2) / len(x) + np.sum(W**2 * np.exp(2 * s[0]))
+    assert va.water_filling(values, C, level) == pytest.approx((rate, error), rel=1e-12)
 
 
 # Noise, and gradients through it
