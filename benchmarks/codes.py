@@ -14,7 +14,7 @@ from dlbook.tools.judges import judge
 __all__ = ["variational_digits"]
 
 SEEDS, CHOOSING = range(10), (100, 101)
-RATES = (0.001, 0.002, 0.004, 0.008, 0.016)
+RATES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
 BETAS = (0.25, 0.5, 1, 2, 4)
 DEEP, SHALLOW, BATCH, EPOCHS, SAMPLES = (
     (64, 128, 128, 8),
