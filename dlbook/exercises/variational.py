@@ -26,84 +26,87 @@ def variance_probes(rng):
         yield rng.normal(size=(n, c)), rng.normal(size=(n, c))
 
 
-def rate_gradient(m, v):
-    return m / len(m), (np.exp(v) - 1) / (2 * len(m))
+def rate_gradient(m, log_var):
+    return m / len(m), (np.exp(log_var) - 1) / (2 * len(m))
 
 
-def rate_by_chapter(m, v):
-    dm, ds = chapter.gaussian_kl_gradient(m, v / 2)
+def rate_by_chapter(m, log_var):
+    dm, ds = chapter.gaussian_kl_gradient(m, log_var / 2)
     return dm / len(m), ds / 2 / len(m)
 
 
-def rate_step(m, v):
+def rate_step(m, log_var):
     def cost(at):
         return np.sum(at[0] ** 2 + np.exp(at[1]) - 1 - at[1]) / (2 * len(m))
 
-    return tuple(complex_step(cost, np.stack((m, v))))
+    return tuple(complex_step(cost, np.stack((m, log_var))))
 
 
 @njit
-def rate_compiled(m, v):
-    dm, dv = np.empty_like(m), np.empty_like(v)
+def rate_compiled(m, log_var):
+    dm, dv = np.empty_like(m), np.empty_like(log_var)
     for n in range(m.shape[0]):
         for c in range(m.shape[1]):
             dm[n, c] = m[n, c] / m.shape[0]
-            dv[n, c] = np.expm1(v[n, c]) / (2 * m.shape[0])
+            dv[n, c] = np.expm1(log_var[n, c]) / (2 * m.shape[0])
     return dm, dv
 
 
 VARIANCE = Exercise(
     label="variational-log-variance",
-    task="Write `rate_gradient(m, v)`, ∂/∂m and ∂/∂v of the mean rate of a batch, where v = log σ².",
+    task="Write `rate_gradient(m, log_var)`, the derivatives of the mean rate of a batch by m and by log σ².",
     reference=rate_gradient,
     axes="(n c), (n c) -> (n c), (n c)",
     probes=variance_probes,
     mistakes=(
         Mistake(
-            "v is taken for log σ",
-            lambda m, v: (m / len(m), (np.exp(2 * v) - 1) / len(m)),
-            "e^2s is the variance where s = log σ. Here e^v is the variance already.",
+            "log σ² is taken for log σ",
+            lambda m, log_var: (m / len(m), (np.exp(2 * log_var) - 1) / len(m)),
+            "e^2s is the variance where s = log σ. Here the exponential is the variance already.",
             "{eq}`variational-gaussian-kl-gradient`",
         ),
         Mistake(
-            "the derivative with respect to v lacks the half",
-            lambda m, v: (m / len(m), (np.exp(v) - 1) / len(m)),
-            "s = v/2, so that a step in v moves s by half of it.",
+            "the derivative by log σ² lacks the half",
+            lambda m, log_var: (m / len(m), (np.exp(log_var) - 1) / len(m)),
+            "log σ is half of log σ², so that a step in the second moves the first by half of it.",
             "{eq}`variational-gaussian-kl-gradient`",
         ),
         Mistake(
             "the logarithm has no derivative",
-            lambda m, v: (m / len(m), np.exp(v) / (2 * len(m))),
-            "The rate contains −v/2 as well; without it nothing keeps the spread from vanishing.",
+            lambda m, log_var: (m / len(m), np.exp(log_var) / (2 * len(m))),
+            "The rate contains −½ log σ² as well; without it nothing keeps the spread from vanishing.",
             "{eq}`variational-gaussian-kl`",
         ),
         Mistake(
             "the divergence is turned round",
-            lambda m, v: (
-                m * np.exp(-v) / len(m),
-                (1 - (1 + m**2) * np.exp(-v)) / (2 * len(m)),
+            lambda m, log_var: (
+                m * np.exp(-log_var) / len(m),
+                (1 - (1 + m**2) * np.exp(-log_var)) / (2 * len(m)),
             ),
             "The rate is the divergence of q from the prior, an expectation over q.",
             "{eq}`variational-gaussian-kl`",
         ),
         Mistake(
             "the two derivatives have different batches: one is a sum, the other a mean",
-            lambda m, v: (m, (np.exp(v) - 1) / (2 * len(m))),
+            lambda m, log_var: (m, (np.exp(log_var) - 1) / (2 * len(m))),
             "Both are derivatives of the same mean; both have the 1/N.",
             "{eq}`variational-vae-gradients`",
         ),
     ),
     hints=(
-        "Write the rate of one number of the code with e^v for the variance.",
-        "½ (m² + e^v − 1 − v). Differentiate, and remember the mean over the batch.",
-        "m/N and (e^v − 1)/(2N).",
+        "Write the rate of one number of the code with σ² and log σ².",
+        "½ (m² + σ² − 1 − log σ²). Differentiate, and remember the mean over the batch.",
+        "m/N and (σ² − 1)/(2N), where σ² is the exponential of what was given.",
     ),
     used="Many programs keep log σ²; {eq}`variational-gaussian-kl-gradient` is the same for log σ.",
     right=(rate_by_chapter, rate_step, rate_compiled),
     others=(
-        (lambda m, v: rate_gradient(m, v)[::-1], "the results are returned in the reverse order"),
-        (lambda m, v: rate_gradient(m, v)[0], "wrong type or shape"),
-        (lambda m, v: (m / len(m), v / (2 * len(m))), "wrong"),
+        (
+            lambda m, log_var: rate_gradient(m, log_var)[::-1],
+            "the results are returned in the reverse order",
+        ),
+        (lambda m, log_var: rate_gradient(m, log_var)[0], "wrong type or shape"),
+        (lambda m, log_var: (m / len(m), log_var / (2 * len(m))), "wrong"),
     ),
 )
 
