@@ -176,7 +176,7 @@ def ppca_solution(values, vectors, C):
 
 @njit
 def beta_solution(values, vectors, C, level):
-    """(variational-collapse)  W_dc = v_dc √max(λ_c − ℓ, 0),   ℓ = β τ²
+    """(variational-level)  W_dc = v_dc √max(λ_c − ℓ, 0),   ℓ = β τ²
     (d), (d d), (), () -> (d c)
     """
     W = np.empty_like(vectors[:, :C])
