@@ -10,7 +10,7 @@ __all__ = ["TUNED", "jax_step", "our_step", "torch_step", "torch_whole"]
 TUNED = "max-autotune-no-cudagraphs"  # of torch.compile: products tuned, nothing for other devices
 
 
-def our_step(net, params, batch, rate, result, adam=False):
+def our_step(net, params, batch, rate, result, adam=False, rng=None):
     """A model of the book as the loop calls it: the gradient into one flat vector, one pass over it."""
     from dlbook import optimization
     from dlbook.tools.flat import like
@@ -21,7 +21,7 @@ def our_step(net, params, batch, rate, result, adam=False):
 
     def step():
         last[1] += 1
-        last[0] = net.loss_and_grad(params, state, batch, grads, work, None)
+        last[0] = net.loss_and_grad(params, state, batch, grads, work, rng)
         optimizer.update(params.flat, grads.flat, slots, last[1])
 
     return step, lambda: result(last[0])

@@ -11,6 +11,7 @@ from itertools import cycle, product
 import numpy as np
 
 from benchmarks import machine
+from benchmarks.codes import variational_digits
 from benchmarks.scenes import vision_boxes, vision_masks, vision_transfer
 from dlbook import embeddings
 from dlbook.backprop import half_shifts, init, predict, train
@@ -427,6 +428,7 @@ SWEEPS = {
     "gated-patience": gated_patience,
     "gated-text": gated_text,
     "sequence_tasks-budget": sequence_tasks_budget,
+    "variational-digits": variational_digits,
     "vision-boxes": vision_boxes,
     "vision-masks": vision_masks,
     "vision-transfer": vision_transfer,

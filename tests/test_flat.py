@@ -15,6 +15,7 @@ from dlbook.nets import (
     GRU,
     LSTM,
     MLP,
+    VAE,
     Activation,
     AttentiveDecoder,
     Autoencoder,
@@ -98,6 +99,11 @@ MODELS = {
         [{"encoder": s, "decoder": s[::-1]} for s in ((16, 6, 2), (16, 2), (8, 5, 2), (16, 5, 3))],
         (FEATURES,),
     ),
+    "VAE": (
+        VAE((16, 5, 2), likelihood="gaussian"),
+        [{"encoder": s, "decoder": s[::-1]} for s in ((16, 6, 2), (16, 2), (8, 5, 2), (16, 5, 3))],
+        (FEATURES,),
+    ),
     "ConvAutoencoder": (
         ConvAutoencoder(4, (2,), code=3),
         [{"side": 8}, {"channels": (3,)}, {"channels": (2, 2)}, {"code": 4}],
@@ -161,8 +167,9 @@ def surroundings(model, data):
     if hasattr(model, "through_time"):
         given["start"] = [np.zeros((N, model.hidden), np.float32)] * model.carried
     if hasattr(model, "decode"):
-        given["h"] = model.encode(params, FEATURES)
-    given |= {"prompt": STEPS[0], "length": 2, "width": 2, "rng": rng}
+        codes = model.encode(params, FEATURES)
+        given["h"] = codes[0] if isinstance(codes, tuple) else codes
+    given |= {"prompt": STEPS[0], "length": 2, "width": 2, "draws": 2, "n": 2, "rng": rng}
     return given | {"params": params, "state": state}
 
 

@@ -20,8 +20,9 @@ from dlbook import optimization as opt
 from dlbook import regularization as reg
 from dlbook import rnn as recurrent
 from dlbook import sequence_tasks as tasks
+from dlbook import variational as va
 from dlbook import verification as ver
-from dlbook.nets import MLP, Autoencoder, RecurrentNetwork, fit, fit_stream, train_skipgram
+from dlbook.nets import MLP, VAE, Autoencoder, RecurrentNetwork, fit, fit_stream, train_skipgram
 from dlbook.tools import music, paths
 from dlbook.tools.text import Alphabet
 
@@ -145,6 +146,7 @@ CALLS = {
     "perceptron": (lambda X, y: lc.perceptron(X, y, fresh()), X, SIGNS),
     "play": (lambda samples: music.play(samples, alt="a", title="b"), Y),
     "polynomial": (lambda x: lr.polynomial(x, 2), Y),
+    "ppca": (lambda x: va.ppca(x, 1).W, X),
     "predict": (lambda x: bp.predict(NET, None, x), X),
     "principal_angles": (ae.principal_angles, X, X[:, :2].copy()),
     "principal_components": (ae.principal_components, X),
@@ -176,12 +178,14 @@ CALLS = {
         *(X, CLASSES),
     ),
     "trajectory": (lambda start: opt.trajectory(lambda t: t, start, opt.SGD(0.1), 2), Y),
+    "two_sample": (lambda x, y: va.two_sample(x, y, fresh(), 9), X, X[:5] + 1),
     "verify": (comparing, X, X),
     "wav": (music.wav, Y),
     # Models: what is predicted from and what is fitted to
     "MLP.fit": fitting(MLP((3, 4, 3)), X, CLASSES),
     "MLP.predict": predicting(MLP((3, 4, 3)), X),
     "Autoencoder.fit": fitting(Autoencoder((3, 2)), X),
+    "VAE.fit": fitting(VAE((3, 2), likelihood="gaussian"), X),
     "RecurrentNetwork.fit": fitting(SERIES, RNG.normal(size=(8, 5, 3)), CLASSES, TEXT[:8]),
     "RecurrentNetwork.predict": predicting(SERIES, RNG.normal(size=(2, 5, 3)), TEXT[3:5]),
     "train_skipgram": (
@@ -194,7 +198,15 @@ CALLS = {
 PLACES = (
     *("linear_regression", "linear_classification", "matmul", "neurons", "optimization"),
     *("regularization", "backprop", "training", "convolution", "autoencoders", "rnn", "gated"),
-    *("embeddings", "sequence_tasks", "attention", "vision", "tools.music", "tools.paths"),
+    *(
+        "variational",
+        "embeddings",
+        "sequence_tasks",
+        "attention",
+        "vision",
+        "tools.music",
+        "tools.paths",
+    ),
 )
 EVERY = [
     pytest.param(call, arrays, i, id=f"{name}-{i}")

@@ -30,6 +30,7 @@ from dlbook.nets.rows import Bidirectional, Last
 from dlbook.nets.seq2seq import Seq2Seq
 from dlbook.nets.sequences import SequenceNetwork
 from dlbook.nets.symbols import fit_stream
+from dlbook.nets.variational import VAE, Bound, Latent
 from dlbook.nets.vision import Detection, Found, backbone, box_ap, detector, named_ap, segmenter
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "RNN",
     "Bernoulli",
     "Bidirectional",
+    "Bound",
     "CNN",
     "Checkpoint",
     "Composition",
@@ -65,6 +67,7 @@ __all__ = [
     "GlobalPool",
     "History",
     "Last",
+    "Latent",
     "Layer",
     "LayerNorm",
     "Layers",
@@ -95,6 +98,7 @@ __all__ = [
     "Step",
     "Together",
     "Upsample",
+    "VAE",
     "Vectors",
     "backbone",
     "box_ap",

@@ -127,8 +127,65 @@ def drawn_before(activation):
     return "he" if activation == "relu" else "xavier"
 
 
+class DenseCoders(Coders):
+    """What those of dense layers share: sizes on both sides of the code, and names for weights."""
+
+    encoder: tuple[int, ...]
+    decoder: tuple[int, ...] | None
+
+    def _check_sizes(self):
+        """Check the sizes, and fill in those of the decoder where they were not given."""
+        if self.decoder is None and isinstance(self.encoder, (Sequence, np.ndarray)):
+            object.__setattr__(self, "decoder", tuple(self.encoder)[::-1])
+        for name in ("encoder", "decoder"):
+            sizes = getattr(self, name)
+            if not isinstance(sizes, (Sequence, np.ndarray)) or len(sizes) < 2:
+                raise ValueError(f"{name} is {sizes!r}, expected at least two sizes: (64, 2)")
+            found = tuple(shapes.count(f"{name}[{i}]", n) for i, n in enumerate(sizes))
+            object.__setattr__(self, name, found)
+        if self.decoder[0] != self.encoder[-1] or self.decoder[-1] != self.encoder[0]:
+            raise ValueError(
+                f"decoder is {self.decoder}, expected sizes from {self.encoder[-1]}, the code, "
+                f"to {self.encoder[0]}, the input"
+            )
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Neurons of each layer, the input first."""
+        return self.encoder + self.decoder[1:]
+
+    @property
+    def input(self) -> tuple[int, ...]:
+        """Shape of an example."""
+        return self.encoder[:1]
+
+    def _layer(self, n, activation):
+        """Return a dense layer and its activation."""
+        dense = Dense(n, initial=drawn_before(activation))
+        return [dense] if activation == "linear" else [dense, Activation(activation)]
+
+    def _params(self):
+        """Return parameters that are all zero."""
+        flat, net = super()._params()
+        dense = [part for part in net if part]
+        return Coder(flat, *((None, None, *parts) for parts in zip(*dense, strict=True)))
+
+    def layers(self, params: Any, state: Any, batch: tuple) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield the name of each layer's weights and what the layer gives, in inference."""
+        belong(self, params, state)
+        step, p = self._still(), self._tree(params)
+        x, l, seen = batch[0], 1, False
+        for i, layer in enumerate(self.net.layers):
+            if isinstance(layer, Dense):
+                if seen:
+                    yield f"w[{l}]", x
+                l, seen = l + 1, True
+            x, _ = layer.forward(p[i], x, step.part(i))
+        yield f"w[{l}]", x
+
+
 @dataclass(frozen=True)
-class Autoencoder(Coders):
+class Autoencoder(DenseCoders):
     """Dense layers to a code and back.
 
     Parameters
@@ -178,19 +235,7 @@ class Autoencoder(Coders):
 
     def __post_init__(self):
         """Check all of them at once."""
-        if self.decoder is None and isinstance(self.encoder, (Sequence, np.ndarray)):
-            object.__setattr__(self, "decoder", tuple(self.encoder)[::-1])
-        for name in ("encoder", "decoder"):
-            sizes = getattr(self, name)
-            if not isinstance(sizes, (Sequence, np.ndarray)) or len(sizes) < 2:
-                raise ValueError(f"{name} is {sizes!r}, expected at least two sizes: (64, 2)")
-            found = tuple(shapes.count(f"{name}[{i}]", n) for i, n in enumerate(sizes))
-            object.__setattr__(self, name, found)
-        if self.decoder[0] != self.encoder[-1] or self.decoder[-1] != self.encoder[0]:
-            raise ValueError(
-                f"decoder is {self.decoder}, expected sizes from {self.encoder[-1]}, the code, "
-                f"to {self.encoder[0]}, the input"
-            )
+        self._check_sizes()
         shapes.choice("activation", self.activation, KINDS)
         shapes.choice("code_activation", self.code_activation, KINDS)
         shapes.choice("likelihood", self.likelihood, tuple(LIKELIHOODS))
@@ -209,16 +254,6 @@ class Autoencoder(Coders):
         if self.contractive and len(self.encoder) > 2:
             raise ValueError(f"encoder is {self.encoder}; contractive needs one layer: (64, 32)")
 
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Neurons of each layer, the input first."""
-        return self.encoder + self.decoder[1:]
-
-    @property
-    def input(self) -> tuple[int, ...]:
-        """Shape of an example."""
-        return self.encoder[:1]
-
     @cached_property
     def halves(self) -> tuple[Sequential, Sequential]:
         """The layers of the encoder, and those of the decoder."""
@@ -230,11 +265,6 @@ class Autoencoder(Coders):
         second += self._layer(self.decoder[-1], "linear")
         return Sequential(*first), Sequential(*second)
 
-    def _layer(self, n, activation):
-        """Return a dense layer and its activation."""
-        dense = Dense(n, initial=drawn_before(activation))
-        return [dense] if activation == "linear" else [dense, Activation(activation)]
-
     def _code(self):
         """Return the layer of the code, with its penalties."""
         n, sparse = self.encoder[-1], [Sparse(self.l1, self.kl, self.rho)]
@@ -243,25 +273,6 @@ class Autoencoder(Coders):
         else:
             layers = self._layer(n, self.code_activation)
         return layers + sparse if self.l1 or self.kl else layers
-
-    def _params(self):
-        """Return parameters that are all zero."""
-        flat, net = super()._params()
-        dense = [part for part in net if part]
-        return Coder(flat, *((None, None, *parts) for parts in zip(*dense, strict=True)))
-
-    def layers(self, params: Any, state: Any, batch: tuple) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield the name of each layer's weights and what the layer gives, in inference."""
-        belong(self, params, state)
-        step, p = self._still(), self._tree(params)
-        x, l, seen = batch[0], 1, False
-        for i, layer in enumerate(self.net.layers):
-            if isinstance(layer, Dense):
-                if seen:
-                    yield f"w[{l}]", x
-                l, seen = l + 1, True
-            x, _ = layer.forward(p[i], x, step.part(i))
-        yield f"w[{l}]", x
 
 
 @dataclass(frozen=True)
