@@ -339,10 +339,10 @@ def gram(F):
     """(gan-gram)  G_ij = 1/M Σ_t F_it F_jt
     (i t) -> (i j)
     """
-    I, M = F.shape
-    G = np.empty((I, I), F.dtype)
-    for i in range(I):
-        for j in range(I):
+    maps, M = F.shape
+    G = np.empty((maps, maps), F.dtype)
+    for i in range(maps):
+        for j in range(maps):
             G[i, j] = np.sum(F[i] * F[j]) / M
     return G
 
