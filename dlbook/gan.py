@@ -374,8 +374,15 @@ def total_variation(y):
     Σ_rsc (y_{r+1,s,c} − y_rsc)² + Σ_rsc (y_{r,s+1,c} − y_rsc)²
     (r s c) -> ()
     """
-    down, right = y[1:] - y[:-1], y[:, 1:] - y[:, :-1]
-    return np.sum(down * down) + np.sum(right * right)
+    total, (R, S, C) = 0.0, y.shape
+    for r in range(R):
+        for s in range(S):
+            for c in range(C):
+                if r + 1 < R:
+                    total += (y[r + 1, s, c] - y[r, s, c]) ** 2
+                if s + 1 < S:
+                    total += (y[r, s + 1, c] - y[r, s, c]) ** 2
+    return total
 
 
 @njit
@@ -384,12 +391,18 @@ def total_variation_gradient(y):
     2 Σ (y_rsc − y_z), over the neighbours z of r s above, below, left and right
     (r s c) -> (r s c)
     """
-    dy = np.zeros_like(y)
-    down, right = y[1:] - y[:-1], y[:, 1:] - y[:, :-1]
-    dy[1:] += 2 * down
-    dy[:-1] -= 2 * down
-    dy[:, 1:] += 2 * right
-    dy[:, :-1] -= 2 * right
+    dy, (R, S, C) = np.zeros_like(y), y.shape
+    for r in range(R):
+        for s in range(S):
+            for c in range(C):
+                if r + 1 < R:
+                    step = 2 * (y[r + 1, s, c] - y[r, s, c])
+                    dy[r, s, c] -= step
+                    dy[r + 1, s, c] += step
+                if s + 1 < S:
+                    step = 2 * (y[r, s + 1, c] - y[r, s, c])
+                    dy[r, s, c] -= step
+                    dy[r, s + 1, c] += step
     return dy
 
 
