@@ -215,7 +215,7 @@ def score(x, A, a, B, b, u, leak):
     (n d), (h d), (h), (k h), (k), (k), () -> (n)
     """
     y = leaky_relu(affine(leaky_relu(affine(x, A, a), leak), B, b), leak)
-    s = np.zeros(len(y), y.dtype)
+    s = np.empty(len(y), y.dtype)
     for n in range(len(y)):
         s[n] = np.sum(u * y[n])
     return s
@@ -398,7 +398,7 @@ def total_variation_gradient(y):
                 if r + 1 < R:
                     step = 2 * (y[r + 1, s, c] - y[r, s, c])
                     dy[r, s, c] -= step
-                    dy[r + 1, s, c] += step
+                    dy[r + 1, s, c] = step
                 if s + 1 < S:
                     step = 2 * (y[r, s + 1, c] - y[r, s, c])
                     dy[r, s, c] -= step
