@@ -41,6 +41,7 @@ __all__ = [
     "gradient_penalty_slope",
     "gram",
     "input_gradient",
+    "interpolate",
     "jensen_shannon",
     "non_saturating",
     "optimal_discriminator",
@@ -237,6 +238,17 @@ def input_gradient(x, A, a, B, b, u, leak):
             down = np.sum(beta[n] * B[:, h] * u)
             g[n] += alpha[n, h] * down * A[h]
     return g
+
+
+@njit
+def interpolate(x, y, t):
+    """(gan-between)  t_n x_nd + (1 − t_n) y_nd
+    (n d), (n d), (n) -> (n d)
+    """
+    z = np.empty_like(x)
+    for n in range(len(x)):
+        z[n] = t[n] * x[n] + (1 - t[n]) * y[n]
+    return z
 
 
 @njit
