@@ -197,12 +197,6 @@ GENERATOR = Exercise(
     probes=generator_probes,
     mistakes=(
         Mistake(
-            "the sample is detached: nothing reaches the generator",
-            lambda z, W, w, b: np.zeros_like(W),
-            "Detach samples for the discriminator's step only. The generator learns through the discriminator, or not at all.",
-            "{eq}`gan-non-saturating`",
-        ),
-        Mistake(
             "this is the saturating loss",
             _down(lambda s: -special.expit(s) / len(s)),
             "That gradient vanishes where samples are bad: the weight of an example is σ(−s), not σ(s).",
@@ -242,7 +236,8 @@ GENERATOR = Exercise(
     right=(pulled_loops, pulled_sums, pulled_steps, pulled_compiled),
     others=(
         (lambda *a: -pulled(*a), "every number has the opposite sign"),
-        (lambda z, W, w, b: np.tanh(z @ W.T), "wrong type or shape"),
+        (lambda *a: pulled(*a)[:, 0], "wrong type or shape"),
+        (lambda z, W, w, b: np.zeros_like(W), "wrong"),  # through a detached sample
     ),
 )
 
