@@ -400,7 +400,7 @@ def total_variation(y):
 @njit
 def total_variation_gradient(y):
     """(gan-total-variation-gradient)
-    2 Σ (y_rsc − y_z), over the neighbours z of r s above, below, left and right
+    2 Σ_z (y_rsc − z),  z above, below, left and right of y_rsc
     (r s c) -> (r s c)
     """
     dy, (R, S, C) = np.zeros_like(y), y.shape
