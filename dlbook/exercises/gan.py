@@ -262,34 +262,34 @@ def penalty_probes(rng):
         yield slope, rng.normal(size=(n, d)), 2 + rng.normal(size=(n, d)), rng.uniform(size=n)
 
 
-def between(x, y, a):
-    return a[:, None] * x + (1 - a[:, None]) * y
+def between(x, y, tau):
+    return tau[:, None] * x + (1 - tau[:, None]) * y
 
 
 def _penalty(points, cost):
     """Return a penalty: where slopes are taken, and what of them."""
-    return lambda slope, x, y, a: np.mean(cost(slope(points(x, y, a))))
+    return lambda slope, x, y, tau: np.mean(cost(slope(points(x, y, tau))))
 
 
 def length(g):
     return np.linalg.norm(g, axis=1)
 
 
-def penalty(slope, x, y, a):
-    return np.mean((length(slope(between(x, y, a))) - 1) ** 2)
+def penalty(slope, x, y, tau):
+    return np.mean((length(slope(between(x, y, tau))) - 1) ** 2)
 
 
-def penalty_loops(slope, x, y, a):
+def penalty_loops(slope, x, y, tau):
     total = 0.0
     for n in range(len(x)):
-        point = a[n] * x[n] + (1 - a[n]) * y[n]
+        point = tau[n] * x[n] + (1 - tau[n]) * y[n]
         g = slope(point[None])[0]
         total += (np.sqrt(np.sum(g * g)) - 1) ** 2
     return total / len(x)
 
 
-def penalty_bracket(slope, x, y, a):
-    g = slope(y + a[:, None] * (x - y))
+def penalty_bracket(slope, x, y, tau):
+    g = slope(y + tau[:, None] * (x - y))
     square = np.einsum("nd,nd->n", g, g)
     return np.mean(square - 2 * np.sqrt(square) + 1)
 
@@ -302,8 +302,8 @@ def of_slopes(g):
     return total / g.shape[0]
 
 
-def penalty_compiled(slope, x, y, a):
-    return of_slopes(slope(between(x, y, a)))
+def penalty_compiled(slope, x, y, tau):
+    return of_slopes(slope(between(x, y, tau)))
 
 
 def off_one(g):
@@ -312,40 +312,40 @@ def off_one(g):
 
 PENALTY = Exercise(
     label="gan-penalty",
-    task="Write `penalty(slope, x, y, a)`, the gradient penalty (strength one) at the points a x + (1 − a) y.",
+    task="Write `penalty(slope, x, y, tau)`, the gradient penalty (strength one) at the points tau x + (1 − tau) y.",
     reference=penalty,
     axes="(slope), (n d), (n d), (n) -> ()",
     probes=penalty_probes,
     mistakes=(
         Mistake(
             "slopes are taken at the real examples",
-            _penalty(lambda x, y, a: x, off_one),
+            _penalty(lambda x, y, tau: x, off_one),
             "The penalty asks for slope one between the two kinds. On real examples alone stands the other one, which asks for zero.",
             "{eq}`gan-r1`",
         ),
         Mistake(
             "slopes are taken at the generated examples",
-            _penalty(lambda x, y, a: y, off_one),
+            _penalty(lambda x, y, tau: y, off_one),
             "The critic has to be straight on the way from generated to real, and not only at one end.",
-            "{eq}`gan-gradient-penalty`",
+            "{eq}`gan-between`",
         ),
         Mistake(
             "slopes are taken half-way for every pair",
-            _penalty(lambda x, y, a: (x + y) / 2, off_one),
-            "Every pair has its own place on its line: a[n] goes with row n.",
-            "{eq}`gan-gradient-penalty`",
+            _penalty(lambda x, y, tau: (x + y) / 2, off_one),
+            "Every pair has its own place on its line: tau[n] goes with row n.",
+            "{eq}`gan-between`",
         ),
         Mistake(
             "one place serves all pairs",
-            _penalty(lambda x, y, a: a[0] * x + (1 - a[0]) * y, off_one),
-            "Every pair has its own place on its line: a[n] goes with row n.",
-            "{eq}`gan-gradient-penalty`",
+            _penalty(lambda x, y, tau: tau[0] * x + (1 - tau[0]) * y, off_one),
+            "Every pair has its own place on its line: tau[n] goes with row n.",
+            "{eq}`gan-between`",
         ),
         Mistake(
-            "a belongs to the generated examples",
-            _penalty(lambda x, y, a: between(y, x, a), off_one),
-            "Drawn at random, the place may be counted from either end. Here a is the share of the real example.",
-            "{eq}`gan-gradient-penalty`",
+            "tau belongs to the generated examples",
+            _penalty(lambda x, y, tau: between(y, x, tau), off_one),
+            "Drawn at random, the place may be counted from either end. Here tau is the share of the real example.",
+            "{eq}`gan-between`",
         ),
         Mistake(
             "the length lacks its square root",
@@ -380,12 +380,12 @@ PENALTY = Exercise(
     ),
     hints=(
         "Three steps: a point for each pair, the slope there, its length.",
-        "a has one number for each row: a[:, None] * x + (1 − a[:, None]) * y.",
+        "tau has one number for each row: tau[:, None] * x + (1 − tau[:, None]) * y.",
         "g = slope(points); np.mean((np.sqrt((g**2).sum(axis=1)) − 1)**2).",
     ),
     used="A critic with {eq}`gan-gradient-penalty` is trained on the ring of {doc}`gan`.",
     right=(penalty_loops, penalty_bracket, penalty_compiled),
-    others=((lambda slope, x, y, a: off_one(slope(between(x, y, a))), "wrong type or shape"),),
+    others=((lambda slope, x, y, tau: off_one(slope(between(x, y, tau))), "wrong type or shape"),),
 )
 
 
