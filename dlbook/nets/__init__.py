@@ -13,6 +13,7 @@ from dlbook.nets.conv import Conv2d, ConvTranspose2d
 from dlbook.nets.costs import Bernoulli, Cost, Gaussian, MeanSquare, SoftmaxCrossEntropy, Together
 from dlbook.nets.embeddings import Vectors, train_skipgram
 from dlbook.nets.encoder_decoder import AttentiveDecoder, EncoderDecoder
+from dlbook.nets.gan import GAN, Played, Players, Scores, play
 from dlbook.nets.images import AvgPool2d, GlobalPool, MaxPool2d, Shift, Upsample
 from dlbook.nets.layer import Layer, Step, new_step
 from dlbook.nets.layers import Activation, Dense, Dropout, Embedding, Noise, Reshape
@@ -33,6 +34,11 @@ from dlbook.nets.symbols import fit_stream
 from dlbook.nets.vision import Detection, Found, backbone, box_ap, detector, named_ap, segmenter
 
 __all__ = [
+    "GAN",
+    "Played",
+    "Players",
+    "Scores",
+    "play",
     "Activation",
     "AttentiveDecoder",
     "Autoencoder",
