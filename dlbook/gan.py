@@ -29,6 +29,7 @@ from dlbook.tools.jit import njit
 
 __all__ = [
     "best_critic",
+    "circling",
     "content_loss",
     "critic_loss",
     "discriminator_gradient",
@@ -55,6 +56,7 @@ __all__ = [
     "style_loss",
     "total_variation",
     "total_variation_gradient",
+    "two_numbers",
     "value",
     "value_at_optimum",
     "wasserstein_1d",
@@ -310,6 +312,24 @@ def penalty_gradient(x, A, a, B, b, u, leak, v):
             dB[:, h] += beta[n] * u * e
             du += beta[n] * B[:, h] * e
     return dA, dB, du
+
+
+@njit
+def two_numbers(theta, psi, rate, gamma):
+    """(gan-two-numbers)  θ ← θ + η σ(−ψθ) ψ,  ψ ← ψ − η (σ(ψθ) θ + γ ψ)
+    (), (), (), () -> (), ()
+    """
+    s = psi * theta
+    up = theta + rate * sigmoid(-s) * psi
+    return up, psi - rate * (sigmoid(s) * theta + gamma * psi)
+
+
+@njit
+def circling(rate, gamma):
+    """(gan-circling)  |μ|² = 1 − η γ + η² / 4,  γ below one
+    (), () -> ()
+    """
+    return 1 - rate * gamma + rate**2 / 4
 
 
 @njit

@@ -66,6 +66,8 @@ KERNELS = [
         gan.penalty_gradient,
         lambda rng: (rng.normal(size=(N, D)), *critic(rng), rng.normal(size=(N, D))),
     ),
+    (gan.two_numbers, lambda rng: (0.4, -0.7, 0.5, 0.3)),
+    (gan.circling, lambda rng: (0.5, 0.3)),
     (gan.weight_average, lambda rng: (*rng.normal(size=(2, 3, 2)), 0.3)),
     (gan.frechet, covariances),
     (gan.content_loss, lambda rng: (maps(rng), maps(rng))),
@@ -228,6 +230,15 @@ def test_points_between(rng):
     z = gan.interpolate(x, y, rng.random(N))
     apart = linalg.norm(z - x, axis=1) + linalg.norm(z - y, axis=1)
     np.testing.assert_allclose(apart, linalg.norm(x - y, axis=1))
+
+
+@pytest.mark.parametrize(("gamma", "closer"), [(0.0, False), (0.1, False), (0.15, True)])
+def test_rounds_grow_or_shrink(gamma, closer):
+    """At a rate of one half the border lies at γ = 1/8."""
+    w = (1e-6, 0.0)
+    for _ in range(400):
+        w = gan.two_numbers(*w, 0.5, gamma)
+    assert (np.hypot(*w) < 1e-6) == closer == (gan.circling(0.5, gamma) < 1)
 
 
 # Judging
