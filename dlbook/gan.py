@@ -8,7 +8,7 @@ Arjovsky, Chintala and Bottou, ICML (2017), for critics; Gulrajani et al., NIPS 
 Mescheder, Geiger and Nowozin, ICML (2018), for penalties on a slope; Heusel et al., NIPS 30 (2017),
 for the Fréchet distance of samples; Gatys, Ecker and Bethge, CVPR (2016), for style.
 
-Axes: x places of a finite set; n real examples, m generated ones; d numbers of an example; h and k
+Axes: x places of a finite set; n real examples, m generated ones (Ñ); d numbers of an example; h and k
 neurons of a critic's first and second layer; i and j maps of features, t their places; r rows, s
 columns and c colours of a picture.
 
@@ -119,7 +119,7 @@ def value_at_optimum(p, q):
 @njit
 def discriminator_loss(real, fake):
     """(gan-discriminator-loss)
-    1/N Σ_n log(1 + e^(−real_n)) + 1/M Σ_m log(1 + e^(fake_m))
+    1/N Σ_n log(1 + e^(−real_n)) + 1/Ñ Σ_m log(1 + e^(fake_m))
     (n), (m) -> ()
     """
     return np.mean(logistic_loss(real)) + np.mean(logistic_loss(-fake))
@@ -127,7 +127,7 @@ def discriminator_loss(real, fake):
 
 @njit
 def discriminator_gradient(real, fake):
-    """(gan-discriminator-gradient)  −σ(−real_n) / N,  σ(fake_m) / M
+    """(gan-discriminator-gradient)  −σ(−real_n) / N,  σ(fake_m) / Ñ
     (n), (m) -> (n), (m)
     """
     return -sigmoid(-real) / len(real), sigmoid(fake) / len(fake)
@@ -135,7 +135,7 @@ def discriminator_gradient(real, fake):
 
 @njit
 def saturating(fake):
-    """(gan-saturating)  1/M Σ_m log(1 − σ(fake_m)) = −1/M Σ_m log(1 + e^(fake_m))
+    """(gan-saturating)  1/Ñ Σ_m log(1 − σ(fake_m)) = −1/Ñ Σ_m log(1 + e^(fake_m))
     (m) -> ()
     """
     return -np.mean(logistic_loss(-fake))
@@ -143,7 +143,7 @@ def saturating(fake):
 
 @njit
 def non_saturating(fake):
-    """(gan-non-saturating)  −1/M Σ_m log σ(fake_m) = 1/M Σ_m log(1 + e^(−fake_m))
+    """(gan-non-saturating)  −1/Ñ Σ_m log σ(fake_m) = 1/Ñ Σ_m log(1 + e^(−fake_m))
     (m) -> ()
     """
     return np.mean(logistic_loss(fake))
@@ -151,7 +151,7 @@ def non_saturating(fake):
 
 @njit
 def generator_slopes(fake):
-    """(gan-slopes)  −σ(fake_m) / M,  −σ(−fake_m) / M
+    """(gan-slopes)  −σ(fake_m) / Ñ,  −σ(−fake_m) / Ñ
     (m) -> (m), (m)
     """
     return -sigmoid(fake) / len(fake), -sigmoid(-fake) / len(fake)
@@ -202,7 +202,7 @@ def best_critic(p, q, at):
 
 @njit
 def critic_loss(real, fake):
-    """(gan-critic)  1/M Σ_m fake_m − 1/N Σ_n real_n
+    """(gan-critic)  1/Ñ Σ_m fake_m − 1/N Σ_n real_n
     (n), (m) -> ()
     """
     return np.mean(fake) - np.mean(real)
@@ -326,7 +326,7 @@ def two_numbers(theta, psi, rate, gamma):
 
 @njit
 def circling(rate, gamma):
-    """(gan-circling)  |μ|² = 1 − η γ + η² / 4,  γ below one
+    """(gan-circling)  |ζ|² = 1 − η γ + η² / 4,  γ below one
     (), () -> ()
     """
     return 1 - rate * gamma + rate**2 / 4
@@ -359,11 +359,11 @@ def frechet(mu, nu, S, R, e):
 
 
 @njit
-def content_loss(F, P):
-    """(gan-content-loss)  ½ Σ_it (F_it − P_it)²
+def content_loss(F, wanted):
+    """(gan-content-loss)  ½ Σ_it (F_it − wanted_it)²
     (i t), (i t) -> ()
     """
-    return np.sum((F - P) ** 2) / 2
+    return np.sum((F - wanted) ** 2) / 2
 
 
 @njit
@@ -401,41 +401,41 @@ def style_gradient(F, T):
 
 
 @njit
-def total_variation(y):
+def total_variation(Y):
     """(gan-total-variation)
-    Σ_rsc (y_{r+1,s,c} − y_rsc)² + Σ_rsc (y_{r,s+1,c} − y_rsc)²
+    Σ_rsc (Y_{r+1,s,c} − Y_rsc)² + Σ_rsc (Y_{r,s+1,c} − Y_rsc)²
     (r s c) -> ()
     """
-    total, (R, S, C) = 0.0, y.shape
+    total, (R, S, C) = 0.0, Y.shape
     for r in range(R):
         for s in range(S):
             for c in range(C):
                 if r + 1 < R:
-                    total += (y[r + 1, s, c] - y[r, s, c]) ** 2
+                    total += (Y[r + 1, s, c] - Y[r, s, c]) ** 2
                 if s + 1 < S:
-                    total += (y[r, s + 1, c] - y[r, s, c]) ** 2
+                    total += (Y[r, s + 1, c] - Y[r, s, c]) ** 2
     return total
 
 
 @njit
-def total_variation_gradient(y):
+def total_variation_gradient(Y):
     """(gan-total-variation-gradient)
-    2 Σ_z (y_rsc − z),  z above, below, left and right of y_rsc
+    2 Σ (Y_rsc − Y′),  Y′ above, below, left and right of Y_rsc
     (r s c) -> (r s c)
     """
-    dy, (R, S, C) = np.zeros_like(y), y.shape
+    dY, (R, S, C) = np.zeros_like(Y), Y.shape
     for r in range(R):
         for s in range(S):
             for c in range(C):
                 if r + 1 < R:
-                    step = 2 * (y[r + 1, s, c] - y[r, s, c])
-                    dy[r, s, c] -= step
-                    dy[r + 1, s, c] = step
+                    step = 2 * (Y[r + 1, s, c] - Y[r, s, c])
+                    dY[r, s, c] -= step
+                    dY[r + 1, s, c] = step
                 if s + 1 < S:
-                    step = 2 * (y[r, s + 1, c] - y[r, s, c])
-                    dy[r, s, c] -= step
-                    dy[r, s + 1, c] += step
-    return dy
+                    step = 2 * (Y[r, s + 1, c] - Y[r, s, c])
+                    dY[r, s, c] -= step
+                    dY[r, s + 1, c] += step
+    return dY
 
 
 # What a reader calls
