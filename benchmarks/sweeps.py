@@ -11,7 +11,9 @@ from itertools import cycle, product
 import numpy as np
 
 from benchmarks import machine
+from benchmarks.adversarial import gan_digits, gan_ring
 from benchmarks.scenes import vision_boxes, vision_masks, vision_transfer
+from benchmarks.styles import gan_style
 from dlbook.backprop import half_shifts, init, predict, train
 from dlbook.nets import EncoderDecoder, RecurrentNetwork, fit, small
 from dlbook.optimization import Adam, WarmupCosine
@@ -313,6 +315,9 @@ SWEEPS = {
     "architectures-lesions": architectures_lesions,
     "architectures-ways": architectures_ways,
     "backprop-digits": backprop_digits,
+    "gan-digits": gan_digits,
+    "gan-ring": gan_ring,
+    "gan-style": gan_style,
     "gated-patience": gated_patience,
     "gated-text": gated_text,
     "sequence_tasks-budget": sequence_tasks_budget,

@@ -90,7 +90,7 @@ def up_into(flat, table, slopes, v, a, e, panels):
     """
     N, place, below = v.shape[0], 0, v
     for l in range(table.shape[0] - 1):
-        J, K, at, kind = table[l]
+        J, K, at, _ = table[l]
         w, W = flat[at : at + J * K].reshape(J, K), PANEL_BYTES // v.itemsize
         right = panels[: -(-J // W) * W * K].reshape(-(-J // W), K, W)
         z = e[place : place + N * J].reshape(N, J)
