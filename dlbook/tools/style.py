@@ -211,7 +211,9 @@ class _Objective:
         carried += edges * _edges_back(2 / self.scale * off, y.shape)
         carried += smooth / y.size * total_variation_gradient(y)
         loss = gap + edges * away + smooth / y.size * total_variation(y)
-        return loss, carried
+        outside = np.minimum(y, 0) + np.maximum(y - 1, 0)
+        carried += 2 / y.size * outside
+        return loss + np.sum(outside**2) / y.size, carried
 
 
 def transfer(
@@ -224,6 +226,9 @@ def transfer(
     steps: int = 60,
 ) -> Transferred:
     """Give a picture the style of another one, starting from the picture, by L-BFGS.
+
+    A pixel outside of 0 … 1 costs the mean of the squares by which it is; at the end it is moved to
+    the border.
 
     Parameters
     ----------
@@ -265,9 +270,8 @@ def transfer(
         content.reshape(-1).astype(np.float64),
         jac=True,
         method="L-BFGS-B",
-        bounds=optimize.Bounds(0, 1),
         callback=kept,
         options={"maxiter": steps, "maxcor": 20, "ftol": 0, "gtol": 0},
     )
-    picture = found.x.reshape(content.shape).astype(content.dtype)
+    picture = np.clip(found.x, 0, 1).reshape(content.shape).astype(content.dtype)
     return Transferred(picture, *np.array(path).T, calls)
