@@ -30,6 +30,7 @@ from dlbook.nets.reuse import Frozen, Repeat
 from dlbook.nets.rows import Bidirectional, Last
 from dlbook.nets.seq2seq import Seq2Seq
 from dlbook.nets.sequences import SequenceNetwork
+from dlbook.nets.style import Styled, Transfer, random_filters, reduced, style_distances
 from dlbook.nets.symbols import fit_stream
 from dlbook.nets.vision import Detection, Found, backbone, box_ap, detector, named_ap, segmenter
 
@@ -99,7 +100,9 @@ __all__ = [
     "SoftmaxCrossEntropy",
     "Sparse",
     "Step",
+    "Styled",
     "Together",
+    "Transfer",
     "Upsample",
     "Vectors",
     "backbone",
@@ -111,5 +114,8 @@ __all__ = [
     "train_skipgram",
     "named_ap",
     "new_step",
+    "random_filters",
+    "reduced",
     "segmenter",
+    "style_distances",
 ]
