@@ -4,10 +4,11 @@ from itertools import product
 
 import numpy as np
 
+from dlbook.gan import frechet_distance
 from dlbook.nets import GAN, Diverged, play
 from dlbook.optimization import Adam
 from dlbook.tools import data
-from dlbook.tools.judges import judge
+from dlbook.tools.judges import judge, references
 from dlbook.tools.modes import ring, ring_judged
 
 SEEDS, OTHERS = range(10), (100, 101)
@@ -71,11 +72,25 @@ def digits_drawn(kind, rate, seed, steps=2000):
     out = play(
         net, net.init(rng), x, (adam, adam), rng, steps=steps, batch=64, average=0.005
     )  # fmt: skip
-    found = judge(net.sample(out.average, 500, rng))
-    values = found.agree, found.recognised, found.to_train, found.to_held_out, found.two_sample[0]
-    share = np.asarray(found.classes, float)
-    share = share[share > 0] / share.sum()
-    return [round(float(v), 4) for v in (*values, np.exp(-np.sum(share * np.log(share))))]
+    return measured(net.sample(out.average, 500, rng))
+
+
+NAMES = "agree", "recognised", "to train", "to held out", "mmd2", "classes", "Fréchet"
+
+
+def measured(samples):
+    """Return what is measured of samples; classes as the exponential of their entropy."""
+    found, real = judge(samples), data.digits(np.float32).x_train
+    share = found.classes[found.classes > 0] / found.classes.sum()
+    classes = np.exp(-np.sum(share * np.log(share)))
+    values = found.agree, found.recognised, found.to_train, found.to_held_out
+    values = *values, found.two_sample[0], classes, frechet_distance(real, samples)
+    return [round(float(v), 4) for v in values]
+
+
+def gaussian_drawn(seed):
+    """Judge 500 samples of a Gaussian in the space of pixels."""
+    return measured(references(500, seed)["Gaussian in pixel space"])
 
 
 def gan_digits(spread):
@@ -88,7 +103,7 @@ def gan_digits(spread):
     jobs = [(kind, best[kind], seed) for kind in DIGITS for seed in SEEDS]
     runs = iter([*spread(digits_drawn, *zip(*jobs, strict=True))])
     found = {kind: [next(runs) for _ in SEEDS] for kind in DIGITS}
-    names = "agree", "recognised", "to train", "to held out", "mmd2", "classes"
+    found["Gaussian"] = [*spread(gaussian_drawn, SEEDS)]
     return {
         "rates": DIGIT_RATES,
         "others": OTHERS,
@@ -96,7 +111,7 @@ def gan_digits(spread):
         "chosen by": {kind: [round(score[kind, r], 4) for r in DIGIT_RATES] for kind in DIGITS},
         "best": best,
         "runs": {
-            kind: {name: [run[i] for run in runs] for i, name in enumerate(names)}
+            kind: {name: [run[i] for run in runs] for i, name in enumerate(NAMES)}
             for kind, runs in found.items()
         },
     }
