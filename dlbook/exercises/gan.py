@@ -134,18 +134,18 @@ SCORES = Exercise(
 
 def generator_probes(rng):
     """One number each; then several, with examples that are recognised and ones that pass."""
-    yield np.array([[1.0]]), np.array([[0.5]]), np.array([2.0]), -1.0
-    for b in (-2.0, 1.5, 0.3, -4.0):
+    yield np.array([[1.0]]), np.array([[0.5]]), np.array([-2.0])
+    for size in (1.0, 4.0, 2.0, 8.0):
         m, k, d = sizes(rng, 3, least=2, most=6)
-        yield rng.normal(size=(m, k)), rng.normal(size=(d, k)), 2 * rng.normal(size=d), b
+        yield rng.normal(size=(m, k)), rng.normal(size=(d, k)), size * rng.normal(size=d)
 
 
 def _down(slope, bend=lambda x: 1 - x**2):
-    """Return the gradient by W where a score has a slope, and tanh has another one."""
+    """Return the gradient by theta where a score has a slope, and tanh has another one."""
 
-    def found(z, W, w, b):
-        x = np.tanh(z @ W.T)
-        return (slope(x @ w + b)[:, None] * w * bend(x)).T @ z
+    def found(z, theta, psi):
+        x = np.tanh(z @ theta.T)
+        return (slope(x @ psi)[:, None] * psi * bend(x)).T @ z
 
     return found
 
@@ -153,47 +153,47 @@ def _down(slope, bend=lambda x: 1 - x**2):
 pulled = _down(lambda s: -special.expit(-s) / len(s))
 
 
-def pulled_loops(z, W, w, b):
-    dW = np.zeros_like(W)
+def pulled_loops(z, theta, psi):
+    grad = np.zeros_like(theta)
     for noise in z:
-        x = np.tanh(W @ noise)
-        bar = -1 / (1 + np.exp(x @ w + b)) / len(z)
-        dW += np.outer(bar * w * (1 - x**2), noise)
-    return dW
+        x = np.tanh(theta @ noise)
+        bar = -1 / (1 + np.exp(x @ psi)) / len(z)
+        grad += np.outer(bar * psi * (1 - x**2), noise)
+    return grad
 
 
-def pulled_sums(z, W, w, b):
-    x = np.tanh(np.einsum("mk,dk->md", z, W))
-    bar = (special.expit(x @ w + b) - 1) / len(z)
-    return np.einsum("m,d,md,mk->dk", bar, w, 1 - x * x, z)
+def pulled_sums(z, theta, psi):
+    x = np.tanh(np.einsum("mk,dk->md", z, theta))
+    bar = (special.expit(x @ psi) - 1) / len(z)
+    return np.einsum("m,d,md,mk->dk", bar, psi, 1 - x * x, z)
 
 
-def pulled_steps(z, W, w, b):
-    loss = lambda V: np.mean(np.log(1 + np.exp(-(np.tanh(z @ V.T) @ w + b))))
-    dW = np.zeros(W.shape)
-    for d, k in np.ndindex(*W.shape):
-        V = W.astype(complex)
+def pulled_steps(z, theta, psi):
+    loss = lambda V: np.mean(np.log(1 + np.exp(-(np.tanh(z @ V.T) @ psi))))
+    grad = np.zeros(theta.shape)
+    for d, k in np.ndindex(*theta.shape):
+        V = theta.astype(complex)
         V[d, k] += 1e-30j
-        dW[d, k] = loss(V).imag / 1e-30
-    return dW
+        grad[d, k] = loss(V).imag / 1e-30
+    return grad
 
 
 @njit
-def pulled_compiled(z, W, w, b):
-    dW = np.zeros(W.shape)
+def pulled_compiled(z, theta, psi):
+    grad = np.zeros(theta.shape)
     for m in range(z.shape[0]):
-        x = np.tanh(np.array([np.sum(row * z[m]) for row in W]))
-        bar = -1 / (1 + np.exp(np.sum(x * w) + b)) / z.shape[0]
-        for d in range(W.shape[0]):
-            dW[d] += bar * w[d] * (1 - x[d] ** 2) * z[m]
-    return dW
+        x = np.tanh(np.array([np.sum(row * z[m]) for row in theta]))
+        bar = -1 / (1 + np.exp(np.sum(x * psi))) / z.shape[0]
+        for d in range(theta.shape[0]):
+            grad[d] += bar * psi[d] * (1 - x[d] ** 2) * z[m]
+    return grad
 
 
 GENERATOR = Exercise(
     label="gan-generator",
-    task="Write `pulled(z, W, w, b)`, the gradient by W of the non-saturating loss, for examples tanh(Wz) with scores w·x + b.",
+    task="Write `pulled(z, theta, psi)`, the gradient by theta of the non-saturating loss, for examples tanh(theta z) with scores psi·x.",
     reference=pulled,
-    axes="(m k), (d k), (d), () -> (d k)",
+    axes="(m k), (d k), (d) -> (d k)",
     probes=generator_probes,
     mistakes=(
         Mistake(
@@ -228,16 +228,16 @@ GENERATOR = Exercise(
         ),
     ),
     hints=(
-        "Three factors for each example: of the loss by its score, of the score by the example, of the example by W.",
-        "They are −σ(−s)/M, w, and (1 − x²) times the noise.",
-        "x = tanh(z @ W.T); ((−σ(−s)/M)[:, None] * w * (1 − x**2)).T @ z.",
+        "Three factors for each example: of the loss by its score, of the score by the example, of the example by theta.",
+        "They are −σ(−s)/Ñ, psi, and (1 − x²) times the noise.",
+        "x = tanh(z @ theta.T); ((−σ(−s)/Ñ)[:, None] * psi * (1 − x**2)).T @ z.",
     ),
     used="Each step of a generator goes this way: {eq}`gan-slopes`, and then backwards through both networks.",
     right=(pulled_loops, pulled_sums, pulled_steps, pulled_compiled),
     others=(
         (lambda *a: -pulled(*a), "every number has the opposite sign"),
         (lambda *a: pulled(*a)[:, 0], "wrong type or shape"),
-        (lambda z, W, w, b: np.zeros_like(W), "wrong"),  # through a detached sample
+        (lambda z, theta, psi: np.zeros_like(theta), "wrong"),  # through a detached sample
     ),
 )
 
@@ -406,41 +406,44 @@ def gram(F):
 
 def _style(of, against=lambda T, G: np.sum(T**2)):
     """Return a distance of style with another matrix, or relative to something else."""
-    return lambda F, P: np.sum((of(F) - of(P)) ** 2) / against(of(P), of(F))
+    return lambda F, wanted: np.sum((of(F) - of(wanted)) ** 2) / against(of(wanted), of(F))
 
 
 style = _style(gram)
 
 
-def style_loops(F, P):
+def style_loops(F, wanted):
     gap = size = 0.0
     for i in range(len(F)):
         for j in range(len(F)):
-            wanted = np.mean(P[i] * P[j])
-            gap += (np.mean(F[i] * F[j]) - wanted) ** 2
-            size += wanted**2
+            aim = np.mean(wanted[i] * wanted[j])
+            gap += (np.mean(F[i] * F[j]) - aim) ** 2
+            size += aim**2
     return gap / size
 
 
-def style_norms(F, P):
-    G, T = np.einsum("it,jt->ij", F, F) / F.shape[1], np.einsum("is,js->ij", P, P) / P.shape[1]
+def style_norms(F, wanted):
+    G, T = (
+        np.einsum("it,jt->ij", F, F) / F.shape[1],
+        np.einsum("is,js->ij", wanted, wanted) / wanted.shape[1],
+    )
     return (np.linalg.norm(G - T) / np.linalg.norm(T)) ** 2
 
 
 @njit
-def style_compiled(F, P):
+def style_compiled(F, wanted):
     gap, size = 0.0, 0.0
     for i in range(F.shape[0]):
         for j in range(F.shape[0]):
-            wanted = np.sum(P[i] * P[j]) / P.shape[1]
-            gap += (np.sum(F[i] * F[j]) / F.shape[1] - wanted) ** 2
-            size += wanted**2
+            aim = np.sum(wanted[i] * wanted[j]) / wanted.shape[1]
+            gap += (np.sum(F[i] * F[j]) / F.shape[1] - aim) ** 2
+            size += aim**2
     return gap / size
 
 
 STYLE = Exercise(
     label="gan-style",
-    task="Write `style(F, P)`, how far the maps F of one picture are in style from the maps P of another, of any size.",
+    task="Write `style(F, wanted)`, how far the maps F of one picture are in style from the maps wanted of another one, of any size.",
     reference=style,
     axes="(i t), (i s) -> ()",
     probes=style_probes,
@@ -453,10 +456,10 @@ STYLE = Exercise(
         ),
         Mistake(
             "both are divided by the places of one picture",
-            lambda F, P: (
-                np.sum((F @ F.T - P @ P.T) ** 2)
+            lambda F, wanted: (
+                np.sum((F @ F.T - wanted @ wanted.T) ** 2)
                 / F.shape[1] ** 2
-                / np.sum((P @ P.T / P.shape[1]) ** 2)
+                / np.sum((wanted @ wanted.T / wanted.shape[1]) ** 2)
             ),
             "Each picture has its own number of places.",
             "{eq}`gan-gram`",
@@ -482,7 +485,7 @@ STYLE = Exercise(
         Mistake(
             "the gap is relative to the picture that is made",
             _style(gram, against=lambda T, G: np.sum(G**2)),
-            "It is relative to the style that is wanted, P, and that stays fixed while the other one moves.",
+            "It is relative to the style that is wanted, which stays fixed while the other one moves.",
             "{eq}`gan-style-loss`",
         ),
         Mistake(
@@ -493,19 +496,19 @@ STYLE = Exercise(
         ),
         Mistake(
             "the ratio is not squared",
-            lambda F, P: np.sqrt(style(F, P)),
+            lambda F, wanted: np.sqrt(style(F, wanted)),
             "The loss is a ratio of sums of squares, without a root.",
             "{eq}`gan-style-loss`",
         ),
     ),
     hints=(
         "Which matrix forgets the places of a map? It is of the same size for both pictures.",
-        "F @ F.T divided by the number of columns of F, and the same for P.",
-        "np.sum((G − T)**2) / np.sum(T**2) with T of P.",
+        "F @ F.T divided by the number of columns of F, and the same for wanted.",
+        "np.sum((G − T)**2) / np.sum(T**2) with T of the wanted ones.",
     ),
     used="The photograph of {doc}`gan` is changed until {eq}`gan-style-loss` is small at all scales.",
     right=(style_loops, style_norms, style_compiled),
-    others=((lambda F, P: gram(F) - gram(P), "wrong type or shape"),),
+    others=((lambda F, wanted: gram(F) - gram(wanted), "wrong type or shape"),),
 )
 
 
@@ -521,87 +524,87 @@ def smoothed_probes(rng):
         yield p, q, rng.uniform(0.7, 0.95), rng.uniform(0.05, 0.4)
 
 
-def smoothed(p, q, a, b):
-    return (a * p + b * q) / (p + q)
+def smoothed(p, q, c1, c0):
+    return (c1 * p + c0 * q) / (p + q)
 
 
-def smoothed_average(p, q, a, b):
+def smoothed_average(p, q, c1, c0):
     D = p / (p + q)
-    return b + (a - b) * D
+    return c0 + (c1 - c0) * D
 
 
-def smoothed_loops(p, q, a, b):
+def smoothed_loops(p, q, c1, c0):
     D = np.empty(len(p))
     for x in range(len(p)):
-        real, generated = a * p[x] + b * q[x], (1 - a) * p[x] + (1 - b) * q[x]
+        real, generated = c1 * p[x] + c0 * q[x], (1 - c1) * p[x] + (1 - c0) * q[x]
         D[x] = real / (real + generated)
     return D
 
 
 @njit
-def smoothed_compiled(p, q, a, b):
+def smoothed_compiled(p, q, c1, c0):
     D = np.empty(p.size)
     for x in range(p.size):
-        D[x] = a - (a - b) * q[x] / (p[x] + q[x])
+        D[x] = c1 - (c1 - c0) * q[x] / (p[x] + q[x])
     return D
 
 
 SMOOTHED = Exercise(
     label="gan-smoothed",
-    task="Write `smoothed(p, q, a, b)`, the best discriminator if real examples have the label a and generated ones the label b.",
+    task="Write `smoothed(p, q, c1, c0)`, the best discriminator if real examples have the label c1 and generated ones the label c0.",
     reference=smoothed,
     axes="(x), (x), (), () -> (x)",
     probes=smoothed_probes,
     mistakes=(
         Mistake(
             "the labels are those of the plain game",
-            lambda p, q, a, b: p / (p + q),
+            lambda p, q, c1, c0: p / (p + q),
             "This is the answer for the labels one and zero.",
             "{eq}`gan-optimal-discriminator`",
         ),
         Mistake(
             "p and q are exchanged",
-            lambda p, q, a, b: (a * q + b * p) / (p + q),
-            "The label a is that of the real examples, whose probabilities are p.",
+            lambda p, q, c1, c0: (c1 * q + c0 * p) / (p + q),
+            "The label c1 is that of the real examples, whose probabilities are p.",
             "{eq}`gan-optimal-discriminator`",
         ),
         Mistake(
             "the label of generated examples is taken as zero",
-            lambda p, q, a, b: a * p / (p + q),
-            "Right for labels that are smoothed on one side. Here generated examples also count as real, by b.",
+            lambda p, q, c1, c0: c1 * p / (p + q),
+            "Right for labels that are smoothed on one side. Here generated examples also count as real, by c0.",
             "{eq}`gan-optimal-discriminator`",
         ),
         Mistake(
             "the label of real examples is taken as one",
-            lambda p, q, a, b: (p + b * q) / (p + q),
-            "Real examples count as real by a only, and as generated by 1 − a.",
+            lambda p, q, c1, c0: (p + c0 * q) / (p + q),
+            "Real examples count as real by c1 only, and as generated by 1 − c1.",
             "{eq}`gan-optimal-discriminator`",
         ),
         Mistake(
             "the labels weigh the examples",
-            lambda p, q, a, b: a * p / (a * p + b * q),
+            lambda p, q, c1, c0: c1 * p / (c1 * p + c0 * q),
             "An example with a label below one is not a part of an example: what it lacks it adds to the other class.",
             "{eq}`gan-optimal-discriminator`",
         ),
         Mistake(
-            "b is the share by which generated examples are generated",
-            lambda p, q, a, b: (a * p + (1 - b) * q) / (p + q),
-            "b is how much a generated example counts as real, so that zero is the plain game.",
+            "c0 is the share by which generated examples are generated",
+            lambda p, q, c1, c0: (c1 * p + (1 - c0) * q) / (p + q),
+            "c0 is how much a generated example counts as real, so that zero is the plain game.",
             "{eq}`gan-optimal-discriminator`",
         ),
         Mistake(
             "the two sides are not averaged",
-            lambda p, q, a, b: a * p + b * q,
+            lambda p, q, c1, c0: c1 * p + c0 * q,
             "Divide by p + q: how often the place occurs at all.",
             "{eq}`gan-optimal-discriminator`",
         ),
     ),
     hints=(
-        "Write the terms of one place: p (a log D + (1 − a) log(1 − D)), and the same with q and b.",
+        "Write the terms of one place: p (c1 log D + (1 − c1) log(1 − D)), and the same with q and c0.",
         "With A before log D and B before log(1 − D) the best D is A/(A + B).",
-        "A = a p + b q, and A + B = p + q.",
+        "A = c1 p + c0 q, and A + B = p + q.",
     ),
-    used="For a = 1 and b = 0 it is {eq}`gan-optimal-discriminator`.",
+    used="For c1 = 1 and c0 = 0 it is {eq}`gan-optimal-discriminator`.",
     right=(smoothed_average, smoothed_loops, smoothed_compiled),
     others=((lambda *a: smoothed(*a)[:1], "wrong type or shape"),),
 )
@@ -751,7 +754,7 @@ BREAK = Choice(
     hints=(
         "The line stands in the generator's step. Which of the letters belong to that step?",
         "Both losses fall where a score rises. Do they fall equally fast?",
-        "The slopes are −σ(s)/M and −σ(−s)/M: same sign, other sizes, and so another sum over examples.",
+        "The slopes are −σ(s)/Ñ and −σ(−s)/Ñ: same sign, other sizes, and so another sum over examples.",
     ),
     used="The two slopes are {eq}`gan-slopes`, and their quotient is {eq}`gan-ratio`.",
 )
