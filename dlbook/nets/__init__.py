@@ -13,7 +13,8 @@ from dlbook.nets.conv import Conv2d, ConvTranspose2d
 from dlbook.nets.costs import Bernoulli, Cost, Gaussian, MeanSquare, SoftmaxCrossEntropy, Together
 from dlbook.nets.embeddings import Vectors, train_skipgram
 from dlbook.nets.encoder_decoder import AttentiveDecoder, EncoderDecoder
-from dlbook.nets.gan import GAN, Played, Players, Scores, play
+from dlbook.nets.game import Played, Scores, play
+from dlbook.nets.gan import GAN, Players
 from dlbook.nets.images import AvgPool2d, GlobalPool, MaxPool2d, Shift, Upsample
 from dlbook.nets.layer import Layer, Step, new_step
 from dlbook.nets.layers import Activation, Dense, Dropout, Embedding, Noise, Reshape
