@@ -11,8 +11,10 @@ from itertools import cycle, product
 import numpy as np
 
 from benchmarks import machine
+from benchmarks.adversarial import gan_digits, gan_ring
 from benchmarks.codes import variational_digits
 from benchmarks.scenes import vision_boxes, vision_masks, vision_transfer
+from benchmarks.styles import gan_style
 from dlbook import embeddings
 from dlbook.backprop import half_shifts, init, predict, train
 from dlbook.nets import EncoderDecoder, RecurrentNetwork, fit, small
@@ -425,6 +427,9 @@ SWEEPS = {
     "architectures-ways": architectures_ways,
     "backprop-digits": backprop_digits,
     "embeddings-settings": embeddings_settings,
+    "gan-digits": gan_digits,
+    "gan-ring": gan_ring,
+    "gan-style": gan_style,
     "gated-patience": gated_patience,
     "gated-text": gated_text,
     "sequence_tasks-budget": sequence_tasks_budget,

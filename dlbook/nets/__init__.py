@@ -13,6 +13,8 @@ from dlbook.nets.conv import Conv2d, ConvTranspose2d
 from dlbook.nets.costs import Bernoulli, Cost, Gaussian, MeanSquare, SoftmaxCrossEntropy, Together
 from dlbook.nets.embeddings import Vectors, train_skipgram
 from dlbook.nets.encoder_decoder import AttentiveDecoder, EncoderDecoder
+from dlbook.nets.game import Played, Scores, play
+from dlbook.nets.gan import GAN, Players
 from dlbook.nets.images import AvgPool2d, GlobalPool, MaxPool2d, Shift, Upsample
 from dlbook.nets.layer import Layer, Step, new_step
 from dlbook.nets.layers import Activation, Dense, Dropout, Embedding, Noise, Reshape
@@ -29,11 +31,17 @@ from dlbook.nets.reuse import Frozen, Repeat
 from dlbook.nets.rows import Bidirectional, Last
 from dlbook.nets.seq2seq import Seq2Seq
 from dlbook.nets.sequences import SequenceNetwork
+from dlbook.nets.style import Styled, Transfer, random_filters, reduced, style_distances
 from dlbook.nets.symbols import fit_stream
 from dlbook.nets.variational import VAE, Bound, Latent
 from dlbook.nets.vision import Detection, Found, backbone, box_ap, detector, named_ap, segmenter
 
 __all__ = [
+    "GAN",
+    "Played",
+    "Players",
+    "Scores",
+    "play",
     "Activation",
     "AttentiveDecoder",
     "Autoencoder",
@@ -96,7 +104,9 @@ __all__ = [
     "SoftmaxCrossEntropy",
     "Sparse",
     "Step",
+    "Styled",
     "Together",
+    "Transfer",
     "Upsample",
     "VAE",
     "Vectors",
@@ -109,5 +119,8 @@ __all__ = [
     "train_skipgram",
     "named_ap",
     "new_step",
+    "random_filters",
+    "reduced",
     "segmenter",
+    "style_distances",
 ]
