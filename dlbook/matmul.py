@@ -499,8 +499,8 @@ def pack(b, out):
 
 
 @njit_fast
-def _strip(a, first, last, panel, c, j, columns, more):
-    """Let the tile run down rows `first` to `last` of one panel."""
+def _wide_strip(a, first, last, panel, c, j, columns, more):
+    """`_strip` by tiles of all vectors."""
     i = first
     while i < last:
         left = last - i
@@ -520,7 +520,7 @@ def _strip(a, first, last, panel, c, j, columns, more):
 
 @njit_fast
 def _narrow_strip(a, first, last, panel, c, j, columns, more):
-    """The same where one vector holds the columns."""
+    """`_strip` by tiles of one vector."""
     i = first
     while i < last:
         left = last - i
@@ -539,6 +539,15 @@ def _narrow_strip(a, first, last, panel, c, j, columns, more):
 
 
 @njit_fast
+def _strip(a, first, last, panel, c, j, columns, more):
+    """Let the tile run down rows `first` to `last` of one panel; a narrow one for few columns."""
+    if VECTORS * columns <= panel.shape[1]:
+        _narrow_strip(a, first, last, panel, c, j, columns, more)
+    else:
+        _wide_strip(a, first, last, panel, c, j, columns, more)
+
+
+@njit_fast
 def multiply_tiled(a, packed, c, more):
     """c_ij = Σ_k a_ik b_kj, or added to c_ij if `more`; b in panels
     (i k), (q k w), (i j) -> (i j)
@@ -550,10 +559,7 @@ def multiply_tiled(a, packed, c, more):
     for i in range(0, a.shape[0], BLOCK):
         for q in range(packed.shape[0]):
             last, columns = min(i + BLOCK, a.shape[0]), min(W, J - q * W)
-            if VECTORS * columns <= W:
-                _narrow_strip(a, i, last, packed[q], c, q * W, columns, more)
-            else:
-                _strip(a, i, last, packed[q], c, q * W, columns, more)
+            _strip(a, i, last, packed[q], c, q * W, columns, more)
 
 
 @njit_fast
@@ -571,10 +577,7 @@ def _multiply_turned(a, packed, c, more):
             block = copied[: lines.shape[0], :count].T
             for q in range(packed.shape[0]):
                 panel, columns = packed[q, k : k + DEPTH], min(W, J - q * W)
-                if VECTORS * columns <= W:
-                    _narrow_strip(block, 0, count, panel, rows, q * W, columns, more or k > 0)
-                else:
-                    _strip(block, 0, count, panel, rows, q * W, columns, more or k > 0)
+                _strip(block, 0, count, panel, rows, q * W, columns, more or k > 0)
 
 
 @njit_fast
@@ -585,10 +588,7 @@ def multiply_deep_tiled(a, packed, c, more):
     W, J = packed.shape[2], c.shape[1]
     for q in range(packed.shape[0]):
         columns = min(W, J - q * W)
-        if VECTORS * columns <= W:
-            _narrow_strip(a, 0, a.shape[0], packed[q], c, q * W, columns, more)
-        else:
-            _strip(a, 0, a.shape[0], packed[q], c, q * W, columns, more)
+        _strip(a, 0, a.shape[0], packed[q], c, q * W, columns, more)
 
 
 @njit
