@@ -120,7 +120,7 @@ def test_the_distortion_has_its_gradient_by_the_code(likelihood):
     net, x = VAE((5, 4, 3), likelihood=likelihood, dtype="float64"), some(6, 5)
     params = net.init(np.random.default_rng(4))
     z = np.random.default_rng(5).standard_normal((6, 3))
-    found, dz = net.distortion(params, x, z)
+    dz = net.distortion(params, x, z)[1]
     for c in range(3):
         step = 1e-5 * np.eye(3)[c]
         up, down = (net.distortion(params, x, z + t * step)[0] for t in (1, -1))
