@@ -12,8 +12,8 @@ from dlbook.tools.judges import judge
 from dlbook.tools.modes import ring, ring_judged
 
 SEEDS, OTHERS = range(10), (100, 101)
-RING_RATES = (0.0005, 0.001, 0.002, 0.004)
-DIGIT_RATES = (0.0005, 0.001, 0.002, 0.004)
+RING_RATES, COMMON = (0.0005, 0.001, 0.002, 0.004), 0.001
+DIGIT_RATES = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016)
 RINGS = {  # loss, penalty, its strength, the discriminator's rate over the generator's
     "minimax, balanced": ("saturating", None, 0.0, 1.0),
     "minimax, lagging": ("saturating", None, 0.0, 0.1),
@@ -43,7 +43,7 @@ def ringed(kind, rate, seed, steps=2500):
 
 
 def gan_ring(spread):
-    """Nine games on the ring, each at its best rate of the generator."""
+    """Nine games on the ring, at one rate of the generator and each at its best one."""
     pairs = [*product(RINGS, RING_RATES)]
     jobs = [(*pair, seed) for pair in pairs for seed in OTHERS]
     tried = iter([*spread(ringed, *zip(*jobs, strict=True))])
@@ -52,14 +52,20 @@ def gan_ring(spread):
     jobs = [(kind, best[kind], seed) for kind in RINGS for seed in SEEDS]
     runs = iter([*spread(ringed, *zip(*jobs, strict=True))])
     found = {kind: [next(runs) for _ in SEEDS] for kind in RINGS}
+    jobs = [(kind, COMMON, seed) for kind in RINGS for seed in SEEDS]
+    runs = iter([*spread(ringed, *zip(*jobs, strict=True))])
+    same = {kind: [next(runs) for _ in SEEDS] for kind in RINGS}
     return {
         "rates": RING_RATES,
+        "common": COMMON,
         "others": OTHERS,
         "seeds": [*SEEDS],
         "chosen by": {kind: [round(score[kind, r], 3) for r in RING_RATES] for kind in RINGS},
         "best": best,
         "modes": {kind: [run[0] for run in runs] for kind, runs in found.items()},
         "good": {kind: [run[1] for run in runs] for kind, runs in found.items()},
+        "common modes": {kind: [run[0] for run in runs] for kind, runs in same.items()},
+        "common good": {kind: [run[1] for run in runs] for kind, runs in same.items()},
     }
 
 
