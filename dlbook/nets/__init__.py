@@ -13,7 +13,7 @@ from dlbook.nets.conv import Conv2d, ConvTranspose2d
 from dlbook.nets.costs import Bernoulli, Cost, Gaussian, MeanSquare, SoftmaxCrossEntropy, Together
 from dlbook.nets.embeddings import Vectors, train_skipgram
 from dlbook.nets.encoder_decoder import AttentiveDecoder, EncoderDecoder
-from dlbook.nets.images import AvgPool2d, GlobalPool, MaxPool2d, Shift, Upsample
+from dlbook.nets.images import AvgPool2d, GlobalPool, MaxPool2d, MaxUnpool2d, Shift, Upsample
 from dlbook.nets.layer import Layer, Step, new_step
 from dlbook.nets.layers import Activation, Dense, Dropout, Embedding, Noise, Reshape
 from dlbook.nets.loop import fit
@@ -71,6 +71,7 @@ __all__ = [
     "MLP",
     "LuongAttention",
     "MaxPool2d",
+    "MaxUnpool2d",
     "MultiHeadAttention",
     "MeanSquare",
     "Model",
