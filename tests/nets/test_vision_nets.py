@@ -24,7 +24,14 @@ from dlbook.nets import (
 from dlbook.optimization import Adam
 from dlbook.tools.scenes import scenes
 from dlbook.tools.shapes import Axes
-from dlbook.vision import decode_boxes, iou, max_pool_where, max_unpool
+from dlbook.vision import (
+    decode_boxes,
+    detection_cost,
+    detection_cost_backward,
+    iou,
+    max_pool_where,
+    max_unpool,
+)
 
 SMALL = {"side": 8, "channels": (3, 4, 5), "maps": 2}
 
@@ -55,24 +62,23 @@ def test_gradients_of_a_detector(rng):
     check_model(net, (some.x, cost.targets(labels, some.boxes, 24)))
 
 
-def test_the_cost_is_the_sum_over_cells_of_what_each_says(rng):
+def test_the_cost_is_that_of_the_equation(rng):
     cost = Detection(classes=3, weight=0.6)
     labels = [[2, -1], [0, 1], [-1, -1]]
     boxes = rng.uniform(0, 4, (3, 2, 4))
     boxes[..., 2:] += 4.5
     boxes[1, 1, ::2] += 8
     y = cost.check(Axes(n=3), cost.targets(labels, boxes, 16), (4, 4, 8), "float64")
-    z, total = rng.normal(size=(3, 4, 4, 8)), 0.0
-    for cell in np.ndindex(3, 4, 4):
-        logit, scores, code = z[cell][0], z[cell][1:4], z[cell][4:]
-        p = 1 / (1 + np.exp(-logit))
-        total -= np.log(p if y[0][cell] else 1 - p)
-        if y[0][cell]:
-            total -= np.log(np.exp(scores[y[1][cell]]) / np.exp(scores).sum())
-            off = np.abs(code - y[2][cell])
-            total += 0.6 * np.where(off < 1, off**2 / 2, off - 0.5).sum()
-    assert y[0].sum() == 3
-    assert cost.into(z.copy(), y) == pytest.approx(total / 3)
+    z = rng.normal(size=(3, 4, 4, 8))
+    rows, (chi, t, code) = z.reshape(3, 16, 8), (part.reshape(3, 16, *part.shape[3:]) for part in y)
+    given = rows[..., 0], rows[..., 1:4], rows[..., 4:], chi.astype(int), t, code, 0.6
+    given = [part.copy() if isinstance(part, np.ndarray) else part for part in given]
+    assert chi.sum() == 3
+    dz = z.copy()
+    assert cost.into(dz, y) == pytest.approx(detection_cost(*given))
+    parts = detection_cost_backward(*given)
+    slopes = np.concatenate([parts[0][..., None], *parts[1:]], axis=2).reshape(z.shape)
+    np.testing.assert_allclose(dz, slopes, rtol=0, atol=1e-15)
 
 
 def test_boxes_come_back_from_their_cells():
