@@ -152,12 +152,13 @@ def mask(name, steps, rate, seed, part):
 
 def vision_masks(spread):
     """Learn masks with maps enlarged in several ways, with skips and without."""
-    steps, seeds = 600, range(5)
-    best, runs = chosen(spread, mask, {(k, steps): PICTURES for k in MASKS}, seeds, (100, 101))
+    steps, seeds = 400, range(5)
+    kinds = {(k, steps): PICTURES[:3] if MASKS[k][1] else PICTURES for k in MASKS}
+    best, runs = chosen(spread, mask, kinds, seeds, (100, 101))
     return {
         "steps": steps,
         "batch": 16,
-        "rates": PICTURES,
+        "rates": {kind[0]: rates for kind, rates in kinds.items()},
         "best": {kind[0]: rate for kind, rate in best.items()},
         "parameters": {kind[0]: found[0][1] for kind, found in runs.items()},
         "seeds": [*seeds],
@@ -198,15 +199,14 @@ def boxes(steps, images, near, rate, seed, part):
 
 
 def vision_boxes(spread):
-    """Learn to find digits: briefly; longer, on the same scenes and on more; from several cells."""
+    """Learn to find digits: briefly; three times as long; with several cells for each digit."""
     steps, few = (600, 1800), range(5)
     kinds = {
         "found": (steps[0], 4800, 0),
-        "same scenes": (steps[1], 4800, 0),
-        "longer": (steps[1], 14400, 0),
+        "longer": (steps[1], 4800, 0),
         "near": (steps[0], 4800, 1),
     }
-    rates = {"found": FINDING, "same scenes": FINDING[1:4], "longer": FINDING[1:4], "near": FINDING}
+    rates = {"found": FINDING, "longer": FINDING[1:4], "near": FINDING[1:4]}
     parts = {
         name: chosen(
             spread, boxes, {kind: rates[name]}, SEEDS if name == "found" else few, (100, 101)
