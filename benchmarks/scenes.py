@@ -44,7 +44,7 @@ MASKS = {  # how maps are enlarged, skips, channels on the way up
     "learned, skips": ("learned", True, 8),
     "unpooled, skips": ("unpooled", True, 8),
 }
-PICTURES, FINDING = (0.003, 0.01, 0.03, 0.1), (0.005, 0.01, 0.02, 0.04, 0.08)
+PICTURES, FINDING = (0.003, 0.01, 0.03, 0.1), (0.01, 0.02, 0.04)
 
 
 def learned(net, start, data, rate, steps, rng, batch=32):
@@ -152,8 +152,8 @@ def mask(name, steps, rate, seed, part):
 
 def vision_masks(spread):
     """Learn masks with maps enlarged in several ways, with skips and without."""
-    steps, seeds = 400, range(5)
-    kinds = {(k, steps): PICTURES[:3] if MASKS[k][1] else PICTURES for k in MASKS}
+    steps, seeds = 300, range(5)
+    kinds = {(k, steps): PICTURES[:3] if MASKS[k][1] else PICTURES[1:] for k in MASKS}
     best, runs = chosen(spread, mask, kinds, seeds, (100, 101))
     return {
         "steps": steps,
@@ -199,18 +199,15 @@ def boxes(steps, images, near, rate, seed, part):
 
 
 def vision_boxes(spread):
-    """Learn to find digits: briefly; three times as long; with several cells for each digit."""
-    steps, few = (600, 1800), range(5)
+    """Learn to find digits: briefly; twice as long; with several cells for each digit."""
+    steps, few = (600, 1200), range(5)
     kinds = {
         "found": (steps[0], 4800, 0),
         "longer": (steps[1], 4800, 0),
         "near": (steps[0], 4800, 1),
     }
-    rates = {"found": FINDING, "longer": FINDING[1:4], "near": FINDING[1:4]}
     parts = {
-        name: chosen(
-            spread, boxes, {kind: rates[name]}, SEEDS if name == "found" else few, (100, 101)
-        )
+        name: chosen(spread, boxes, {kind: FINDING}, SEEDS if name == "found" else few, (100, 101))
         for name, kind in kinds.items()
     }
     return {
@@ -225,7 +222,7 @@ def vision_boxes(spread):
         ],
         "steps": steps,
         "batch": 16,
-        "rates": rates,
+        "rates": FINDING,
         "best": {name: next(iter(best.values())) for name, (best, _) in parts.items()},
         "seeds": [*SEEDS],
         "seeds of longer": [*few],
