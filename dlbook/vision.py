@@ -393,16 +393,17 @@ def smooth_l1_slope(r):
 @njit(whole="chi t")
 def detection_cost(eta, z, s, chi, t, code, weight):
     """(vision-detection-cost)  C = 1/N Σ_nq (log(1 + e^η_nq) − χ_nq η_nq)
-    + 1/N Σ_{nq: χ_nq = 1} (log Σ_k e^(z_nqk) − z_{nq,t_nq} + λ Σ_r ℓ(s_nqr − s*_nqr))
+    + Σ_{nq: χ=1} (log Σ_k e^z_nqk − z_nq,t + λ Σ_r ℓ(s_nqr − s*_nqr)) / N
     (n q), (n q k), (n q 4), (n q), (n q), (n q 4), () -> ()
     """
     total = np.zeros(len(z), z.dtype)
-    for n, q in np.ndindex(chi.shape):
-        margin = eta[n, q : q + 1] if chi[n, q] else -eta[n, q : q + 1]
-        total[n] += logistic_loss(margin)[0]
-        if chi[n, q]:
-            total[n] += softmax_cross_entropy(z[n, q : q + 1], t[n, q : q + 1])
-            total[n] += weight * np.sum(smooth_l1(s[n, q] - code[n, q]))
+    for n in range(len(z)):
+        total[n] += np.sum(logistic_loss((2 * chi[n] - 1) * eta[n]))
+        for q in range(chi.shape[1]):
+            if chi[n, q]:
+                at = slice(q, q + 1)
+                total[n] += softmax_cross_entropy(z[n, at], t[n, at])
+                total[n] += weight * np.sum(smooth_l1(s[n, q] - code[n, q]))
     return np.sum(total) / len(z)
 
 
