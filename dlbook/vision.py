@@ -396,9 +396,9 @@ def detection_cost(eta, z, s, chi, t, code, weight):
     + Σ_{nq: χ=1} (log Σ_k e^z_nqk − z_nq,t + λ Σ_r ℓ(s_nqr − s*_nqr)) / N
     (n q), (n q k), (n q 4), (n q), (n q), (n q 4), () -> ()
     """
-    total = np.zeros(len(z), z.dtype)
+    total = np.empty(len(z), z.dtype)
     for n in range(len(z)):
-        total[n] += np.sum(logistic_loss((2 * chi[n] - 1) * eta[n]))
+        total[n] = np.sum(logistic_loss((2 * chi[n] - 1) * eta[n]))
         for q in range(chi.shape[1]):
             if chi[n, q]:
                 at = slice(q, q + 1)
@@ -410,7 +410,7 @@ def detection_cost(eta, z, s, chi, t, code, weight):
 @njit(whole="chi t")
 def detection_cost_backward(eta, z, s, chi, t, code, weight):
     """(vision-detection-backward)  dη_nq = (σ(η_nq) − χ_nq) / N,  and where χ_nq = 1
-    dz_nqk = (p_nqk − [k = t_nq]) / N,  ds_nqr = λ ℓ'(s_nqr − s*_nqr) / N,  else 0
+    dz_nqk = (p_nqk − [k = t_nq]) / N, ds_nqr = λ ℓ'(s_nqr − s*_nqr) / N
     (n q), (n q k), (n q 4), (n q), (n q), (n q 4), () -> (n q), (n q k), (n q 4)
     """
     de, dz, ds, N = np.empty_like(eta), np.zeros_like(z), np.zeros_like(s), len(z)
