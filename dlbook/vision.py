@@ -411,9 +411,11 @@ def detection_cost(eta, z, s, chi, t, code, weight):
 def detection_cost_backward(eta, z, s, chi, t, code, weight):
     """(vision-detection-backward)  dη_nq = (σ(η_nq) − χ_nq) / N,  and where χ_nq = 1
     dz_nqk = (p_nqk − [k = t_nq]) / N, ds_nqr = λ ℓ'(s_nqr − s*_nqr) / N
-    (n q), (n q k), (n q 4), (n q), (n q), (n q 4), () -> (n q), (n q k), (n q 4)
+    (n q), (n q k), (n q 4), (n q), (n q), (n q 4), ()
+    -> (n q), (n q k), (n q 4)
     """
-    de, dz, ds, N = np.empty_like(eta), np.zeros_like(z), np.zeros_like(s), len(z)
+    de, dz, ds = np.empty_like(eta), np.zeros_like(z), np.zeros_like(s)
+    N = len(z)
     for n, q in np.ndindex(chi.shape):
         de[n, q] = (sigmoid(eta[n, q]) - chi[n, q]) / N
         if chi[n, q]:
