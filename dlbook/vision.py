@@ -420,9 +420,9 @@ def detection_cost_backward(eta, z, s, chi, t, code, weight):
         de[n, q] = (sigmoid(eta[n, q]) - chi[n, q]) / N
         if chi[n, q]:
             at = slice(q, q + 1)
-            dz[n, at] = softmax_cross_entropy_gradient(z[n, at], t[n, at]) / N
+            off = softmax_cross_entropy_gradient(z[n, at], t[n, at])
             slope = smooth_l1_slope(s[n, q] - code[n, q])
-            ds[n, q] = weight * slope / N
+            dz[n, at], ds[n, q] = off / N, weight * slope / N
     return de, dz, ds
 
 
