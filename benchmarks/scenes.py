@@ -1,7 +1,6 @@
 """Runs of `vision` that are too long for a page: more seeds, each way of learning at its own rate."""
 
-from functools import cache
-from itertools import product
+from functools import partial
 
 from numpy.random import default_rng as generator
 
@@ -21,16 +20,31 @@ from dlbook.nets import (
 from dlbook.nets.tree import copied
 from dlbook.optimization import Adam, WarmupCosine
 from dlbook.tools.scenes import scenes
-from dlbook.vision import class_iou
+from dlbook.vision import class_iou, match
 
 __all__ = ["vision_boxes", "vision_masks", "vision_transfer"]
 
-SEEDS, CHOOSING = range(10), (100, 101)
-WAYS = ("random", "frozen", "tuned", "scratch")
-COUNTS = (2, 5, 10, 20, 80)  # labelled scenes of each class
-HEADS, BODIES = (0.03, 0.1, 0.3), (0.003, 0.01, 0.03)  # rates
-MASKS, PICTURES = ("fixed", "learned", "skips"), (0.003, 0.01, 0.03)
-FINDING = (0.005, 0.01, 0.02)
+SEEDS, CHOOSING = range(10), (100, 101, 102)
+HEADS, BODIES = (0.01, 0.03, 0.1, 0.3, 1.0), (0.0003, 0.001, 0.003, 0.01, 0.03)  # rates
+WAYS = {
+    "random": HEADS,
+    "frozen": HEADS,
+    "own": HEADS,
+    "tuned": BODIES,
+    "head first": BODIES,
+    "scratch": BODIES,
+}
+COUNTS, STEPS = (2, 5, 10, 20, 80), 150  # labelled scenes of each class
+MASKS = {  # how maps are enlarged, skips, channels on the way up
+    "fixed": ("fixed", False, 8),
+    "learned": ("learned", False, 8),
+    "unpooled": ("unpooled", False, 8),
+    "wide": ("learned", False, 32),
+    "fixed, skips": ("fixed", True, 8),
+    "learned, skips": ("learned", True, 8),
+    "unpooled, skips": ("unpooled", True, 8),
+}
+PICTURES, FINDING = (0.003, 0.01, 0.03, 0.1), (0.01, 0.02, 0.04)
 
 
 def learned(net, start, data, rate, steps, rng, batch=32):
@@ -42,129 +56,174 @@ def learned(net, start, data, rate, steps, rng, batch=32):
     return fit(net, start, data, adam, rng, epochs=epochs, batch=batch)
 
 
-@cache
-def before(seed, **how):
-    """Return a network that has learned to read the digits 0 to 4 in scenes."""
+def chosen(spread, run, kinds, seeds, choosing=CHOOSING):
+    """Return for each of `kinds`, with its rates, the best rate and what that gives with `seeds`.
+
+    A job is run(*kind, rate, seed, part): rates are chosen on the validation part, by the mean of
+    what comes first there, and tried on the test part.
+    """
+    jobs = [(*k, rate, s, "val") for k, rates in kinds.items() for rate in rates for s in choosing]
+    found = iter([*spread(run, *zip(*jobs, strict=True))])
+    score = {
+        kind: [sum(next(found)[0] for _ in choosing) / len(choosing) for _ in rates]
+        for kind, rates in kinds.items()
+    }
+    best = {kind: rates[score[kind].index(max(score[kind]))] for kind, rates in kinds.items()}
+    jobs = [(*kind, best[kind], seed, "test") for kind in kinds for seed in seeds]
+    found = iter([*spread(run, *zip(*jobs, strict=True))])
+    return best, {kind: [next(found) for _ in seeds] for kind in kinds}
+
+
+def before(seed, first, clutter, centred):
+    """Return all parameters of a network that has learned to read five digits, 0 to 4 or 5 to 9."""
     net = Network((1, 16, 16), Sequential(body=backbone(), head=Dense(5)))
-    some, rng = scenes("transfer", "train", 2560, seed, digits=range(5), **how), generator(seed)
-    return learned(net, net.init(rng), (some.x, some.labels[:, 0]), 0.01, 320, rng).params
+    how = {"digits": range(first, first + 5), "clutter": clutter, "centred": centred}
+    some, rng = scenes("transfer", "train", 2560, seed, **how), generator(seed)
+    data = some.x, some.labels[:, 0] - first
+    return learned(net, net.init(rng), data, 0.01, 320, rng).params.flat
 
 
-def read(way, count, rate, seed, part, **how):
+def read(bodies, way, count, steps, clutter, centred, rate, seed, part):
     """Return the share of digits 5 to 9 read right, after so many labels of each."""
+    how = {"clutter": clutter, "centred": centred}
     body, rng = backbone(), generator([seed, count])
     net = Network((1, 16, 16), Sequential(body=body, head=Dense(5)))
     start = net.init(rng)
-    if way in ("frozen", "tuned"):
-        copied(start.net.body, before(seed, **how).net.body)
-    if way in ("random", "frozen"):
-        kept = Frozen(body, start.net.body)
-        net = Network((1, 16, 16), Sequential(body=kept, head=Dense(5)))
-        start = net.init(rng)
+    if way not in ("random", "scratch"):
+        learned_before = net.init(rng)
+        learned_before.flat[:] = bodies[seed, way == "own"]
+        copied(start.net.body, learned_before.net.body)
     some = scenes("transfer", "train", 5 * count, 1000 + seed, digits=range(5, 10), **how)
-    out = learned(net, start, (some.x, some.labels[:, 0] - 5), rate, 150, rng)
-    test = scenes("transfer", part, 500, 0, digits=range(5, 10), **how)
-    right = net.predict(out.params, out.state, test.x) == test.labels[:, 0] - 5
-    return round(float(right.mean()), 4)
+    data, test = (some.x, some.labels[:, 0] - 5), net
+    if way in ("random", "frozen", "own", "head first"):
+        kept = Network((1, 16, 16), Sequential(body=Frozen(body, start.net.body), head=Dense(5)))
+        if way == "head first":
+            head = learned(kept, kept.init(rng), data, 0.1, steps // 3, rng)
+            copied(start.net.head, head.params.net.head)
+            steps -= steps // 3
+        else:
+            test, start = kept, kept.init(rng)
+    out = learned(test, start, data, rate, steps, rng)
+    asked = scenes("transfer", part, 500, 0, digits=range(5, 10), **how)
+    right = test.predict(out.params, out.state, asked.x) == asked.labels[:, 0] - 5
+    return [round(float(right.mean()), 4)]
 
 
-def plainly(*job):
-    """Do the same for digits in the middle of nothing."""
-    return read(*job, clutter=False, centred=True)
-
-
-def curves(spread, reading, counts):
+def curves(spread, ways, counts, steps=STEPS, clutter=True, centred=False):
     """Return the best rates, and the shares read at them: by way, count and seed."""
-    pairs = [*product(WAYS, counts)]
-    rates = {way: HEADS if way in ("random", "frozen") else BODIES for way in WAYS}
-    jobs = [(way, m, rate, s, "val") for way, m in pairs for rate in rates[way] for s in CHOOSING]
-    found, score = [*spread(reading, *zip(*jobs, strict=True))], {}
-    for (way, m, rate, *_), right in zip(jobs, found, strict=True):
-        score[way, m, rate] = score.get((way, m, rate), 0) + right / len(CHOOSING)
-    best = {pair: max(rates[pair[0]], key=lambda r: score[*pair, r]) for pair in pairs}
-    jobs = [(*pair, best[pair], seed, "test") for pair in pairs for seed in SEEDS]
-    runs = iter(spread(reading, *zip(*jobs, strict=True)))
+    kinds = {(w, m, steps, clutter, centred): WAYS[w] for w in ways for m in counts}
+    which = [(seed, own) for own in {w == "own" for w in ways} for seed in (*CHOOSING, *SEEDS)]
+    given = [(seed, 5 * own, clutter, centred) for seed, own in which]
+    bodies = dict(zip(which, spread(before, *zip(*given, strict=True)), strict=True))
+    best, right = chosen(spread, partial(read, bodies), kinds, SEEDS)
+    at = {w: [(w, m, steps, clutter, centred) for m in counts] for w in ways}
     return {
-        "best": {way: [best[way, m] for m in counts] for way in WAYS},
-        "right": {way: [[next(runs) for _ in SEEDS] for _ in counts] for way in WAYS},
+        "best": {way: [best[kind] for kind in at[way]] for way in ways},
+        "right": {way: [[run[0] for run in right[kind]] for kind in at[way]] for way in ways},
     }
 
 
 def vision_transfer(spread):
-    """Read new digits with few labels: in cluttered scenes, and in the middle of nothing."""
+    """Read new digits with few labels; longer; and in scenes that lack clutter, or move nothing."""
+    fixed, whole = ("random", "frozen"), ("tuned", "head first", "scratch")
     return {
         "seeds": [*SEEDS],
         "counts": COUNTS,
+        "steps": STEPS,
         "rates": {"head": HEADS, "whole": BODIES},
-        "scenes": curves(spread, read, COUNTS),
-        "centred": curves(spread, plainly, (5,)),
+        "scenes": curves(spread, WAYS, COUNTS),
+        "longer": curves(spread, whole, (20,), 3 * STEPS),
+        "centred": curves(spread, fixed, (5,), clutter=False, centred=True),
+        "centred in clutter": curves(spread, fixed, (5,), centred=True),
+        "anywhere on black": curves(spread, fixed, (5,), clutter=False),
     }
 
 
-def mask(kind, rate, seed, steps, part):
-    """Return the IoU of paper and of ink of a network that learned masks."""
+def mask(name, steps, rate, seed, part):
+    """Return the IoU of ink of a network that learned masks, and how many parameters it learns."""
+    kind, skips, maps = MASKS[name]
     some, rng = scenes("segment", "train", 8 * steps, seed), generator(seed)
-    net = segmenter(kind)
-    out = learned(net, net.init(rng), (some.x, some.masks), rate, 2 * len(some.x) // 16, rng, 16)
+    net = segmenter(kind, skips=skips, maps=maps)
+    out = learned(net, net.init(rng), (some.x, some.masks), rate, steps, rng, 16)
     test = scenes("segment", part, 300)
     found = net.predict(out.params, out.state, test.x)
-    return [round(float(share), 4) for share in class_iou(test.masks, found, 2)]
+    return [round(float(class_iou(test.masks, found, 2)[1]), 4), out.params.flat.size]
 
 
 def vision_masks(spread):
-    """Learn masks with up-sampling that is fixed, learned, or joined by skips; briefly and longer."""
-    pairs, steps = [*product(MASKS, PICTURES)], (200, 600)
-    tried = spread(mask, *zip(*((*pair, 100, 200, "val") for pair in pairs), strict=True))
-    ink = {pair: shares[1] for pair, shares in zip(pairs, tried, strict=True)}
-    best = {kind: max(PICTURES, key=lambda r: ink[kind, r]) for kind in MASKS}
-    few = range(5)
-    jobs = [(k, best[k], s, steps[0], "test") for k in MASKS for s in SEEDS]
-    more = [(k, best[k], s, steps[1], "test") for k in MASKS for s in few]
-    runs = iter(spread(mask, *zip(*jobs, *more, strict=True)))
+    """Learn masks with maps enlarged in several ways, with skips and without."""
+    steps, seeds = 300, range(5)
+    kinds = {(k, steps): PICTURES[:3] if MASKS[k][1] else PICTURES[1:] for k in MASKS}
+    best, runs = chosen(spread, mask, kinds, seeds, (100, 101))
     return {
         "steps": steps,
-        "rates": PICTURES,
-        "best": best,
-        "seeds": [*SEEDS],
-        "iou": {kind: [next(runs) for _ in SEEDS] for kind in MASKS},
-        "seeds of longer": [*few],
-        "longer": {kind: [next(runs) for _ in few] for kind in MASKS},
+        "batch": 16,
+        "rates": {kind[0]: rates for kind, rates in kinds.items()},
+        "best": {kind[0]: rate for kind, rate in best.items()},
+        "parameters": {kind[0]: found[0][1] for kind, found in runs.items()},
+        "seeds": [*seeds],
+        "iou": {kind[0]: [run[0] for run in found] for kind, found in runs.items()},
     }
 
 
-def boxes(rate, seed, steps, part):
-    """Return AP at .5 and .75, without suppression, and of named boxes, after so many steps."""
-    some, rng = scenes("detect", "train", 8 * steps, seed), generator(seed)
-    cost = Detection()
+def boxes(steps, images, near, rate, seed, part):
+    """Return AP at .5, at .75, without suppression, by class; and what scores above one half.
+
+    The last three are per object: boxes above one half that are right, all of them, and all
+    without suppression.
+    """
+    some, rng = scenes("detect", "train", images, seed), generator(seed)
+    cost = Detection(near=near)
     net, data = detector(cost), (some.x, cost.targets(some.labels, some.boxes, 24))
     out = learned(net, net.init(rng), data, rate, steps, rng, 16)
     test = scenes("detect", part, 300)
     there = test.labels, test.boxes
     found = net.predict(out.params, out.state, test.x)
-    all_of_them = detector(Detection(overlap=1.0)).predict(out.params, out.state, test.x)
+    every = detector(Detection(overlap=1.0)).predict(out.params, out.state, test.x)
+    truth = [box[label >= 0] for label, box in zip(*there, strict=True)]
+    sure = [f.boxes[f.scores > 0.5] for f in found]
+    hits = sum(
+        match(b, f.scores[f.scores > 0.5], t, 0.5).sum()
+        for b, f, t in zip(sure, found, truth, strict=True)
+    )
+    G = sum(map(len, truth))
     shares = (
         *(box_ap(found, *there, threshold) for threshold in (0.5, 0.75)),
-        box_ap(all_of_them, *there),
+        box_ap(every, *there),
         named_ap(found, *there),
+        hits / G,
+        sum(map(len, sure)) / G,
+        sum((f.scores > 0.5).sum() for f in every) / G,
     )
-    return [round(share, 4) for share in shares]
+    return [round(float(share), 4) for share in shares]
 
 
 def vision_boxes(spread):
-    """Learn to find digits: as briefly as on the page, and with three times the steps and scenes."""
-    steps, few = (600, 1800), range(5)
-    tried = [*spread(boxes, *zip(*((r, 100, steps[0], "val") for r in FINDING), strict=True))]
-    best = max(FINDING, key=lambda rate: tried[FINDING.index(rate)][0])
-    jobs = [(best, seed, steps[0], "test") for seed in SEEDS]
-    more = [(best, seed, steps[1], "test") for seed in few]
-    runs = [*spread(boxes, *zip(*jobs, *more, strict=True))]
-    return {
-        "measures": ["AP50", "AP75", "AP50 without suppression", "AP50 of named"],
-        "steps": steps,
-        "rates": FINDING,
-        "best": best,
-        "seeds": [*SEEDS],
-        "found": runs[: len(SEEDS)],
-        "seeds of longer": [*few],
-        "longer": runs[len(SEEDS) :],
+    """Learn to find digits: briefly; twice as long; with several cells for each digit."""
+    steps, few = (600, 1200), range(5)
+    kinds = {
+        "found": (steps[0], 4800, 0),
+        "longer": (steps[1], 4800, 0),
+        "near": (steps[0], 4800, 1),
     }
+    parts = {
+        name: chosen(spread, boxes, {kind: FINDING}, SEEDS if name == "found" else few, (100, 101))
+        for name, kind in kinds.items()
+    }
+    return {
+        "measures": [
+            "AP50",
+            "AP75",
+            "AP50 without suppression",
+            "AP50 of classes",
+            "hits above one half",
+            "boxes above one half",
+            "boxes above one half without suppression",
+        ],
+        "steps": steps,
+        "batch": 16,
+        "rates": FINDING,
+        "best": {name: next(iter(best.values())) for name, (best, _) in parts.items()},
+        "seeds": [*SEEDS],
+        "seeds of longer": [*few],
+    } | {name: next(iter(runs.values())) for name, (_, runs) in parts.items()}

@@ -15,7 +15,8 @@ found, g true ones. The capital is the count. S is a stride and P a padding, bot
 across.
 
 Names: a box is (y0, x0, y1, x1), its rows and columns from y0 and x0 up to, and without, y1 and
-x1: y1 − y0 is its height. t holds true labels; dz = ∂C/∂z and so on for every other letter.
+x1: y1 − y0 is its height. ȳ, x̄ are its middle and Δy, Δx its sides; s is its code by an anchor.
+In a detector q counts the cells of an image. t holds true labels; dz = ∂C/∂z and so on for every other letter.
 """
 # ruff: noqa: E741
 
@@ -27,7 +28,9 @@ from numpy.typing import ArrayLike
 from dlbook.convolution import pad
 from dlbook.fast.conv import adjoint, memory
 from dlbook.linear_classification import (
+    logistic_loss,
     scores,
+    sigmoid,
     softmax_cross_entropy,
     softmax_cross_entropy_gradient,
 )
@@ -45,6 +48,8 @@ __all__ = [
     "conv_transpose2d",
     "decode_boxes",
     "detection_ap",
+    "detection_cost",
+    "detection_cost_backward",
     "encode_boxes",
     "fine_tune_grad",
     "frozen_grad",
@@ -259,7 +264,7 @@ def inner(x, y):
 
 @njit
 def adjoint_products(x, y, w, stride, padding):
-    """(vision-adjoint)  ⟨C x, y⟩ and ⟨x, Cᵀ y⟩
+    """(vision-adjoint)  ⟨A x, y⟩ and ⟨x, Aᵀ y⟩
     (n o i j), (n c h w), (c o u v), (), () -> (), ()
     """
     (_, O, U, V), S = w.shape, stride
@@ -333,8 +338,8 @@ def box_iou(a, b):
 
 @njit
 def encode_boxes(box, anchor):
-    """(vision-box-encode)  ((y − y')/h', (x − x')/w', log h/h', log w/w')
-    (m 4), (m 4) -> (m 4), centres and sizes, primed those of anchors
+    """(vision-box-encode)  ((ȳ − ȳ')/Δy', (x̄ − x̄')/Δx', log Δy/Δy', log Δx/Δx')
+    (m 4), (m 4) -> (m 4), middles and sides, primed those of anchors
     """
     code = np.empty_like(box)
     for m in range(len(box)):
@@ -349,8 +354,8 @@ def encode_boxes(box, anchor):
 
 @njit
 def decode_boxes(code, anchor):
-    """(vision-box-decode)  y = y' + h' code_0, h = h' e^code_2, and so for x and w
-    (m 4), (m 4) -> (m 4), as (y − h/2, x − w/2, y + h/2, x + w/2)
+    """(vision-box-decode)  ȳ = ȳ' + Δy' s_0,  Δy = Δy' e^(s_2), and so for x
+    (m 4), (m 4) -> (m 4), as (ȳ − Δy/2, x̄ − Δx/2, ȳ + Δy/2, x̄ + Δx/2)
     """
     box = np.empty_like(code)
     for m in range(len(code)):
@@ -385,6 +390,42 @@ def smooth_l1_slope(r):
     return slope
 
 
+@njit(whole="chi t")
+def detection_cost(eta, z, s, chi, t, code, weight):
+    """(vision-detection-cost)  C = 1/N Σ_nq (log(1 + e^η_nq) − χ_nq η_nq)
+    + Σ_{nq: χ=1} (log Σ_k e^z_nqk − z_nq,t + λ Σ_r ℓ(s_nqr − s*_nqr)) / N
+    (n q), (n q k), (n q 4), (n q), (n q), (n q 4), () -> ()
+    """
+    total = np.empty(len(z), z.dtype)
+    for n in range(len(z)):
+        total[n] = np.sum(logistic_loss((2 * chi[n] - 1) * eta[n]))
+        for q in range(chi.shape[1]):
+            if chi[n, q]:
+                at = slice(q, q + 1)
+                total[n] += softmax_cross_entropy(z[n, at], t[n, at])
+                total[n] += weight * np.sum(smooth_l1(s[n, q] - code[n, q]))
+    return np.sum(total) / len(z)
+
+
+@njit(whole="chi t")
+def detection_cost_backward(eta, z, s, chi, t, code, weight):
+    """(vision-detection-backward)  dη_nq = (σ(η_nq) − χ_nq) / N,  and where χ_nq = 1
+    dz_nqk = (p_nqk − [k = t_nq]) / N, ds_nqr = λ ℓ'(s_nqr − s*_nqr) / N
+    (n q), (n q k), (n q 4), (n q), (n q), (n q 4), ()
+    -> (n q), (n q k), (n q 4)
+    """
+    de, dz, ds = np.empty_like(eta), np.zeros_like(z), np.zeros_like(s)
+    N = len(z)
+    for n, q in np.ndindex(chi.shape):
+        de[n, q] = (sigmoid(eta[n, q]) - chi[n, q]) / N
+        if chi[n, q]:
+            at = slice(q, q + 1)
+            off = softmax_cross_entropy_gradient(z[n, at], t[n, at])
+            slope = smooth_l1_slope(s[n, q] - code[n, q])
+            dz[n, at], ds[n, q] = off / N, weight * slope / N
+    return de, dz, ds
+
+
 @njit
 def nms(boxes, scores, threshold):
     """(vision-nms)  m is kept if IoU(m, l) ≤ τ for all l kept before it
@@ -407,7 +448,7 @@ def nms(boxes, scores, threshold):
 
 @njit
 def match(found, scores, truth, threshold):
-    """(vision-match)  hit_m = [max IoU(m, g) of free g ≥ τ], surest first
+    """(vision-match)  hit_m = [max IoU(m, g) of free g ≥ θ], surest first
     (m 4), (m), (g 4), () -> (m), in the order given; the threshold is > 0
     """
     share = box_iou(found, truth)
@@ -534,7 +575,7 @@ def segment_iou(t: ArrayLike, u: ArrayLike, classes: int) -> np.ndarray:
     Parameters
     ----------
     t, u : array_like of int, shape (n, h, w)
-        True labels and those that were said, 0 … classes − 1.
+        True labels and predicted ones, 0 … classes − 1.
     classes : int
         How many classes there are.
 

@@ -63,6 +63,20 @@ def detections(rng):
     return boxes(rng, 7), numbers(rng, 7), boxes(rng, 4), 0.3
 
 
+def cells(rng):
+    """Cells of two images, some with an object, some codes far off."""
+    chi, t = np.array([[0, 1, 1], [1, 0, 0]]), rng.integers(4, size=(2, 3))
+    return (
+        numbers(rng, 2, 3),
+        numbers(rng, 2, 3, 4),
+        2 * numbers(rng, 2, 3, 4),
+        chi,
+        t,
+        numbers(rng, 2, 3, 4),
+        0.7,
+    )
+
+
 KERNELS = [
     (vi.frozen_grad, head),
     (vi.fine_tune_grad, tuned),
@@ -85,6 +99,8 @@ KERNELS = [
     (vi.decode_boxes, lambda rng: (numbers(rng, 4, 4), boxes(rng, 4))),
     (vi.smooth_l1, lambda rng: (2 * numbers(rng, 3, 4),)),
     (vi.smooth_l1_slope, lambda rng: (2 * numbers(rng, 3, 4),)),
+    (vi.detection_cost, cells),
+    (vi.detection_cost_backward, cells),
     (vi.nms, lambda rng: (boxes(rng, 7), numbers(rng, 7), 0.3)),
     (vi.match, detections),
     (vi.precision_recall, lambda rng: ((rng.random(6) < 0.5) * 1.0, 5)),
@@ -161,6 +177,41 @@ def test_a_class_that_is_only_said_counts():
     np.testing.assert_array_equal(vi.segment_iou(t, u, 3), [0.75, 0, np.nan])
     assert vi.mean_iou(t, u, 3) == 0.375
     assert vi.mean_iou(t, t, 3) == 1
+
+
+# A detector's cost
+
+
+def test_the_cost_of_cells_and_its_derivatives(rng):
+    """Against the cost written with arrays, and its differences; a cell of its own at a time."""
+    eta, z, s, chi, t, code, weight = cells(rng)
+
+    def cost(eta, z, s):
+        total = np.logaddexp(0, eta).sum() - eta[chi > 0].sum()
+        total += (special.logsumexp(z, axis=2) - np.take_along_axis(z, t[..., None], 2)[..., 0])[
+            chi > 0
+        ].sum()
+        return (total + weight * special.huber(1, s - code)[chi > 0].sum()) / 2
+
+    assert vi.detection_cost(eta, z, s, chi, t, code, weight) == pytest.approx(
+        cost(eta, z, s), rel=1e-13
+    )
+    found = vi.detection_cost_backward(eta, z, s, chi, t, code, weight)
+    given = [eta, z, s]
+    for k, slopes in enumerate(found):
+        expected = central_differences(
+            lambda part, k=k: cost(*given[:k], part, *given[k + 1 :]), given[k]
+        )
+        assert relative_error(slopes, expected) < 1e-7
+    assert not found[1][chi == 0].any() and not found[2][chi == 0].any()
+
+
+def test_huge_numbers_in_cells():
+    sure = 1e4 * np.array([[1.0, -1]])
+    none = np.zeros((1, 2, 3)), np.zeros((1, 2, 4)), np.zeros((1, 2), int), np.zeros((1, 2, 4))
+    z, s, t, code = none
+    assert vi.detection_cost(sure, z, s, [[1, 0]], t, code, 1.0) == pytest.approx(np.log(3))
+    assert vi.detection_cost(-sure, z, s, [[1, 0]], t, code, 1.0) == pytest.approx(2e4 + np.log(3))
 
 
 # Up again

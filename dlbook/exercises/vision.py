@@ -315,7 +315,7 @@ GIOU = Exercise(
         "Its empty part is hull − union, taken as a share of the hull.",
         "both / union − (hull − union) / hull, with the sides of the intersection stopped at zero.",
     ),
-    used="Where {eq}`vision-iou` is zero, this still says how far apart two boxes are.",
+    used="Where {eq}`vision-iou` is zero, this still falls as two boxes move apart.",
     right=(giou_by_iou, giou_compiled, giou_loops),
     others=(
         (lambda a, b: -giou(a, b), "every number has the opposite sign"),

@@ -12,6 +12,7 @@ __all__ = [
     "largest_of_all",
     "pool_backward_into",
     "pool_into",
+    "pooled_from",
 ]
 
 
@@ -55,6 +56,23 @@ def pool_backward_into(dy, at, size, stride, dx):
                 first = (i * stride[0] * width + j * stride[1]) * channels
                 for c in range(C):
                     image[first + further[won[c]] + c] += d[c]
+
+
+@njit_fast
+def pooled_from(x, at, size, stride, y):
+    """What stands at the places that `pool_into` kept, in another map: `max_unpool_backward`
+    (n h w c), (n i j c), (U V), (S T) -> (n i j c)
+    """
+    N, I, J, C = y.shape
+    for n in range(N):
+        for i in range(I):
+            for j in range(J):
+                out, won = y[n, i, j], at[n, i, j]
+                for place in range(size[0] * size[1]):
+                    u, v = place // size[1], place % size[1]
+                    row = x[n, i * stride[0] + u, j * stride[1] + v]
+                    for c in range(C):
+                        out[c] = row[c] if won[c] == place else out[c]
 
 
 @njit_fast

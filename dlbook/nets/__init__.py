@@ -15,7 +15,7 @@ from dlbook.nets.embeddings import Vectors, train_skipgram
 from dlbook.nets.encoder_decoder import AttentiveDecoder, EncoderDecoder
 from dlbook.nets.game import Played, Scores, play
 from dlbook.nets.gan import GAN, Players
-from dlbook.nets.images import AvgPool2d, GlobalPool, MaxPool2d, Shift, Upsample
+from dlbook.nets.images import AvgPool2d, GlobalPool, MaxPool2d, MaxUnpool2d, Shift, Upsample
 from dlbook.nets.layer import Layer, Step, new_step
 from dlbook.nets.layers import Activation, Dense, Dropout, Embedding, Noise, Reshape
 from dlbook.nets.loop import fit
@@ -82,6 +82,7 @@ __all__ = [
     "MLP",
     "LuongAttention",
     "MaxPool2d",
+    "MaxUnpool2d",
     "MultiHeadAttention",
     "MeanSquare",
     "Model",

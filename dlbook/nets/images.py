@@ -1,6 +1,6 @@
-"""Pooling, upsampling and shifts as layers of images. Inside a network the channels are last: (n, h, w, c).
+"""Pooling, unpooling, upsampling and shifts as layers of images. Inside a network the channels are last: (n, h, w, c).
 
-Equations: `convolution`, `autoencoders` (upsampling).
+Equations: `convolution`, `autoencoders` (upsampling), `vision` (unpooling).
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,9 @@ from dlbook.fast.pool import (
     largest_of_all,
     pool_backward_into,
     pool_into,
+    pooled_from,
 )
+from dlbook.nets.containers import Container, Sequential
 from dlbook.nets.conv import Pair, pair
 from dlbook.nets.layer import Layer, features
 from dlbook.tools import shapes
@@ -26,6 +28,7 @@ __all__ = [
     "AvgPool2d",
     "GlobalPool",
     "MaxPool2d",
+    "MaxUnpool2d",
     "Shift",
     "Upsample",
 ]
@@ -117,6 +120,60 @@ class MaxPool2d(_Windows):
         d = step.array("dx", *shape)
         pool_backward_into(dy, at, self.size, self.stride, d)
         return self._inside(d, step)
+
+
+@dataclass(frozen=True, init=False)
+class MaxUnpool2d(Container):
+    """Max pooling, layers at the smaller size, and unpooling by the places of that pooling.
+
+    What the layers give goes back to where the largest number of each window stood, channel by
+    channel; all else is zero.
+
+    Parameters
+    ----------
+    *layers : Layer
+        They keep rows, columns and channels of the pooled images.
+    size : int or (int, int)
+        Rows and columns of a window; windows lie side by side.
+    """
+
+    size: Pair
+
+    def __init__(self, *layers: Layer, size: Pair = 2):
+        super().__init__(Sequential(*layers))
+        object.__setattr__(self, "size", pair("size", size, 1))
+
+    def inputs(self, s):
+        return [MaxPool2d(self.size).shape(s)]
+
+    def shape(self, s):
+        (pooled,) = self.inputs(s)
+        if (found := self.layers[0].shape(pooled)) != pooled:
+            raise ValueError(
+                f"MaxUnpool2d pools to {pooled}, and its layers turn that into {found}: "
+                "there would not be one number for each place"
+            )
+        return features(self, s, 3)
+
+    def forward(self, p, x, step):
+        y = step.array("y", len(x), *self.inputs(x.shape[1:])[0])
+        at = step.array("at", *y.shape, dtype=np.int32)
+        pool_into(x, self.size, self.size, y, at)
+        z, kept = self.layers[0].forward(p[0], y, step.part(0, True, step.wants))
+        up = step.array("up", *x.shape)
+        pool_backward_into(z, at, self.size, self.size, up)
+        return up, (at, kept)
+
+    def backward(self, p, dy, kept, grads, step):
+        at, kept = kept
+        dz = step.array("dz", *at.shape)
+        pooled_from(dy, at, self.size, self.size, dz)
+        d = self.layers[0].backward(p[0], dz, kept, grads and grads[0], step.parts[0])
+        if not step.wants:
+            return None
+        dx = step.array("dx", *dy.shape)
+        pool_backward_into(d, at, self.size, self.size, dx)
+        return dx
 
 
 @dataclass(frozen=True)

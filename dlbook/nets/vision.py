@@ -5,6 +5,7 @@ All are compositions of layers. Equations: `vision`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from dlbook.fast.losses import bernoulli_into, cross_entropy_rows
 from dlbook.nets.containers import Residual, Sequential
 from dlbook.nets.conv import Conv2d, ConvTranspose2d
 from dlbook.nets.costs import AXES, Cost
-from dlbook.nets.images import GlobalPool, MaxPool2d
+from dlbook.nets.images import GlobalPool, MaxPool2d, MaxUnpool2d
 from dlbook.nets.layer import features
 from dlbook.nets.layers import Activation
 from dlbook.nets.network import Network
@@ -34,7 +35,7 @@ from dlbook.vision import (
 __all__ = ["Detection", "Found", "backbone", "box_ap", "detector", "named_ap", "segmenter"]
 
 LARGEST = 3.0  # logarithm of a ratio of sides: a box is at most twenty times its anchor
-KINDS = ("fixed", "learned", "skips")
+KINDS = ("fixed", "learned", "unpooled")
 
 
 def _seen(filters):
@@ -56,8 +57,9 @@ def backbone(channels: Sequence[int] = (16, 32, 32)) -> Sequential:
 
 
 def segmenter(
-    kind: str = "skips",
+    kind: str = "learned",
     *,
+    skips: bool = True,
     side: int = 24,
     channels: tuple[int, int, int] = (16, 32, 32),
     maps: int = 8,
@@ -66,21 +68,22 @@ def segmenter(
 ) -> Network:
     """Return a network that gives each pixel of a square image a class.
 
-    On the way down there are three layers of 3 × 3 filters and two poolings; 1 × 1 filters make
-    `maps` of the last. On the way up these are doubled in size twice, by transposed convolutions
-    of 4 × 4 filters that begin as bilinear ones. Then 1 × 1 filters make a score for each class.
+    On the way down there are three layers of 3 × 3 filters and two 2 × 2 poolings. On the way up
+    rows and columns are doubled twice; then 1 × 1 filters make a score for each class.
 
     Parameters
     ----------
-    kind : {"fixed", "learned", "skips"}
-        Whether the filters on the way up stay bilinear; or learn; or learn, and what stood on the
-        way down in the same size is added to them, through 1 × 1 filters.
+    kind : {"fixed", "learned", "unpooled"}
+        How they are doubled: by transposed convolutions of 4 × 4 filters, which stay bilinear, or
+        begin bilinear and learn; or by unpooling, with a layer of 3 × 3 filters behind it.
+    skips : bool
+        Whether what stood on the way down in the same size is added, through 1 × 1 filters.
     side : int
         Rows and columns, a multiple of four.
     channels : (int, int, int)
         Filters on the way down.
     maps : int
-        Channels on the way up.
+        Channels on the way up. For unpooling 1 × 1 filters bring them to those of the pooled map.
     classes : int
         Of a pixel.
     dtype : {"float32", "float64"}
@@ -89,7 +92,7 @@ def segmenter(
     shapes.choice("kind", kind, KINDS)
     if shapes.count("side", side) % 4:
         raise ValueError(f"side is {side}, expected a multiple of 4: it is halved twice")
-    first, second, third = channels
+    (first, second, third), relu = channels, Activation("relu")
 
     def up(size):
         layer = ConvTranspose2d(maps, 4, stride=2, padding=1, bias=False, initial="bilinear")
@@ -99,16 +102,24 @@ def segmenter(
         layer.draw(values.net, None)
         return Frozen(layer, values)
 
-    def around(*layers):
-        if kind != "skips":
-            return layers
-        return (Residual(*layers, skip=Conv2d(maps, 1)),)
+    def lower(layers, size, pooled):
+        """Run layers at half the size, and go up again."""
+        if kind == "unpooled":
+            inner = MaxUnpool2d(*layers, Conv2d(pooled, 1), relu)
+            layers = inner, Conv2d(maps, 3, padding=1)
+        else:
+            layers = MaxPool2d(2), *layers, up(size)
+        return (Residual(*layers, skip=Conv2d(maps, 1)),) if skips else layers
 
-    relu = Activation("relu")
-    deep = [MaxPool2d(2), *_seen(third), Conv2d(maps, 1), relu, up(side // 4)]
-    middle = [MaxPool2d(2), *_seen(second), *around(*deep), relu, up(side // 2)]
-    net = Sequential(*_seen(first), *around(*middle), relu, Conv2d(classes, 1))
+    bottom = _seen(third) if kind == "unpooled" else [*_seen(third), Conv2d(maps, 1), relu]
+    middle = [*_seen(second), *lower(bottom, side // 4, second), relu]
+    net = Sequential(*_seen(first), *lower(middle, side // 2, first), relu, Conv2d(classes, 1))
     return Network((1, side, side), net, dtype=dtype)
+
+
+def _far(step):
+    """Return how far a step of rows and columns goes, for sorting."""
+    return step[0] ** 2 + step[1] ** 2
 
 
 class Found(NamedTuple):
@@ -122,7 +133,7 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Detection(Cost):
-    """Each cell of a grid says whether the middle of a box lies in it, of which class, and where.
+    """Each cell of a grid predicts whether the middle of a box lies in it, of which class, and where.
 
     The network gives 1 + classes + 4 numbers for each cell. The first is the logit of the
     probability that there is a box (cost: binary cross-entropy, over all cells); then come scores
@@ -145,7 +156,9 @@ class Detection(Cost):
     least : float
         Score from which a box counts as found.
     overlap : float
-        IoU with a surer box from which a box is suppressed.
+        IoU with a surer box above which a box is suppressed, whatever its class.
+    near : int
+        How many cells away from that of the middle are to predict the box, too, down and across.
     """
 
     classes: int = 10
@@ -155,10 +168,12 @@ class Detection(Cost):
     weight: float = 1.0
     least: float = 0.02
     overlap: float = 0.4
+    near: int = 0
 
     def __post_init__(self):
         shapes.count("classes", self.classes)
         shapes.count("cell", self.cell)
+        shapes.count("near", self.near, least=0)
         for name in ("anchor", "spread", "weight"):
             shapes.number(name, getattr(self, name), above=0)
         for name in ("least", "overlap"):
@@ -190,7 +205,8 @@ class Detection(Cost):
         Returns
         -------
         occupied : ndarray, shape (n, g, g)
-            1 for a cell with the middle of a box, else 0; of two in one cell the later counts.
+            1 for a cell with the middle of a box, or near to it, else 0. Of two boxes in one cell
+            the nearer counts; of two with their middles in it, the later.
         classes : ndarray of int, shape (n, g, g)
             0 where there is no box.
         codes : ndarray, shape (n, 4, g, g)
@@ -210,11 +226,17 @@ class Detection(Cost):
         own = boxes[n, m].astype(float)
         if len(own) and (own[:, 2:] <= own[:, :2]).any():
             raise ValueError("a box has no rows or no columns, and its ratio to the anchor is 0")
-        i, j = at = ((own[:, :2] + own[:, 2:]) / 2 // self.cell).astype(int).T
+        at = ((own[:, :2] + own[:, 2:]) / 2 // self.cell).astype(int).T
         if len(own) and (at.min() < 0 or at.max() >= G):
             raise ValueError(f"the middle of a box lies outside the image of {side} pixels")
-        occupied[n, i, j], classes[n, i, j] = 1, labels[n, m]
-        codes[n, i, j] = encode_boxes(own, self.anchors(G, G)[i * G + j]) / self.spread
+        steps = sorted(product(range(-self.near, self.near + 1), repeat=2), key=_far, reverse=True)
+        for down, right in steps:
+            i, j = at[0] + down, at[1] + right
+            inside = (i >= 0) & (i < G) & (j >= 0) & (j < G)
+            cells = n[inside], i[inside], j[inside]
+            occupied[cells], classes[cells] = 1, labels[n, m][inside]
+            anchors = self.anchors(G, G)[cells[1] * G + cells[2]]
+            codes[cells] = encode_boxes(own[inside], anchors) / self.spread
         return occupied, classes, codes.transpose(0, 3, 1, 2).copy()
 
     def check(self, axes, y, s, dtype):
@@ -302,7 +324,7 @@ def detector(
 
 
 def box_ap(found: Sequence[Found], labels: ArrayLike, boxes: ArrayLike, threshold=0.5) -> float:
-    """Return the average precision of boxes, whatever their names.
+    """Return the average precision of boxes, ignoring classes.
 
     Parameters
     ----------
@@ -319,12 +341,15 @@ def box_ap(found: Sequence[Found], labels: ArrayLike, boxes: ArrayLike, threshol
 
 
 def named_ap(found: Sequence[Found], labels: ArrayLike, boxes: ArrayLike, threshold=0.5) -> float:
-    """Return the mean, over the classes that occur, of the average precision of boxes with that name.
+    """Return the mean, over the classes that occur, of the average precision of each class.
+
+    A box counts for the class that is most probable in it, and is ranked by the product of its
+    score and of the probability of that class.
 
     Parameters
     ----------
     found, labels, boxes, threshold
-        As of `box_ap`. A class that does not occur is left out, and what is called by its name.
+        As of `box_ap`. A class that does not occur is left out, and the boxes of that class.
     """
     labels, each = np.asarray(labels), []
     for k in np.unique(labels[labels >= 0]):

@@ -11,7 +11,7 @@ from dlbook.nets.check import check_model
 from dlbook.nets.containers import Parallel, Residual, Sequential
 from dlbook.nets.conv import Conv2d, ConvTranspose2d
 from dlbook.nets.costs import Bernoulli, Gaussian, MeanSquare, SoftmaxCrossEntropy, Together
-from dlbook.nets.images import AvgPool2d, GlobalPool, MaxPool2d, Shift, Upsample
+from dlbook.nets.images import AvgPool2d, GlobalPool, MaxPool2d, MaxUnpool2d, Shift, Upsample
 from dlbook.nets.layer import Layer, new_step
 from dlbook.nets.layers import Activation, Dense, Dropout, Embedding, Reshape
 from dlbook.nets.loop import fit
@@ -70,6 +70,15 @@ IMAGES = {
     "upsampled": Sequential(Upsample(3), Conv2d(2, 3), GlobalPool("max"), Dense(4)),
     "shifted": Sequential(Shift(2), Conv2d(3), Shift(1), RELU, GlobalPool(), Dense(4)),
     "pooled with a frame": Sequential(MaxPool2d(3, 2, 1), AvgPool2d(2, 1), Reshape(-1), Dense(4)),
+    "unpooled": Sequential(
+        Conv2d(3, 3, padding=1),
+        MaxUnpool2d(Conv2d(5, 3, padding=1), RELU, Conv2d(3, 1), size=(2, 3)),
+        MaxUnpool2d(Activation("tanh")),
+        Conv2d(2, (3, 2)),
+        Reshape(-1),
+        Dense(4),
+    ),
+    "unpooled first": Sequential(MaxUnpool2d(Conv2d(2, 1)), GlobalPool(), Dense(4)),
     "residual": Sequential(
         Conv2d(4, 3, padding=1, bias=False),
         BatchNorm(),
@@ -234,6 +243,10 @@ def test_float32_is_refused_by_the_check(rng):
         (lambda: Dropout(1.0), "p is 1.0"),
         (lambda: ConvTranspose2d(3, stride=2, output_padding=2), "less than the stride"),
         (lambda: MaxPool2d(2, padding=2), "half of the window"),
+        (lambda: Network((2, 4, 4), MaxUnpool2d(Conv2d(3, 1))), "one number for each place"),
+        (lambda: Network(7, MaxUnpool2d(RELU)), "wants images"),
+        (lambda: MaxUnpool2d(RELU, size=0), "size"),
+        (lambda: MaxUnpool2d(), "no parts"),
         (lambda: Network(7, Dense), "net is"),
         (lambda: Network(7, Dense(3), "squares"), "cost is 'squares', expected a Cost"),
         (lambda: Network(0, Dense(3)), r"input\[0\] is 0"),

@@ -5,10 +5,12 @@ import pytest
 from compiled import compiled_only
 
 from dlbook.nets import (
+    Conv2d,
     ConvTranspose2d,
     Dense,
     Detection,
     Gaussian,
+    MaxUnpool2d,
     Network,
     Sequential,
     backbone,
@@ -22,15 +24,23 @@ from dlbook.nets import (
 from dlbook.optimization import Adam
 from dlbook.tools.scenes import scenes
 from dlbook.tools.shapes import Axes
-from dlbook.vision import iou
+from dlbook.vision import (
+    decode_boxes,
+    detection_cost,
+    detection_cost_backward,
+    iou,
+    max_pool_where,
+    max_unpool,
+)
 
 SMALL = {"side": 8, "channels": (3, 4, 5), "maps": 2}
 
 
 @compiled_only
-@pytest.mark.parametrize("kind", ["fixed", "learned", "skips"])
-def test_gradients_of_segmenters(kind, rng):
-    net = segmenter(kind, classes=3, dtype="float64", **SMALL)
+@pytest.mark.parametrize("skips", [False, True])
+@pytest.mark.parametrize("kind", ["fixed", "learned", "unpooled"])
+def test_gradients_of_segmenters(kind, skips, rng):
+    net = segmenter(kind, skips=skips, classes=3, dtype="float64", **SMALL)
     check_model(net, (rng.normal(size=(3, 1, 8, 8)), rng.integers(0, 3, (3, 8, 8))))
 
 
@@ -52,24 +62,23 @@ def test_gradients_of_a_detector(rng):
     check_model(net, (some.x, cost.targets(labels, some.boxes, 24)))
 
 
-def test_the_cost_is_the_sum_over_cells_of_what_each_says(rng):
+def test_the_cost_is_that_of_the_equation(rng):
     cost = Detection(classes=3, weight=0.6)
     labels = [[2, -1], [0, 1], [-1, -1]]
     boxes = rng.uniform(0, 4, (3, 2, 4))
     boxes[..., 2:] += 4.5
     boxes[1, 1, ::2] += 8
     y = cost.check(Axes(n=3), cost.targets(labels, boxes, 16), (4, 4, 8), "float64")
-    z, total = rng.normal(size=(3, 4, 4, 8)), 0.0
-    for cell in np.ndindex(3, 4, 4):
-        logit, scores, code = z[cell][0], z[cell][1:4], z[cell][4:]
-        p = 1 / (1 + np.exp(-logit))
-        total -= np.log(p if y[0][cell] else 1 - p)
-        if y[0][cell]:
-            total -= np.log(np.exp(scores[y[1][cell]]) / np.exp(scores).sum())
-            off = np.abs(code - y[2][cell])
-            total += 0.6 * np.where(off < 1, off**2 / 2, off - 0.5).sum()
-    assert y[0].sum() == 3
-    assert cost.into(z.copy(), y) == pytest.approx(total / 3)
+    z = rng.normal(size=(3, 4, 4, 8))
+    rows, (chi, t, code) = z.reshape(3, 16, 8), (part.reshape(3, 16, *part.shape[3:]) for part in y)
+    given = rows[..., 0], rows[..., 1:4], rows[..., 4:], chi.astype(int), t, code, 0.6
+    given = [part.copy() if isinstance(part, np.ndarray) else part for part in given]
+    assert chi.sum() == 3
+    dz = z.copy()
+    assert cost.into(dz, y) == pytest.approx(detection_cost(*given))
+    parts = detection_cost_backward(*given)
+    slopes = np.concatenate([parts[0][..., None], *parts[1:]], axis=2).reshape(z.shape)
+    np.testing.assert_allclose(dz, slopes, rtol=0, atol=1e-15)
 
 
 def test_boxes_come_back_from_their_cells():
@@ -89,6 +98,20 @@ def test_boxes_come_back_from_their_cells():
         assert (f.named < f.scores).all() and (np.diff(f.scores) <= 0).all()
     assert box_ap(found, some.labels, some.boxes, 0.99) == pytest.approx(1)
     assert named_ap(found, some.labels, some.boxes, 0.99) == pytest.approx(1)
+
+
+def test_cells_beside_the_middle_are_asked_too():
+    """The nearest box counts in each cell, and none beyond the border."""
+    labels, boxes = [[3, 1]], np.array([[[0, 0, 6, 6], [4, 8, 14, 14.0]]])
+    occupied, classes, codes = Detection(near=1).targets(labels, boxes, 16)
+    expected = np.array([[3, 3, -1, -1], [3, 3, 1, 1], [-1, 1, 1, 1], [-1, 1, 1, 1]])
+    np.testing.assert_array_equal(occupied[0], expected >= 0)
+    apart = [[1, 1, 1, 1], [1, 0, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1]]  # (1, 1) is as near to both
+    where = (expected >= 0) & np.array(apart, bool)
+    np.testing.assert_array_equal(classes[0][where], expected[where])
+    cost = Detection(near=1)
+    box = decode_boxes(codes[0, :, 1, 0][None] * cost.spread, cost.anchors(4, 4)[4:5])
+    np.testing.assert_allclose(box, boxes[0, :1])
 
 
 def test_of_two_boxes_on_one_thing_the_surer_is_kept():
@@ -153,7 +176,8 @@ def test_what_does_not_fit_a_detector_is_refused():
 
 
 def test_fixed_up_sampling_stays_and_learned_begins_as_the_same_function(rng):
-    nets = {kind: segmenter(kind, **SMALL) for kind in ("fixed", "learned", "skips")}
+    nets = {kind: segmenter(kind, skips=False, **SMALL) for kind in ("fixed", "learned")}
+    nets["skips"] = segmenter("learned", **SMALL)
     start = {kind: net.init(np.random.default_rng(3)) for kind, net in nets.items()}
     sizes = {kind: params.flat.size for kind, params in start.items()}
     assert sizes["learned"] == sizes["fixed"] + 2 * 2 * 2 * 16  # two layers, 2 × 2 filters of 4 × 4
@@ -167,6 +191,32 @@ def test_fixed_up_sampling_stays_and_learned_begins_as_the_same_function(rng):
     net = nets["fixed"]
     out = fit(net, start["fixed"], (x, y), Adam(0.1), rng, epochs=2, batch=2)
     np.testing.assert_array_equal(out.state.flat, net.start().flat)
+
+
+@pytest.mark.parametrize(("size", "shape"), [((2, 2), (3, 2, 5, 4)), ((3, 1), (1, 4, 3, 5))])
+def test_unpooling_is_that_of_the_equations(size, shape, rng):
+    x, double = rng.normal(size=shape), Conv2d(shape[1], 1, bias=False)
+    net = Network(
+        shape[1:], Sequential(MaxUnpool2d(double, size=size)), Gaussian(), dtype="float64"
+    )
+    params = net.init(rng)
+    params.flat[:] = 2 * np.eye(shape[1]).ravel()
+    y, where = max_pool_where(x, size)
+    np.testing.assert_array_equal(
+        net.predict(params, None, x), max_unpool(2 * y, where, *shape[2:])
+    )
+
+
+def test_an_unpooling_segmenter_begins_where_there_is_nothing_between(rng):
+    """Its parts: filters on the way up that the others do not have, none of 4 × 4."""
+    sizes = {
+        kind: segmenter(kind, skips=False, **SMALL).init(rng).flat.size
+        for kind in ("learned", "unpooled")
+    }
+    maps, (first, second, third) = SMALL["maps"], SMALL["channels"]
+    up = sum(9 * c * maps + maps for c in (first, second))
+    down = (third + 1) * second + (maps + 1) * first
+    assert sizes["unpooled"] - up - down == sizes["learned"] - 2 * 16 * maps**2 - (third + 1) * maps
 
 
 @pytest.mark.parametrize("groups", [1, 3])

@@ -9,7 +9,7 @@ from drawn import how, pool_how
 from dlbook.nets.containers import Parallel, Residual, Sequential
 from dlbook.nets.conv import Conv2d, ConvTranspose2d
 from dlbook.nets.costs import Bernoulli, Gaussian, SoftmaxCrossEntropy
-from dlbook.nets.images import AvgPool2d, GlobalPool, MaxPool2d, Upsample
+from dlbook.nets.images import AvgPool2d, GlobalPool, MaxPool2d, MaxUnpool2d, Upsample
 from dlbook.nets.layer import new_step
 from dlbook.nets.layers import Activation, Dense, Embedding, Reshape
 from dlbook.nets.norms import BatchNorm, LayerNorm
@@ -186,6 +186,26 @@ def test_pooling(kind):
         x = rng.integers(0, 4, size=shape) / 2 if seed % 2 else rng.normal(size=shape)
         run = Run(mine(size, stride, padding), x, rng)
         agree(run, x, (), lambda x: theirs(x, size, stride=stride, padding=padding))  # noqa: B023
+
+
+def test_unpooling():
+    """Windows side by side, rows that fill none, equal numbers; a layer between down and up."""
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        size = tuple(int(n) for n in rng.integers(1, 4, 2))
+        H, W = (n * int(rng.integers(1, 4)) + int(rng.integers(0, n)) for n in size)
+        N, C = (int(n) for n in rng.integers(1, 4, 2))
+        x = rng.normal(size=(N, C, H, W))
+        if seed % 2:
+            x = np.round(x)
+        run = Run(MaxUnpool2d(Conv2d(C, 3, padding=1), size=size), x, rng)
+
+        def theirs(x, w, b):
+            y, places = F.max_pool2d(x, size, return_indices=True)  # noqa: B023
+            z = F.conv2d(y, w, b, padding=1)
+            return F.max_unpool2d(z, places, size, output_size=x.shape[2:])  # noqa: B023
+
+        agree(run, x, list(leaves(run.p.net)), theirs)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from shown import shown
+from torch import nn
 
 from dlbook import vision as vi
 
@@ -126,6 +127,64 @@ def test_transfer(rng, layer):
         close(mine, tensor.grad, 1e-10)
 
 
+class Reader(nn.Module):
+    """A body with batch norm, and a head of three classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.ReLU())
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.body(x))
+
+
+def values(module):
+    """Return copies of all that a module stores: parameters and averages."""
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+@pytest.mark.parametrize("evaluated", [True, False])
+def test_frozen_is_without_gradient_and_in_evaluation(rng, evaluated):
+    """Without `eval()` the averages of batch norm move on, though no weight does."""
+    net = Reader().double()
+    net.body.requires_grad_(False).train(not evaluated)
+    before = values(net.body)
+    x, t = torch.from_numpy(rng.normal(size=(8, 6))), torch.from_numpy(rng.integers(3, size=8))
+    F.cross_entropy(net(x), t).backward()
+    assert all(p.grad is None for p in net.body.parameters())
+    moved = {name for name, value in values(net.body).items() if not value.equal(before[name])}
+    stored = {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
+    assert moved == (set() if evaluated else stored)
+    w, b = (p.detach().numpy() for p in net.head.parameters())
+    if evaluated:
+        found = vi.frozen_grad(net.body(x).numpy(), w, b, t.numpy())
+        for mine, theirs in zip(found, net.head.parameters(), strict=True):
+            close(mine, theirs.grad, 1e-12)
+
+
+def test_the_cost_of_a_detector(rng):
+    """Three costs of PyTorch, each a sum, added, and divided by the number of images."""
+    for N, Q, K in ((2, 9, 4), (3, 1, 2), (1, 6, 3)):
+        chi, t = rng.integers(2, size=(N, Q)), rng.integers(K, size=(N, Q))
+        chi[0, 0] = 1
+        arrays = rng.normal(size=(N, Q)), rng.normal(size=(N, Q, K)), 2 * rng.normal(size=(N, Q, 4))
+        code = rng.normal(size=(N, Q, 4))
+        eta, z, s = given = tensors(*arrays)
+        held = torch.from_numpy(chi > 0)
+        cost = F.binary_cross_entropy_with_logits(
+            eta, torch.from_numpy(chi).double(), reduction="sum"
+        )
+        cost = cost + F.cross_entropy(z[held], torch.from_numpy(t)[held], reduction="sum")
+        wanted = torch.from_numpy(code)[held]
+        cost = (cost + 0.6 * F.smooth_l1_loss(s[held], wanted, reduction="sum")) / N
+        args = *arrays, chi, t, code, 0.6
+        assert vi.detection_cost(*args) == pytest.approx(cost.item(), rel=1e-12)
+        slopes = torch.autograd.grad(cost, given)
+        for mine, theirs in zip(vi.detection_cost_backward(*args), slopes, strict=True):
+            close(mine, theirs, 1e-12)
+
+
 def test_the_code_on_the_page(rng):
     y, w, b = (rng.normal(size=s) for s in ((2, 3, 4, 5), (3, 2, 4, 4), 2))
     x, scores = rng.normal(size=(2, 3, 6, 7)), rng.normal(size=(2, 5, 3, 4))
@@ -134,6 +193,10 @@ def test_the_code_on_the_page(rng):
     given = {"y": y, "w": w, "b": b, "x": x, "scores": scores, "t": t}
     given |= {"found": found, "wanted": wanted}
     names = {name: torch.from_numpy(array) for name, array in given.items()}
+    net = Reader()
+    body, images = values(net.body), torch.from_numpy(rng.normal(size=(20, 6)))
+    labels = torch.from_numpy(rng.integers(5, size=20))
+    names |= {"net": net, "images": images, "labels": labels}
     exec(compile(shown("vision"), "vision.md", "exec"), names)
     close(vi.conv_transpose2d(y, w, b, stride=2, padding=1), names["z"], 1e-12)
     largest, where = vi.max_pool_where(x, (2, 2))
@@ -145,3 +208,7 @@ def test_the_code_on_the_page(rng):
     assert vi.smooth_l1(r).mean() == pytest.approx(float(names["miss"]), rel=1e-12)
     expected = 0.25 * vi.smooth_l1(r / 0.5).mean()
     assert expected == pytest.approx(float(names["huber"]), rel=1e-12)
+    assert net.head.out_features == 5
+    assert F.cross_entropy(net(images), labels).item() < np.log(5)
+    moved = {name for name, value in values(net.body).items() if not value.equal(body[name])}
+    assert moved == {"0.weight", "0.bias", "1.weight", "1.bias"}  # no average of batch norm
