@@ -154,3 +154,19 @@ def test_settings_of_vectors_are_turned_one_at_a_time(monkeypatch):
     assert found["learned"]["window"][0] == [1, [1.0] * 4]
     assert found["counted"][-1] == [5.0, 1.0, [6.0] * 4]
     assert found.keys() == stored("embeddings-settings").keys() - {"machine"}
+
+
+def test_each_variational_network_gets_its_own_best_rate(monkeypatch):
+    from benchmarks import codes
+
+    def measured(what, rate, seed):
+        if seed in codes.CHOOSING:
+            return [abs(rate - 0.004)]
+        return [[float(seed)], [[rate] * len(codes.MEASURES) for _ in what[2]]]
+
+    monkeypatch.setattr(codes, "measured", measured)
+    found, kept = codes.variational_digits(map), stored("variational-digits")
+    assert set(found["best"].values()) == {0.004}
+    assert found["bound"]["plain"] == [[float(seed)] for seed in codes.SEEDS]
+    assert np.shape(found["judged"]["beta 0.5"]) == (10, 3, len(codes.MEASURES))
+    assert found.keys() == kept.keys() - {"machine"}
