@@ -7,6 +7,7 @@ import pytest
 from pages import ROOT
 
 sys.path.insert(0, str(ROOT))
+from benchmarks import adversarial
 from benchmarks import sweeps as benchmark
 from dlbook.tools.sweeps import stored
 
@@ -170,3 +171,26 @@ def test_each_variational_network_gets_its_own_best_rate(monkeypatch):
     assert found["bound"]["plain"] == [[float(seed)] for seed in codes.SEEDS]
     assert np.shape(found["judged"]["beta 0.5"]) == (10, 3, len(codes.MEASURES))
     assert found.keys() == kept.keys() - {"machine"}
+
+
+def test_games_are_chosen_by_other_seeds_and_shown_at_one_rate_too(monkeypatch):
+    def ringed(kind, rate, seed):
+        return (8, 0.5) if rate == 0.002 or seed < 100 else (7, 0.5)
+
+    monkeypatch.setattr(adversarial, "ringed", ringed)
+    found = adversarial.gan_ring(map)
+    assert found["best"] == dict.fromkeys(adversarial.RINGS, 0.002)
+    assert found["common modes"]["minimax, lagging"] == [8] * 10
+    assert found.keys() == stored("gan-ring").keys() - {"machine"}
+
+
+def test_generated_digits_are_chosen_by_what_is_recognised(monkeypatch):
+    def drawn(kind, rate, seed):
+        return [float(seed), -abs(rate - 0.004), *range(5)]
+
+    monkeypatch.setattr(adversarial, "digits_drawn", drawn)
+    monkeypatch.setattr(adversarial, "gaussian_drawn", lambda seed: [0.0] * 7)
+    found = adversarial.gan_digits(map)
+    assert found["best"] == {"without": 0.004, "R1": 0.004}
+    assert found["runs"]["R1"]["agree"] == [*range(10)]
+    assert found.keys() == stored("gan-digits").keys() - {"machine"}
