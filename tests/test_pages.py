@@ -154,6 +154,13 @@ def test_cells_are_short(stem):
 
 
 @pytest.mark.parametrize("stem", CHAPTERS)
+def test_evidence_is_not_folded(stem):
+    """A cell that only sharpens the checks of equations shows one line; a claim's evidence is for readers."""
+    hidden = [c.line for c in cells(stem) if "checks" in c.options and "claim(" in c.code]
+    assert not hidden, f"book/{stem}.md:{hidden[0]}: a claim in a cell of checks"
+
+
+@pytest.mark.parametrize("stem", CHAPTERS)
 def test_shown_kernels_fit(stem):
     """A kernel on a page has at most 20 lines of code and fits the column."""
     for name in re.findall(r"\{kernel\} (\S+)", text_of(stem)):
