@@ -16,7 +16,7 @@ from dlbook import (
     backprop,
     matmul,
 )
-from dlbook.fast import attend, conv, dense, memory, recurrent
+from dlbook.fast import adversarial, attend, conv, dense, memory, recurrent
 from dlbook.fast.conv import SAME
 from dlbook.fast.memory import Memory
 from dlbook.nets import (
@@ -194,7 +194,7 @@ def test_an_unknown_path_is_refused():
 
 # What lies in memory, for every shape of the tile, whether or not this processor can execute it
 
-USERS = (attend, backprop, conv, dense, matmul, memory, recurrent)
+USERS = (adversarial, attend, backprop, conv, dense, matmul, memory, recurrent)
 
 
 @pytest.fixture(params=[*simd.TILES, "none"])
