@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize
 
 from dlbook.gan import content_loss, style_loss, total_variation, total_variation_gradient
 from dlbook.tools import shapes
@@ -295,6 +294,8 @@ class Transfer:
             nonlocal last
             total, dx, *last = self.cost(flat.reshape(shape).astype(self.dtype))
             return float(total), dx.ravel().astype(np.float64)
+
+        from scipy.optimize import minimize  # only here: it takes long to import
 
         found = minimize(
             cost,
