@@ -8,7 +8,7 @@ from dlbook.gan import frechet_distance
 from dlbook.nets import GAN, Diverged, play
 from dlbook.optimization import Adam
 from dlbook.tools import data
-from dlbook.tools.judges import judge
+from dlbook.tools.judges import judge, pixel_gaussian
 from dlbook.tools.modes import ring, ring_judged
 
 SEEDS, OTHERS = range(10), (100, 101)
@@ -96,9 +96,7 @@ def measured(samples):
 
 def gaussian_drawn(seed):
     """Judge 500 samples of a Gaussian in the space of pixels, cut off at 0 and 1."""
-    x, rng = data.digits().x_train, np.random.default_rng(seed)
-    drawn = rng.multivariate_normal(x.mean(axis=0), np.cov(x.T), 500, method="eigh")
-    return measured(np.clip(drawn, 0, 1))
+    return measured(np.clip(pixel_gaussian(500, np.random.default_rng(seed)), 0, 1))
 
 
 def gan_digits(spread):

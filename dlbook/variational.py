@@ -27,6 +27,7 @@ from dlbook.linear_classification import log_sum_exp
 from dlbook.matmul import squared_distances
 from dlbook.tools import shapes
 from dlbook.tools.jit import njit
+from dlbook.tools.judges import divided
 
 __all__ = [
     "LinearGaussian",
@@ -455,16 +456,6 @@ def two_sample(
     first[0, : len(x)] = 1
     for row in first[1:]:
         row[rng.permutation(len(both))[: len(x)]] = 1
-    t = _divided(gram, first)
+    t = divided(gram, first)
     # A division that comes up again may differ by rounding
     return TwoSample(float(t[0]), float(permutation_p(t[0] - 1e-12, t[1:])), h)
-
-
-def _divided(gram, first):
-    """Return MMD² for each division into those marked 1 and the rest; gram has a zero diagonal."""
-    total, I = gram.sum(), int(first[0].sum())
-    J = len(gram) - I
-    within = np.sum((first @ gram) * first, axis=1)
-    across = first @ gram.sum(axis=1) - within
-    rest = total - within - 2 * across
-    return within / (I * (I - 1)) + rest / (J * (J - 1)) - 2 * across / (I * J)

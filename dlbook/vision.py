@@ -16,7 +16,8 @@ across.
 
 Names: a box is (y0, x0, y1, x1), its rows and columns from y0 and x0 up to, and without, y1 and
 x1: y1 − y0 is its height. ȳ, x̄ are its middle and Δy, Δx its sides; s is its code by an anchor.
-In a detector q counts the cells of an image. t holds true labels; dz = ∂C/∂z and so on for every other letter.
+In a detector q counts the cells of an image. t holds true labels; dz = ∂C/∂z and so on for every
+other letter.
 """
 # ruff: noqa: E741
 

@@ -111,7 +111,7 @@ def story(row):
         if row["tolerance"] == 0
         else f"{row['tolerance']:.0e}"
     )
-    worst = f"{counted(row.get('compared', row['count']))} against {row['oracle']}: {row['detail']}; tolerance {tolerance}."
+    worst = f"{counted(row['compared'])} against {row['oracle']}: {row['detail']}; tolerance {tolerance}."
     if row["checks"] == 1:
         return worst
     each = ", ".join(f"{count} against {by}" for by, count in row["oracles"].items())
@@ -316,7 +316,7 @@ def resolved(app, doctree, docname):
                 if r["kind"] == "pitfall"
                 else ""
             )
-            node += nodes.Text(f"{what}: {story(dict(r, checks=1))}")
+            node += nodes.Text(f"{what}: {story(dict(r, checks=1, compared=r['count']))}")
             if r.get("source"):
                 node += nodes.Text(" Compare ")
                 node += cited(app, docname, r["source"])

@@ -13,6 +13,7 @@ from dlbook.fast.activations import rectify_backward
 from dlbook.fast.dense import rows_gradient_into
 from dlbook.fast.stack import stack_backward, stack_forward
 from dlbook.matmul import PANEL_BYTES, multiply_parallel, pack_parallel
+from dlbook.tools.elementary import logistic
 from dlbook.tools.jit import njit_fast
 
 __all__ = [
@@ -37,15 +38,6 @@ def softplus(s):
 
 
 @njit_fast
-def logistic_of(s):
-    """1 / (1 + e^(−s)), for every s
-    () -> ()
-    """
-    small = exp(-abs(s))
-    return (1.0 if s >= 0 else small) / (1.0 + small)
-
-
-@njit_fast
 def scores_into(s, sign, loss, ds):
     """Mean loss of scores, and its slopes: sign 1 for real ones, −1 for generated ones
     (n 1), () -> (n)
@@ -57,7 +49,7 @@ def scores_into(s, sign, loss, ds):
             ds[n] = -sign / N
         else:
             total += softplus(-sign * s[n, 0])
-            ds[n] = -sign * logistic_of(-sign * s[n, 0]) / N
+            ds[n] = -sign * logistic(-sign * s[n, 0]) / N
     return total / N
 
 

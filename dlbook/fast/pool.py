@@ -39,14 +39,21 @@ def pool_into(x, size, stride, y, at):
 
 
 @njit_fast
+def _places(size, width, channels):
+    """How far each place of a window lies behind its first number, in rows of `width` pixels."""
+    further = np.empty(size[0] * size[1], np.int64)
+    for place in range(further.size):
+        further[place] = (place // size[1] * width + place % size[1]) * channels
+    return further
+
+
+@njit_fast
 def pool_backward_into(dy, at, size, stride, dx):
     """`pool_max_backward` from what `pool_into` kept
     (n i j c), (n i j c), (U V), (S T) -> (n h w c)
     """
     (N, I, J, C), (width, channels) = dy.shape, dx.shape[2:]
-    further = np.empty(size[0] * size[1], np.int64)  # from the first number of a window
-    for place in range(further.size):
-        further[place] = (place // size[1] * width + place % size[1]) * channels
+    further = _places(size, width, channels)
     dx[:] = 0
     for n in range(N):
         image = dx[n].reshape(-1)
@@ -63,16 +70,16 @@ def pooled_from(x, at, size, stride, y):
     """What stands at the places that `pool_into` kept, in another map: `max_unpool_backward`
     (n h w c), (n i j c), (U V), (S T) -> (n i j c)
     """
-    N, I, J, C = y.shape
+    (N, I, J, C), (width, channels) = y.shape, x.shape[2:]
+    further = _places(size, width, channels)
     for n in range(N):
+        image = x[n].reshape(-1)
         for i in range(I):
             for j in range(J):
                 out, won = y[n, i, j], at[n, i, j]
-                for place in range(size[0] * size[1]):
-                    u, v = place // size[1], place % size[1]
-                    row = x[n, i * stride[0] + u, j * stride[1] + v]
-                    for c in range(C):
-                        out[c] = row[c] if won[c] == place else out[c]
+                first = (i * stride[0] * width + j * stride[1]) * channels
+                for c in range(C):
+                    out[c] = image[first + further[won[c]] + c]
 
 
 @njit_fast

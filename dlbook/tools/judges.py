@@ -22,7 +22,17 @@ from dlbook.tools import shapes
 from dlbook.tools.data import digits
 from dlbook.tools.errors import DataError
 
-__all__ = ["CONFIDENT", "PERMUTATIONS", "Judged", "TwoSample", "judge", "readings", "references"]
+__all__ = [
+    "CONFIDENT",
+    "PERMUTATIONS",
+    "Judged",
+    "TwoSample",
+    "divided",
+    "judge",
+    "pixel_gaussian",
+    "readings",
+    "references",
+]
 
 PIXELS, CLASSES = 64, 10
 CONFIDENT = 0.9  # mean probability that the networks give to a digit that counts as recognised
@@ -112,19 +122,33 @@ def _nearest(x, others):
     return np.sqrt(_squares(x, others).min(axis=1))
 
 
+def divided(kernel: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Return the unbiased MMD² of each division of n + m points into two samples.
+
+    Parameters
+    ----------
+    kernel : ndarray, shape (n + m, n + m)
+        Of all pairs of points, with zeros on the diagonal.
+    first : ndarray, shape (k, n + m)
+        1 for the n points of the first sample, 0 for the others, for each division.
+    """
+    n = int(first[0].sum())
+    m = len(kernel) - n
+    within = np.sum((first @ kernel) * first, axis=1)
+    across = first @ kernel.sum(axis=1) - within
+    rest = kernel.sum() - within - 2 * across
+    return within / (n * (n - 1)) + rest / (m * (m - 1)) - 2 * across / (n * m)
+
+
 def _two_sample(x, y, rng):
     """Return the unbiased MMD² of two samples under a Gaussian kernel, and its p by permutation."""
-    both, n, m = np.concatenate((x, y)), len(x), len(y)
+    both, n = np.concatenate((x, y)), len(x)
     kernel = np.exp(-_squares(both, both) / (2 * _bandwidth() ** 2))
     np.fill_diagonal(kernel, 0)
-    chosen = np.zeros((PERMUTATIONS, n + m))
+    chosen = np.zeros((PERMUTATIONS, len(both)))
     chosen[:, :n] = 1
     chosen[1:] = rng.permuted(chosen[1:], axis=1)
-    to_first = chosen @ kernel
-    first = np.sum(to_first * chosen, axis=1)
-    across = to_first.sum(axis=1) - first
-    second = kernel.sum() - first - 2 * across
-    found = first / (n * (n - 1)) + second / (m * (m - 1)) - 2 * across / (n * m)
+    found = divided(kernel, chosen)
     return TwoSample(float(found[0]), float(np.mean(found >= found[0] - 1e-12)))
 
 
@@ -194,6 +218,12 @@ def judge(samples: ArrayLike, seed: int = 0, *, clip: bool = False) -> Judged:
     )
 
 
+def pixel_gaussian(n: int, rng: np.random.Generator) -> np.ndarray:
+    """Return n draws (n, 64) of a Gaussian with mean and covariance of the training digits."""
+    x = digits().x_train
+    return rng.multivariate_normal(x.mean(axis=0), np.cov(x.T), n, method="eigh")
+
+
 def references(n: int = 500, seed: int = 0) -> dict[str, Any]:
     """Return what `judge` says of sets that nobody had to generate.
 
@@ -213,11 +243,10 @@ def references(n: int = 500, seed: int = 0) -> dict[str, Any]:
     """
     shapes.count("n", n, least=2)
     split, rng = digits(), np.random.default_rng(shapes.count("seed", seed, least=0))
-    mean, spread = split.x_train.mean(axis=0), np.cov(split.x_train.T)
     copied = rng.choice(len(split.x_train), min(n, len(split.x_train)), replace=False)
     sets = {
         "real digits": split.x_val,
-        "Gaussian in pixel space": rng.multivariate_normal(mean, spread, n, method="eigh"),
+        "Gaussian in pixel space": pixel_gaussian(n, rng),
         "uniform noise": rng.random((n, PIXELS)),
         "copies of training digits": split.x_train[copied],
     }
