@@ -3,6 +3,8 @@
 Page: ``book/diffusion.md``. Axes: n images, d pixels, k steps of a schedule or angles of a path.
 """
 
+import itertools
+
 import numpy as np
 
 from dlbook import diffusion as chapter
@@ -579,7 +581,7 @@ def path_probes(rng):
 
 
 def heun_path(slope, x, angles):
-    for here, there in zip(angles[:-1], angles[1:], strict=True):
+    for here, there in itertools.pairwise(angles):
         h = there - here
         first = slope(x, here)
         x = x + h / 2 * (first + slope(x + h * first, there))
@@ -632,7 +634,7 @@ def _path(step, steps=lambda angles: angles):
 
     def found(slope, x, angles):
         angles = steps(angles)
-        for here, there in zip(angles[:-1], angles[1:], strict=True):
+        for here, there in itertools.pairwise(angles):
             x = step(slope, x, here, there)
         return x
 
