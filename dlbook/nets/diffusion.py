@@ -6,13 +6,15 @@ Equations: `diffusion`.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlbook.backprop import Params, as_params
+from dlbook.backprop import as_params
 from dlbook.fast.noising import TARGETS, noise_into
+from dlbook.fast.normal import normals
 from dlbook.nets.containers import Sequential
 from dlbook.nets.costs import Cost, MeanSquare
 from dlbook.nets.layers import Activation, Dense
@@ -138,7 +140,7 @@ class Denoiser(Composition):
         rng = step.rng if training else np.random.default_rng(0)
         u = rng.random(len(x), dtype=x.dtype)
         want, into = step.array("want", *x.shape), step.array("into", len(x), *self.input)
-        rng.standard_normal(out=want, dtype=x.dtype)
+        normals(rng, want)
         kept = np.zeros(len(x), np.bool_)
         if self.classes:
             kept = rng.random(len(x), dtype=x.dtype) >= self.drop * training
@@ -320,7 +322,7 @@ class Denoiser(Composition):
         seen = self._guided(params, shapes.Axes(), states[0], classes, guidance)
         times = np.linspace(NEAR if self.target == "noise" else 1.0, 0.0, steps + 1).tolist()
         step = getattr(self, f"_{method}")
-        for u, to in zip(times, times[1:], strict=False):
+        for u, to in pairwise(times):
             states.append(step(seen, states[-1], u, to, rng).astype(self.dtype, copy=False))
         if not np.isfinite(states[-1]).all():
             raise FloatingPointError("samples are not finite; are the parameters?")
