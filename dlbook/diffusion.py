@@ -110,7 +110,11 @@ def cosine(u):
     """(diffusion-schedule)  α_n = cos φ_n,   σ_n = sin φ_n,   φ_n = π u_n / 2
     (n) -> (n), (n)
     """
-    return np.cos(np.pi * u / 2), np.sin(np.pi * u / 2)
+    alpha, sigma = np.empty_like(u), np.empty_like(u)
+    for n in range(u.shape[0]):
+        alpha[n] = np.cos(np.pi * u[n] / 2)
+        sigma[n] = np.sin(np.pi * u[n] / 2)
+    return alpha, sigma
 
 
 @njit
