@@ -84,7 +84,7 @@ def noising_step(x, eps, beta):
 
 @njit
 def signal(beta):
-    """(diffusion-signal)  α_t = Π_{s ≤ t} √(1 − β_s)
+    """(diffusion-signal)  α_t = Π_{j ≤ t} √(1 − β_j)
     (t) -> (t)
     """
     alpha = np.sqrt(1 - beta)
@@ -119,17 +119,17 @@ def cosine(u):
 
 @njit
 def posterior(x, x0, beta, alpha, sigma):
-    """(diffusion-posterior)  q(x_{t−1} | x_t, x_0) = N(m, β̃ I),   β̃ = β σ² / σ_t²,
-    m_nd = (α β x0_nd + √(1 − β) σ² x_nd) / σ_t²,   σ_t² = (1 − β) σ² + β,
+    """(diffusion-posterior)  q(x_{t−1} | x_t, x_0) = N(μ, β̃ I),   β̃ = β σ² / σ_t²,
+    μ_nd = (α β x0_nd + √(1 − β) σ² x_nd) / σ_t²,   σ_t² = (1 − β) σ² + β,
     α, σ: of step t − 1
     (n d), (n d), (), (), () -> (n d), ()
     """
-    m, noise2 = np.empty_like(x), (1 - beta) * sigma**2 + beta
+    mean, noise2 = np.empty_like(x), (1 - beta) * sigma**2 + beta
     for n in range(x.shape[0]):
         for d in range(x.shape[1]):
             kept = np.sqrt(1 - beta) * sigma**2 * x[n, d]
-            m[n, d] = (alpha * beta * x0[n, d] + kept) / noise2
-    return m, beta * sigma**2 / noise2
+            mean[n, d] = (alpha * beta * x0[n, d] + kept) / noise2
+    return mean, beta * sigma**2 / noise2
 
 
 # What a network is asked for
@@ -190,7 +190,7 @@ def from_image(x, x0, alpha, sigma):
 
 @njit
 def time_features(u, K):
-    """(diffusion-time)  f_nk = sin(2^k φ_n),   f_n,K+k = cos(2^k φ_n),   φ_n = π u_n / 2
+    """(diffusion-time)  ψ_nk = sin(2^k φ_n),   ψ_n,K+k = cos(2^k φ_n),   φ_n = π u_n / 2
     (n), () -> (n 2K)
     """
     f = np.empty((u.shape[0], 2 * K), u.dtype)
@@ -203,7 +203,7 @@ def time_features(u, K):
 
 @njit
 def loss(predicted, target, weight):
-    """(diffusion-loss)  1/N Σ_n w_n Σ_d (predicted_nd − target_nd)²
+    """(diffusion-loss)  1/N Σ_n λ_n Σ_d (predicted_nd − target_nd)²
     (n d), (n d), (n) -> ()
     """
     total = predicted.dtype.type(0)
@@ -215,7 +215,7 @@ def loss(predicted, target, weight):
 
 @njit
 def loss_gradient(predicted, target, weight):
-    """(diffusion-loss-gradient)  2 w_n / N (predicted_nd − target_nd)
+    """(diffusion-loss-gradient)  2 λ_n / N (predicted_nd − target_nd)
     (n d), (n d), (n) -> (n d)
     """
     slope = np.empty_like(predicted)
@@ -263,7 +263,7 @@ def log_density(x, points, alpha, sigma):
 
 @njit
 def lookup_weights(x, points, alpha, sigma):
-    """(diffusion-lookup-weights)  r_nm = e^z_nm / Σ_k e^z_nk,
+    """(diffusion-lookup-weights)  r_nm = e^z_nm / Σ_j e^z_nj,
     z_nm = −Σ_d (x_nd − α points_md)² / 2σ²
     (n d), (m d), (), () -> (n m)
     """
@@ -327,8 +327,8 @@ def denoising_matching(s, eps, sigma, p):
 
 @njit
 def ancestral_step(x, x0, eps, alpha, sigma, alpha_to, sigma_to):
-    """(diffusion-ancestral)  m_nd + √β̃ ε_nd, the posterior at β = 1 − α² / α_to²:
-    β̃ = β σ_to² / σ²,   m_nd = (α_to β x0_nd + α/α_to σ_to² x_nd) / σ²
+    """(diffusion-ancestral)  μ_nd + √β̃ ε_nd, the posterior at β = 1 − α² / α_to²:
+    β̃ = β σ_to² / σ²,   μ_nd = (α_to β x0_nd + α/α_to σ_to² x_nd) / σ²
     (n d), (n d), (n d), (), (), (), () -> (n d)
     """
     after, share = np.empty_like(x), alpha / alpha_to
@@ -336,8 +336,8 @@ def ancestral_step(x, x0, eps, alpha, sigma, alpha_to, sigma_to):
     spread = np.sqrt(beta) * sigma_to / sigma
     for n in range(x.shape[0]):
         for d in range(x.shape[1]):
-            m = alpha_to * beta * x0[n, d] + share * sigma_to**2 * x[n, d]
-            after[n, d] = m / sigma**2 + spread * eps[n, d]
+            mean = alpha_to * beta * x0[n, d] + share * sigma_to**2 * x[n, d]
+            after[n, d] = mean / sigma**2 + spread * eps[n, d]
     return after
 
 
