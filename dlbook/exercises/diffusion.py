@@ -6,6 +6,7 @@ Page: ``book/diffusion.md``. Axes: n images, d pixels, k steps of a schedule or 
 import itertools
 
 import numpy as np
+from scipy import integrate
 
 from dlbook import diffusion as chapter
 from dlbook.exercises.forms import Choice, Exercise, Mistake, sizes
@@ -517,7 +518,7 @@ ETA = Exercise(
         Mistake(
             "the old noise is multiplied by the spread of the new",
             _eta(tilde, rest=lambda tau, s: tau),
-            "With eta = 0 the old noise would vanish as well. It keeps √(σ_to² − τ²).",
+            "With eta = 0 the old noise would vanish as well. It keeps what the new one leaves of σ_to².",
             "{eq}`diffusion-ddim`",
         ),
         Mistake(
@@ -547,8 +548,8 @@ ETA = Exercise(
     ),
     hints=(
         "The result must be α_to x0 plus noise of the variance σ_to², whatever eta.",
-        "τ = eta · (σ_to/σ) √(1 − α²/α_to²); what variance is left for the old noise ε = (x − αx0)/σ?",
-        "α_to x0 + √(σ_to² − τ²) ε + τ z.",
+        "The new noise has the spread s = eta (σ_to/σ) √(1 − α²/α_to²). What variance is left for the old, ε = (x − αx0)/σ?",
+        "α_to x0 + √(σ_to² − s²) ε + s z.",
     ),
     used="eta = 0 is {eq}`diffusion-ddim`, and eta = 1 is {eq}`diffusion-ancestral`.",
     right=(eta_products, eta_loops, eta_compiled),
@@ -749,137 +750,120 @@ HEUN = Exercise(
 )
 
 
-# What guidance does to two Gaussians
+# Where guidance leads, between two Gaussians
 
 
-def guided_probes(rng):
-    """One number of each; then several."""
-    yield np.array([1.0]), np.array([1.0]), np.array([2.0]), 1.0
+def end_probes(rng):
+    """A class half as wide as all, without a root to take; then several numbers at once."""
+    yield np.array([1.0]), np.array([2.0]), 1.0
     for d in sizes(rng, 4, least=2, most=6):
-        v = rng.uniform(0.3, 1.0, size=d)
-        yield rng.normal(size=d), v, v + rng.uniform(0.5, 2.0, size=d), rng.uniform(0.5, 3)
+        c02 = rng.uniform(0.3, 1.0, size=d)
+        yield c02, c02 + rng.uniform(0.5, 2.0, size=d), rng.uniform(0.5, 3)
 
 
-def guided_gaussian(m, v, V, w):
-    variance = 1 / ((1 + w) / v - w / V)
-    return variance * (1 + w) * m / v, variance
+def end_variance(c02, c2, w):
+    return c02 * (c02 / c2) ** w
 
 
-def guided_by_score(m, v, V, w):
-    """A line of scores has its zero at the mean, and its slope is minus one over the variance."""
-    line = lambda x: chapter.guided((m - x) / v, -x / V, w)
-    at_zero = line(np.zeros_like(m)[None])[0]
-    at_one = line(np.ones_like(m)[None])[0]
-    return at_zero / (at_zero - at_one), 1 / (at_zero - at_one)
+def end_powers(c02, c2, w):
+    return c02 ** (1 + w) / c2**w
 
 
-def guided_fractions(m, v, V, w):
-    below = (1 + w) * V - w * v
-    return (1 + w) * V * m / below, v * V / below
+def end_logarithms(c02, c2, w):
+    spread = np.exp((1 + w) * np.log(c02) / 2 - w * np.log(c2) / 2)
+    return spread**2
 
 
-def guided_quadratic(m, v, V, w):
-    """The logarithm of the density is a parabola: its vertex and its opening."""
-    mean, variance = np.empty_like(m), np.empty_like(m)
-    for d in range(len(m)):
-        a = -(1 + w) / (2 * v[d]) + w / (2 * V[d])
-        b = (1 + w) * m[d] / v[d]
-        mean[d], variance[d] = -b / (2 * a), -1 / (2 * a)
-    return mean, variance
+def end_integral(c02, c2, w):
+    """The logarithm of the spread along the flow, from noise to data, by quadrature."""
 
+    def rate(angle, a, b):
+        noisy = lambda variance: np.cos(angle) ** 2 * variance + np.sin(angle) ** 2
+        guided = (1 + w) / noisy(a) - w / noisy(b)
+        return np.tan(angle) * (1 - guided)
 
-@njit
-def guided_compiled(m, v, V, w):
-    mean, variance = np.empty_like(m), np.empty_like(m)
-    for d in range(m.shape[0]):
-        P = (1 + w) / v[d] - w / V[d]
-        mean[d], variance[d] = (1 + w) * m[d] / v[d] / P, 1 / P
-    return mean, variance
-
-
-def _guided(with_class, without):
-    """Return mean and variance where the two densities have other powers."""
-
-    def found(m, v, V, w):
-        variance = 1 / (with_class(w) / v + without(w) / V)
-        return variance * with_class(w) * m / v, variance
-
+    found = np.empty_like(c02)
+    for d in range(len(c02)):
+        whole = integrate.quad(rate, 0, np.pi / 2, (c02[d], c2[d]), epsabs=1e-13, epsrel=1e-13)[0]
+        found[d] = np.exp(2 * whole)
     return found
 
 
-GUIDED = Exercise(
-    label="diffusion-guided-gaussian",
-    task="Write `guided_gaussian(m, v, V, w)`, mean and variance of what guidance makes of N(m, v), a class, and N(0, V), all classes.",
-    reference=guided_gaussian,
-    axes="(d), (d), (d), () -> (d), (d)",
-    probes=guided_probes,
+@njit
+def end_compiled(c02, c2, w):
+    found = np.empty_like(c02)
+    for d in range(c02.shape[0]):
+        found[d] = c02[d] * np.exp(w * np.log(c02[d] / c2[d]))
+    return found
+
+
+END = Exercise(
+    label="diffusion-end-variance",
+    task="Write `end_variance(c02, c2, w)`, the variance at the end of the guided flow, for classes of variance c02 among all of c2.",
+    reference=end_variance,
+    axes="(d), (d), () -> (d)",
+    probes=end_probes,
     mistakes=(
         Mistake(
-            "variances are combined and not precisions",
-            lambda m, v, V, w: ((1 + w) * m, (1 + w) * v - w * V),
-            "A power of a density multiplies its precision, one over the variance.",
+            "this is the variance of the sharpened density",
+            lambda c02, c2, w: 1 / ((1 + w) / c02 - w / c2),
+            "That is what stands in the brackets of guidance. The flow does not end there.",
             "{eq}`diffusion-guidance`",
         ),
         Mistake(
+            "variances are combined like scores",
+            lambda c02, c2, w: (1 + w) * c02 - w * c2,
+            "What is combined with 1 + w and − w is the slope of the logarithm of the spread: powers multiply.",
+            "{eq}`diffusion-ode`",
+        ),
+        Mistake(
             "the strength is counted from one",
-            _guided(lambda w: w, lambda w: 1 - w),
-            "Many programs count so. Here w = 0 is the class without guidance, and the power is 1 + w.",
+            lambda c02, c2, w: end_variance(c02, c2, w - 1),
+            "Many programs count so. Here w = 0 is the class without guidance.",
             "{eq}`diffusion-guidance`",
         ),
         Mistake(
             "the weights are 1 − w and w",
-            _guided(lambda w: 1 - w, lambda w: w),
+            lambda c02, c2, w: c02 ** (1 - w) * c2**w,
             "An average would draw the class back to all others; guidance pushes it away from them.",
             "{eq}`diffusion-guidance`",
         ),
         Mistake(
-            "the density without a class is multiplied and not divided",
-            _guided(lambda w: 1 + w, lambda w: w),
-            "p(y|x) = p(x|y) p(y)/p(x): the density of all classes stands below.",
+            "what all classes do is left out",
+            lambda c02, c2, w: c02 ** (1 + w),
+            "Without a class the flow stretches by the spread of all; this is right only where c2 is one.",
             "{eq}`diffusion-guidance`",
         ),
         Mistake(
-            "the density without a class is left out",
-            _guided(lambda w: 1 + w, lambda w: 0.0),
-            "A power of p(x|y) alone would be sharper, but it would stay where it is.",
-            "{eq}`diffusion-guidance`",
-        ),
-        Mistake(
-            "the mean stays at m",
-            lambda m, v, V, w: (m, guided_gaussian(m, v, V, w)[1]),
-            "Guidance pushes the class away from what all classes share, here from zero.",
-            "{eq}`diffusion-guidance`",
-        ),
-        Mistake(
-            "the second result is the spread",
-            lambda m, v, V, w: (
-                guided_gaussian(m, v, V, w)[0],
-                np.sqrt(guided_gaussian(m, v, V, w)[1]),
-            ),
+            "this is the spread",
+            lambda c02, c2, w: np.sqrt(end_variance(c02, c2, w)),
             "The variance was asked for, the square of the spread.",
+            "{eq}`diffusion-ode`",
+        ),
+        Mistake(
+            "the variance is that of the class",
+            lambda c02, c2, w: c02 + 0 * c2,
+            "So it is for w = 0. Guidance makes it narrower.",
             "{eq}`diffusion-guidance`",
         ),
         Mistake(
-            "the second result is the precision",
-            lambda m, v, V, w: (
-                guided_gaussian(m, v, V, w)[0],
-                1 / guided_gaussian(m, v, V, w)[1],
-            ),
-            "The variance is one over what adds up.",
-            "{eq}`diffusion-guidance`",
+            "the power is half of what it should be",
+            lambda c02, c2, w: c02 * (c02 / c2) ** (w / 2),
+            "The spread goes with the root of each variance, and it is squared in the end.",
+            "{eq}`diffusion-ode`",
         ),
     ),
     hints=(
-        "Write the logarithm of p(x|y) to the power 1 + w over p(x) to the power w.",
-        "It is a parabola: what multiplies −x²/2, and what multiplies x?",
-        "The precision is (1 + w)/v − w/V, and the mean (1 + w) m/v divided by it.",
+        "Without a class, how does the spread of normal data grow along the flow? And within a class?",
+        "For normal data the flow stretches with the root of the variance: dx/dφ = x times the slope of its logarithm.",
+        "The slopes combine with 1 + w and − w, and so do the logarithms of both variances.",
     ),
-    used="{eq}`diffusion-guidance` is the same, said of scores.",
-    right=(guided_by_score, guided_fractions, guided_quadratic, guided_compiled),
+    used="The page follows the flow of {eq}`diffusion-guidance` in steps and compares where it ends.",
+    right=(end_powers, end_logarithms, end_integral, end_compiled),
     others=(
-        (lambda *a: guided_gaussian(*a)[::-1], "the results are returned in the reverse order"),
-        (lambda *a: guided_gaussian(*a)[0], "wrong type or shape"),
-        (lambda m, v, V, w: (m, v), "wrong"),
+        (lambda *a: -end_variance(*a), "every number has the opposite sign"),
+        (lambda *a: end_variance(*a)[0], "wrong type or shape"),
+        (lambda c02, c2, w: c02 / c2, "wrong"),
     ),
 )
 
@@ -906,4 +890,4 @@ BREAK = Choice(
 )
 
 
-EXERCISES = (LOSS, MEAN, SCORE, ETA, HEUN, GUIDED, BREAK)
+EXERCISES = (LOSS, MEAN, SCORE, ETA, HEUN, END, BREAK)
