@@ -227,15 +227,15 @@ def loss_gradient(predicted, target, weight):
 
 
 @njit
-def elbo_weights(alpha):
-    """(diffusion-elbo-weights)  ½ (R_{t−1} / R_t − 1) for t = 2 … T,
-    R_t = α_t² / (1 − α_t²)
-    (t) -> (t−1)
+def elbo_weights(alpha, sigma):
+    """(diffusion-elbo-weights)  ½ (R_t / R_{t+1} − 1) for t = 1 … T − 1,
+    R_t = α_t² / σ_t²
+    (t), (t) -> (t−1)
     """
-    weight = np.empty(alpha.shape[0] - 1, alpha.dtype)
-    ratio = alpha**2 / (1 - alpha**2)
-    for t in range(1, alpha.shape[0]):
-        weight[t - 1] = (ratio[t - 1] / ratio[t] - 1) / 2
+    ratio = (alpha / sigma) ** 2
+    weight = np.empty_like(ratio[1:])
+    for t in range(weight.shape[0]):
+        weight[t] = (ratio[t] / ratio[t + 1] - 1) / 2
     return weight
 
 

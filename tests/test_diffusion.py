@@ -38,7 +38,7 @@ KERNELS = [
     (di.time_features, lambda rng: (rng.uniform(size=5), 3)),
     (di.loss, lambda rng: (*some_pair(rng), rng.uniform(size=5))),
     (di.loss_gradient, lambda rng: (*some_pair(rng), rng.uniform(size=5))),
-    (di.elbo_weights, lambda rng: (np.sort(rng.uniform(0.1, 0.9, 5))[::-1].copy(),)),
+    (di.elbo_weights, lambda rng: some_levels(rng)),
     (di.log_density, lambda rng: (*some_set(rng), ALPHA, SIGMA)),
     (di.lookup_weights, lambda rng: (*some_set(rng), ALPHA, SIGMA)),
     (di.score, lambda rng: (*some_set(rng), ALPHA, SIGMA)),
@@ -182,7 +182,7 @@ def test_time_features():
 def test_weights_of_the_bound_are_divergences(rng):
     found = di.cosine_schedule(6)
     x0, eps, guess = rng.normal(size=(3, 1, 4))
-    weights = di.elbo_weights(found.alpha)
+    weights = di.elbo_weights(found.alpha, found.sigma)
     for t in range(1, 6):
         alpha, sigma = found.alpha[t], found.sigma[t]
         x = alpha * x0 + sigma * eps
