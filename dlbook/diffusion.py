@@ -78,7 +78,8 @@ def noising_step(x, eps, beta):
     after = np.empty_like(x)
     for n in range(x.shape[0]):
         for d in range(x.shape[1]):
-            after[n, d] = np.sqrt(1 - beta) * x[n, d] + np.sqrt(beta) * eps[n, d]
+            kept = np.sqrt(1 - beta) * x[n, d]
+            after[n, d] = kept + np.sqrt(beta) * eps[n, d]
     return after
 
 
@@ -190,7 +191,8 @@ def from_image(x, x0, alpha, sigma):
 
 @njit
 def time_features(u, K):
-    """(diffusion-time)  ψ_nk = sin(2^k φ_n),   ψ_n,K+k = cos(2^k φ_n),   φ_n = π u_n / 2
+    """(diffusion-time)  ψ_nk = sin(2^k φ_n),   ψ_n,K+k = cos(2^k φ_n),
+    φ_n = π u_n / 2
     (n), () -> (n 2K)
     """
     f = np.empty((u.shape[0], 2 * K), u.dtype)
@@ -336,8 +338,9 @@ def ancestral_step(x, x0, eps, alpha, sigma, alpha_to, sigma_to):
     spread = np.sqrt(beta) * sigma_to / sigma
     for n in range(x.shape[0]):
         for d in range(x.shape[1]):
-            mean = alpha_to * beta * x0[n, d] + share * sigma_to**2 * x[n, d]
-            after[n, d] = mean / sigma**2 + spread * eps[n, d]
+            kept = share * sigma_to**2 * x[n, d]
+            mean = (alpha_to * beta * x0[n, d] + kept) / sigma**2
+            after[n, d] = mean + spread * eps[n, d]
     return after
 
 
