@@ -21,6 +21,7 @@ from dlbook.nets import (
     Autoencoder,
     BatchNorm,
     ConvAutoencoder,
+    Denoiser,
     Dense,
     Embedding,
     EncoderDecoder,
@@ -171,7 +172,7 @@ def surroundings(model, data):
     if hasattr(model, "decode"):
         codes = model.encode(params, FEATURES)
         given["h"] = given["z"] = codes[0] if isinstance(codes, tuple) else codes
-    given |= {"prompt": STEPS[0], "length": 2, "width": 2, "draws": 2, "n": 2, "rng": rng}
+    given |= {"u": 0.5, "prompt": STEPS[0], "length": 2, "width": 2, "draws": 2, "n": 2, "rng": rng}
     return given | {"params": params, "state": state}
 
 
