@@ -110,6 +110,12 @@ MODELS = {
         [{"side": 8}, {"channels": (3,)}, {"channels": (2, 2)}, {"code": 4}],
         (FEATURES,),
     ),
+    "Denoiser": (
+        Denoiser((16, 5, 16), 3),
+        [{"sizes": (16, 6, 16)}, {"sizes": (16, 16)}, {"sizes": (8, 5, 8)}]
+        + [{"classes": 4}, {"waves": 3}],
+        (FEATURES, LABELS),
+    ),
     "SequenceNetwork": (
         SequenceNetwork((), Sequential(GRU(4, symbols=5), Dense(5)), symbols=5),
         [{"net": Sequential(LSTM(4, symbols=5), Dense(5))}, {"net": GRU(5, symbols=5)}],
