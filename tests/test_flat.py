@@ -112,8 +112,11 @@ MODELS = {
     ),
     "Denoiser": (
         Denoiser((16, 5, 16), 3),
-        [{"sizes": (16, 6, 16)}, {"sizes": (16, 16)}, {"sizes": (8, 5, 8)}]
-        + [{"classes": 4}, {"waves": 3}],
+        [
+            *({"sizes": s} for s in ((16, 6, 16), (16, 16), (8, 5, 8))),
+            {"classes": 4},
+            {"waves": 3},
+        ],
         (FEATURES, LABELS),
     ),
     "SequenceNetwork": (
