@@ -230,7 +230,7 @@ def loss_gradient(predicted, target, weight):
 
 @njit
 def elbo_weights(alpha, sigma):
-    """(diffusion-elbo-weights)  ½ (R_t / R_{t+1} − 1) for t = 1 … T − 1,
+    """(diffusion-elbo-weights)  ½ (R_{t−1} / R_t − 1) for t = 2 … T,
     R_t = α_t² / σ_t²
     (t), (t) -> (t−1)
     """
