@@ -219,11 +219,16 @@ def test_each_model_is_chosen_by_the_distance_to_validation_digits(monkeypatch):
         return {kind: [rate] * len(diffusing.MEASURES)}, float(seed)
 
     monkeypatch.setattr(diffusing, "compared", compared)
-    found, kept = diffusing.diffusion_models(map), stored("diffusion-models")
-    assert found["best"] == dict.fromkeys(diffusing.MODELS, 0.008)
-    assert found["seconds"]["flow"] == [*diffusing.SEEDS]
-    assert np.shape(found["judged"]["Gaussian in pixels"]) == (10, len(diffusing.MEASURES))
-    assert found.keys() == kept.keys() - {"machine"}
+    for name, sweep in (
+        ("diffusion-models", diffusing.diffusion_models),
+        ("diffusion-others", diffusing.diffusion_others),
+    ):
+        found, kept = sweep(map), stored(name)
+        assert set(found["best"].values()) == {0.008}
+        assert all(took == [*diffusing.SEEDS] for took in found["seconds"].values())
+        assert all(np.shape(rows) == (10, 8) for rows in found["judged"].values())
+        assert found.keys() == kept.keys() - {"machine"}
+        assert found["steps"] == kept["steps"]
 
 
 def test_a_sample_lies_nearer_to_what_it_is_a_copy_of():
