@@ -149,7 +149,7 @@ def diffusion_digits(spread):
 # Models
 
 RATES = (0.002, 0.004, 0.008, 0.016, 0.032)
-DENOISERS = {  # steps that take a little more than two seconds of one core, as those of the others
+DENOISERS = {  # steps that take about two seconds of one core, as those of the others
     "diffusion": 4000,
     "flow": 4000,
     "diffusion, told": 3800,
