@@ -167,6 +167,7 @@ def test_samples_are_steps_of_the_page(method, target):
     assert found.shape == (7, 4, 5)
 
 
+@compiled_only
 @pytest.mark.parametrize(("method", "order"), [("euler", 1), ("ddim", 1), ("heun", 2)])
 @pytest.mark.parametrize("target", ["v", "velocity"])
 def test_methods_have_their_order(method, order, target):
