@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks import machine
 from benchmarks.adversarial import gan_digits, gan_ring
 from benchmarks.codes import variational_digits
+from benchmarks.diffusing import diffusion_digits, diffusion_models, diffusion_others
 from benchmarks.scenes import vision_boxes, vision_masks, vision_transfer
 from benchmarks.styles import gan_style
 from dlbook import embeddings
@@ -426,6 +427,9 @@ SWEEPS = {
     "architectures-unseen": architectures_unseen,
     "architectures-ways": architectures_ways,
     "backprop-digits": backprop_digits,
+    "diffusion-digits": diffusion_digits,
+    "diffusion-models": diffusion_models,
+    "diffusion-others": diffusion_others,
     "embeddings-settings": embeddings_settings,
     "gan-digits": gan_digits,
     "gan-ring": gan_ring,

@@ -7,7 +7,7 @@ import pytest
 from pages import ROOT
 
 sys.path.insert(0, str(ROOT))
-from benchmarks import adversarial
+from benchmarks import adversarial, diffusing
 from benchmarks import sweeps as benchmark
 from dlbook.tools.sweeps import stored
 
@@ -194,3 +194,45 @@ def test_generated_digits_are_chosen_by_what_is_recognised(monkeypatch):
     assert found["best"] == {"without": 0.004, "R1": 0.004}
     assert found["runs"]["R1"]["agree"] == [*range(10)]
     assert found.keys() == stored("gan-digits").keys() - {"machine"}
+
+
+def test_denoisers_are_studied_one_after_the_other(monkeypatch):
+    def studied(seed):
+        errors = {how: [1.0] * 5 for how in ("ddim", "euler", "heun")}
+        budgets = {how: [[float(seed), 0.5]] * 5 for how in diffusing.METHODS}
+        return errors, budgets, [[0.5] * 4] * 4, [[float(seed)] * 3] * 3
+
+    monkeypatch.setattr(diffusing, "studied", studied)
+    found, kept = diffusing.diffusion_digits(map), stored("diffusion-digits")
+    assert [run[0][0] for run in found["budgets"]["heun"]] == [*diffusing.SEEDS]
+    assert found.keys() == kept.keys() - {"machine"}
+    for name in ("errors", "budgets"):
+        assert found[name].keys() == kept[name].keys()
+    for name in ("guided", "copies"):
+        assert np.shape(found[name]) == np.shape(kept[name])
+
+
+def test_each_model_is_chosen_by_the_distance_to_validation_digits(monkeypatch):
+    def compared(kind, rate, seed):
+        if seed in diffusing.CHOOSING:
+            return abs(rate - 0.008)
+        return {kind: [rate] * len(diffusing.MEASURES)}, float(seed)
+
+    monkeypatch.setattr(diffusing, "compared", compared)
+    for name, sweep in (
+        ("diffusion-models", diffusing.diffusion_models),
+        ("diffusion-others", diffusing.diffusion_others),
+    ):
+        found, kept = sweep(map), stored(name)
+        assert set(found["best"].values()) == {0.008}
+        assert all(took == [*diffusing.SEEDS] for took in found["seconds"].values())
+        assert all(np.shape(rows) == (10, 8) for rows in found["judged"].values())
+        assert found.keys() == kept.keys() - {"machine"}
+        assert found["steps"] == kept["steps"]
+
+
+def test_a_sample_lies_nearer_to_what_it_is_a_copy_of():
+    x, held = diffusing.digits()[0][:50], diffusing.digits("test")[0][:50]
+    assert diffusing.nearer(x, x) == 1
+    assert diffusing.nearer(diffusing.digits("test")[0], diffusing.digits()[0]) < 0.05
+    np.testing.assert_allclose(diffusing.nearest(x, held[:1]), np.linalg.norm(x - held[0], axis=1))
