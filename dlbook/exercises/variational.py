@@ -597,6 +597,11 @@ def free_loop(m, s, free):
     return total
 
 
+def free_excess(m, s, free):
+    over = np.mean((m**2 + np.expm1(2 * s)) / 2 - s, axis=0) - free
+    return free * len(over) + np.sum(over[over > 0])
+
+
 @njit
 def free_compiled(m, s, free):
     total = 0.0
@@ -651,8 +656,9 @@ FREE = Exercise(
         "Compare each of these C means with `free`.",
         "np.maximum(mean rate of each number, free), summed.",
     ),
-    used="Below `free` a number of the code feels no pull to the prior, so there is no gain in giving it up.",
-    right=(free_loop, free_compiled),
+    used="Below `free` a number of the code feels none of the pull of {eq}`variational-gaussian-kl-gradient`, "
+    "so there is no gain in giving it up.",
+    right=(free_loop, free_compiled, free_excess),
     others=(
         (lambda m, s, free: -free_rate(m, s, free), "every number has the opposite sign"),
         (lambda m, s, free: np.maximum(parts_of(m, s).mean(axis=0), free), "wrong type or shape"),
