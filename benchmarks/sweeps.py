@@ -11,7 +11,7 @@ from itertools import cycle, product
 import numpy as np
 
 from benchmarks import machine
-from benchmarks.adversarial import gan_digits, gan_ring
+from benchmarks.adversarial import gan_averaged, gan_digits, gan_released, gan_ring, gan_slow
 from benchmarks.codes import variational_digits
 from benchmarks.diffusing import diffusion_digits, diffusion_models, diffusion_others
 from benchmarks.scenes import vision_boxes, vision_masks, vision_transfer
@@ -431,8 +431,11 @@ SWEEPS = {
     "diffusion-models": diffusion_models,
     "diffusion-others": diffusion_others,
     "embeddings-settings": embeddings_settings,
+    "gan-averaged": gan_averaged,
     "gan-digits": gan_digits,
+    "gan-released": gan_released,
     "gan-ring": gan_ring,
+    "gan-slow": gan_slow,
     "gan-style": gan_style,
     "gated-patience": gated_patience,
     "gated-text": gated_text,
