@@ -116,17 +116,23 @@ def test_ways_are_chosen_by_the_digits_kept_for_that(monkeypatch):
     assert found["best"] == dict.fromkeys(benchmark.WAYS, 0.012)
     assert found["moved"]["mean"] == [*range(10)]
     assert found.keys() == stored("architectures-ways").keys() - {"machine"}
+    found = benchmark.architectures_stacks(map)
+    assert found["wrong"].keys() == benchmark.STACKS.keys()
+    assert found.keys() == stored("architectures-stacks").keys() - {"machine"}
 
 
 def test_each_block_is_missed_in_turn(monkeypatch):
     def cut(kind, rate, seed):
-        return [rate, *range(7)]
+        parts = [[seed] * 7, [1.0] * 7, [0.125] * 8] if kind.startswith("residual") else []
+        return [[rate, *range(7)], *parts]
 
     monkeypatch.setattr(benchmark, "cut", cut)
     found = benchmark.architectures_lesions(map)
     best = stored("architectures-depth")["best"]["plain"][3]
     assert found["whole"]["plain"] == [best] * 5
     assert found["without"]["residual"] == [[*range(7)]] * 5
+    assert found["lengthens"]["residual, zero"] == [[seed] * 7 for seed in benchmark.SEEDS]
+    assert "plain" not in found["carried"]
     assert found.keys() == stored("architectures-lesions").keys() - {"machine"}
 
 
