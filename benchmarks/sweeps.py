@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks import machine
 from benchmarks.adversarial import gan_digits, gan_ring
 from benchmarks.codes import variational_digits
-from benchmarks.scenes import vision_boxes, vision_masks, vision_transfer
+from benchmarks.scenes import vision_boxes, vision_dice, vision_masks, vision_transfer
 from benchmarks.styles import gan_style
 from dlbook import embeddings
 from dlbook.backprop import half_shifts, init, predict, train
@@ -464,6 +464,7 @@ SWEEPS = {
     "sequence_tasks-budget": sequence_tasks_budget,
     "variational-digits": variational_digits,
     "vision-boxes": vision_boxes,
+    "vision-dice": vision_dice,
     "vision-masks": vision_masks,
     "vision-transfer": vision_transfer,
 }

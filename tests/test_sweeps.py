@@ -10,6 +10,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import adversarial
 from benchmarks import sweeps as benchmark
 from dlbook.tools.sweeps import stored
+from dlbook.verification import complex_step
 
 
 @pytest.mark.parametrize("name", benchmark.SWEEPS)
@@ -200,3 +201,26 @@ def test_generated_digits_are_chosen_by_what_is_recognised(monkeypatch):
     assert found["best"] == {"without": 0.004, "R1": 0.004}
     assert found["runs"]["R1"]["agree"] == [*range(10)]
     assert found.keys() == stored("gan-digits").keys() - {"machine"}
+
+
+def test_masks_are_learned_with_both_costs_at_each_rate(monkeypatch):
+    from benchmarks import scenes
+
+    monkeypatch.setattr(scenes, "overlap", lambda *job: [job[3] + job[4]])
+    found = scenes.vision_dice(map)
+    assert found["iou"]["learned, dice"][1] == [found["rates"][1] + seed for seed in scenes.SEEDS]
+    assert found.keys() == stored("vision-dice").keys() - {"machine"}
+
+
+def test_the_cost_of_the_overlap_has_the_slope_of_its_formula(rng):
+    from benchmarks.scenes import Dice
+
+    z, y = rng.normal(size=(2, 3, 2, 2)), rng.integers(2, size=(2, 3, 2))
+
+    def cost(z):
+        p = np.exp(z[..., 1]) / np.exp(z).sum(axis=-1)
+        return 1 - 2 * np.sum(p * y) / (p.sum() + y.sum())
+
+    slope = z.copy()
+    assert np.isclose(Dice().into(slope, y), cost(z))
+    np.testing.assert_allclose(slope, complex_step(cost, z).reshape(z.shape), atol=1e-12)
