@@ -23,7 +23,7 @@ from dlbook.nets.costs import SoftmaxCrossEntropy
 from dlbook.nets.tree import copied
 from dlbook.optimization import Adam, WarmupCosine
 from dlbook.tools.scenes import scenes
-from dlbook.vision import class_iou, match
+from dlbook.vision import box_iou, class_iou, match
 
 __all__ = ["vision_boxes", "vision_dice", "vision_masks", "vision_transfer"]
 
@@ -211,8 +211,9 @@ def vision_dice(spread):
 def boxes(steps, images, near, rate, seed, part):
     """Return AP at .5, at .75, without suppression, by class; and what scores above one half.
 
-    The last three are per object: boxes above one half that are right, all of them, and all
-    without suppression.
+    Three are per object: boxes above one half that are right, all of them, and all without
+    suppression. The last is the share of the right ones that say the class of the object that they
+    overlap most.
     """
     some, rng = scenes("detect", "train", images, seed), generator(seed)
     cost = Detection(near=near)
@@ -224,11 +225,16 @@ def boxes(steps, images, near, rate, seed, part):
     every = detector(Detection(overlap=1.0)).predict(out.params, out.state, test.x)
     truth = [box[label >= 0] for label, box in zip(*there, strict=True)]
     sure = [f.boxes[f.scores > 0.5] for f in found]
-    hits = sum(
-        match(b, f.scores[f.scores > 0.5], t, 0.5).sum()
+    hit = [
+        match(b, f.scores[f.scores > 0.5], t, 0.5)
         for b, f, t in zip(sure, found, truth, strict=True)
+    ]
+    right = sum(
+        (label[label >= 0][box_iou(b[h], t).argmax(axis=1)] == f.labels[f.scores > 0.5][h]).sum()
+        for b, f, t, h, label in zip(sure, found, truth, hit, test.labels, strict=True)
+        if h.any()
     )
-    G = sum(map(len, truth))
+    hits, G = sum(h.sum() for h in hit), sum(map(len, truth))
     shares = (
         *(box_ap(found, *there, threshold) for threshold in (0.5, 0.75)),
         box_ap(every, *there),
@@ -236,6 +242,7 @@ def boxes(steps, images, near, rate, seed, part):
         hits / G,
         sum(map(len, sure)) / G,
         sum((f.scores > 0.5).sum() for f in every) / G,
+        right / hits,
     )
     return [round(float(share), 4) for share in shares]
 
@@ -261,6 +268,7 @@ def vision_boxes(spread):
             "hits above one half",
             "boxes above one half",
             "boxes above one half without suppression",
+            "hits above one half with the right class",
         ],
         "steps": steps,
         "batch": 16,
