@@ -23,7 +23,7 @@ from dlbook.nets.costs import SoftmaxCrossEntropy
 from dlbook.nets.tree import copied
 from dlbook.optimization import Adam, WarmupCosine
 from dlbook.tools.scenes import scenes
-from dlbook.vision import box_iou, class_iou, match
+from dlbook.vision import class_iou, match
 
 __all__ = ["vision_boxes", "vision_dice", "vision_masks", "vision_transfer"]
 
@@ -181,39 +181,37 @@ class Dice(SoftmaxCrossEntropy):
         return float(1 - 2 * both / total)
 
 
-def overlap(kind, cost, steps, rate, seed, part):
-    """Return the IoU of ink of a network without skips, with one of two costs."""
+def overlap(cost, steps, rate, seed):
+    """Return the IoU of ink of a network whose filters learn, without skips, with one of two costs."""
     some, rng = scenes("segment", "train", 8 * steps, seed), generator(seed)
-    net = segmenter(kind, skips=False)
+    net = segmenter("learned", skips=False)
     if cost == "dice":
         net = Network(net.input, net.net, Dice())
     out = learned(net, net.init(rng), (some.x, some.masks), rate, steps, rng, 16)
-    test = scenes("segment", part, 300)
+    test = scenes("segment", "test", 300)
     found = net.predict(out.params, out.state, test.x)
-    return [round(float(class_iou(test.masks, found, 2)[1]), 4)]
+    return round(float(class_iou(test.masks, found, 2)[1]), 4)
 
 
 def vision_dice(spread):
     """Learn masks with the cross-entropy and with the cost of the overlap, at each rate."""
-    steps, kinds = 200, [(k, cost) for k in ("fixed", "learned") for cost in ("entropy", "dice")]
-    rates = PICTURES[1:]
-    jobs = [(*k, steps, rate, seed, "test") for k in kinds for rate in rates for seed in SEEDS]
+    steps, costs, rates = 200, ("entropy", "dice"), PICTURES[1:]
+    jobs = [(cost, steps, rate, seed) for cost in costs for rate in rates for seed in SEEDS]
     found = iter([*spread(overlap, *zip(*jobs, strict=True))])
     return {
         "steps": steps,
         "batch": 16,
         "rates": rates,
         "seeds": [*SEEDS],
-        "iou": {", ".join(k): [[next(found)[0] for _ in SEEDS] for _ in rates] for k in kinds},
+        "iou": {cost: [[next(found) for _ in SEEDS] for _ in rates] for cost in costs},
     }
 
 
 def boxes(steps, images, near, rate, seed, part):
     """Return AP at .5, at .75, without suppression, by class; and what scores above one half.
 
-    Three are per object: boxes above one half that are right, all of them, and all without
-    suppression. The last is the share of the right ones that say the class of the object that they
-    overlap most.
+    The last three are per object: boxes above one half that are right, all of them, and all
+    without suppression.
     """
     some, rng = scenes("detect", "train", images, seed), generator(seed)
     cost = Detection(near=near)
@@ -225,16 +223,11 @@ def boxes(steps, images, near, rate, seed, part):
     every = detector(Detection(overlap=1.0)).predict(out.params, out.state, test.x)
     truth = [box[label >= 0] for label, box in zip(*there, strict=True)]
     sure = [f.boxes[f.scores > 0.5] for f in found]
-    hit = [
-        match(b, f.scores[f.scores > 0.5], t, 0.5)
+    hits = sum(
+        match(b, f.scores[f.scores > 0.5], t, 0.5).sum()
         for b, f, t in zip(sure, found, truth, strict=True)
-    ]
-    right = sum(
-        (label[label >= 0][box_iou(b[h], t).argmax(axis=1)] == f.labels[f.scores > 0.5][h]).sum()
-        for b, f, t, h, label in zip(sure, found, truth, hit, test.labels, strict=True)
-        if h.any()
     )
-    hits, G = sum(h.sum() for h in hit), sum(map(len, truth))
+    G = sum(map(len, truth))
     shares = (
         *(box_ap(found, *there, threshold) for threshold in (0.5, 0.75)),
         box_ap(every, *there),
@@ -242,7 +235,6 @@ def boxes(steps, images, near, rate, seed, part):
         hits / G,
         sum(map(len, sure)) / G,
         sum((f.scores > 0.5).sum() for f in every) / G,
-        right / hits,
     )
     return [round(float(share), 4) for share in shares]
 
@@ -268,7 +260,6 @@ def vision_boxes(spread):
             "hits above one half",
             "boxes above one half",
             "boxes above one half without suppression",
-            "hits above one half with the right class",
         ],
         "steps": steps,
         "batch": 16,
