@@ -155,7 +155,7 @@ def mask(name, steps, rate, seed, part):
 
 def vision_masks(spread):
     """Learn masks with maps enlarged in several ways, with skips and without."""
-    steps, seeds = 300, range(5)
+    steps, seeds = 300, SEEDS
     kinds = {(k, steps): PICTURES[:3] if MASKS[k][1] else PICTURES[1:] for k in MASKS}
     best, runs = chosen(spread, mask, kinds, seeds, (100, 101))
     return {
