@@ -10,6 +10,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import adversarial, diffusing
 from benchmarks import sweeps as benchmark
 from dlbook.tools.sweeps import stored
+from dlbook.verification import complex_step
 
 
 @pytest.mark.parametrize("name", benchmark.SWEEPS)
@@ -116,17 +117,23 @@ def test_ways_are_chosen_by_the_digits_kept_for_that(monkeypatch):
     assert found["best"] == dict.fromkeys(benchmark.WAYS, 0.012)
     assert found["moved"]["mean"] == [*range(10)]
     assert found.keys() == stored("architectures-ways").keys() - {"machine"}
+    found = benchmark.architectures_stacks(map)
+    assert found["wrong"].keys() == benchmark.STACKS.keys()
+    assert found.keys() == stored("architectures-stacks").keys() - {"machine"}
 
 
 def test_each_block_is_missed_in_turn(monkeypatch):
     def cut(kind, rate, seed):
-        return [rate, *range(7)]
+        parts = [[seed] * 7, [1.0] * 7, [0.125] * 8] if kind.startswith("residual") else []
+        return [[rate, *range(7)], *parts]
 
     monkeypatch.setattr(benchmark, "cut", cut)
     found = benchmark.architectures_lesions(map)
     best = stored("architectures-depth")["best"]["plain"][3]
     assert found["whole"]["plain"] == [best] * 5
     assert found["without"]["residual"] == [[*range(7)]] * 5
+    assert found["lengthens"]["residual, zero"] == [[seed] * 7 for seed in benchmark.SEEDS]
+    assert "plain" not in found["carried"]
     assert found.keys() == stored("architectures-lesions").keys() - {"machine"}
 
 
@@ -236,3 +243,26 @@ def test_a_sample_lies_nearer_to_what_it_is_a_copy_of():
     assert diffusing.nearer(x, x) == 1
     assert diffusing.nearer(diffusing.digits("test")[0], diffusing.digits()[0]) < 0.05
     np.testing.assert_allclose(diffusing.nearest(x, held[:1]), np.linalg.norm(x - held[0], axis=1))
+
+
+def test_masks_are_learned_with_both_costs_at_each_rate(monkeypatch):
+    from benchmarks import scenes
+
+    monkeypatch.setattr(scenes, "overlap", lambda *job: job[2] + job[3])
+    found = scenes.vision_dice(map)
+    assert found["iou"]["dice"][1] == [found["rates"][1] + seed for seed in scenes.SEEDS]
+    assert found.keys() == stored("vision-dice").keys() - {"machine"}
+
+
+def test_the_cost_of_the_overlap_has_the_slope_of_its_formula(rng):
+    from benchmarks.scenes import Dice
+
+    z, y = rng.normal(size=(2, 3, 2, 2)), rng.integers(2, size=(2, 3, 2))
+
+    def cost(z):
+        p = np.exp(z[..., 1]) / np.exp(z).sum(axis=-1)
+        return 1 - 2 * np.sum(p * y) / (p.sum() + y.sum())
+
+    slope = z.copy()
+    assert np.isclose(Dice().into(slope, y), cost(z))
+    np.testing.assert_allclose(slope, complex_step(cost, z).reshape(z.shape), atol=1e-12)
