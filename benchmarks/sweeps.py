@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks import machine
 from benchmarks.adversarial import gan_digits, gan_ring
 from benchmarks.codes import variational_digits
+from benchmarks.languages import language_models_window
 from benchmarks.scenes import vision_boxes, vision_masks, vision_transfer
 from benchmarks.styles import gan_style
 from dlbook import embeddings
@@ -432,6 +433,7 @@ SWEEPS = {
     "gan-style": gan_style,
     "gated-patience": gated_patience,
     "gated-text": gated_text,
+    "language-models-window": language_models_window,
     "sequence_tasks-budget": sequence_tasks_budget,
     "variational-digits": variational_digits,
     "vision-boxes": vision_boxes,
