@@ -476,14 +476,20 @@ class NGram:
         found, shorter = [], None
         for ends, slots, known, contexts in _counted(ids, V, self.order):
             raw = np.bincount(ends, minlength=len(known)).astype(float)
-            if shorter is not None and self.smoothing == "kneser-ney":
-                within = np.empty(len(known), np.int64)
-                within[ends] = shorter[1:]  # each n-gram without its first symbol
-                many = np.bincount(within, minlength=len(found[-1][0]))
-                found[-1][1] = many.astype(float)
-            found.append([raw, raw, known // V, contexts, slots, known])
+            within = np.zeros(len(known), np.int64)  # each n-gram without its first symbol
+            if shorter is not None:
+                within[ends] = shorter[1:]
+            found.append((raw, within, known // V, contexts, slots, known))
             shorter = ends
-        self.levels = tuple(self._level(*each) for each in found)
+        counts = [raw for raw, *_ in found]
+        if self.smoothing == "kneser-ney":
+            for k in range(self.order - 1, 0, -1):
+                within = found[k][1][counts[k] > 0]
+                counts[k - 1] = np.bincount(within, minlength=len(counts[k - 1])).astype(float)
+        self.levels = tuple(
+            self._level(raw, count, *rest)
+            for (raw, _, *rest), count in zip(found, counts, strict=True)
+        )
         self.V = V
         return self
 
