@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dlbook.fast.grams import find, number, room
-from dlbook.linear_classification import softmax
 from dlbook.tools import shapes
 from dlbook.tools.jit import check_indices, njit
 
@@ -103,7 +102,7 @@ def ngram(c):
     for h in range(len(c)):
         total = np.sum(c[h])
         for w in range(c.shape[1]):
-            p[h, w] = c[h, w] / total if total != 0 else np.nan
+            p[h, w] = c[h, w] / total
     return p
 
 
@@ -157,7 +156,7 @@ def discount(c):
         for w in range(c.shape[1]):
             once += c[h, w] == 1
             twice += c[h, w] == 2
-    return once / (once + 2 * twice) if once + twice > 0 else np.nan
+    return once / (once + 2 * twice)
 
 
 @njit
@@ -357,7 +356,7 @@ def entropy_slope(z, tau):
 
     H = −Σ_v p_v log p_v with p of scores z at temperature τ.
     """
-    p = softmax((z / tau).reshape(1, -1))[0]
+    p = temper(z, tau)
     mean, slope = np.sum(p * z), 0.0
     for v in range(len(z)):
         slope += p[v] * (z[v] - mean) ** 2
@@ -497,8 +496,8 @@ class NGram:
         """Return the sums that the model needs of one order."""
         totals = np.bincount(context, counts, contexts)
         kinds = np.bincount(context, counts > 0, contexts)
-        taken = discount(counts[None])
-        return Level(raw, counts, totals, kinds, taken if taken > 0 else 0.5, slots, known)
+        taken = discount(counts[None]) if (counts == 1).any() else 0.5
+        return Level(raw, counts, totals, kinds, taken, slots, known)
 
     def _mixed(self, k, context, gram, p):
         """Return probabilities by order k + 1, given those of the order below."""
