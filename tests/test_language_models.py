@@ -288,7 +288,7 @@ RNG = np.random.default_rng(0)
         (lambda: lm.NGram(2).fit([], 3), "ids has dtype|ids is empty"),
         (lambda: lm.NGram(2).fit(np.zeros(0, int), 3), "ids is empty"),
         (lambda: lm.NGram(3).fit([0, 1], 3), "ids has 2 symbols, fewer than the order 3"),
-        (lambda: lm.NGram(2).fit([0, 3], 3), "ids holds the label 3 at index 1"),
+        (lambda: lm.NGram(2).fit([0, 3], 3), "ids holds the label 3 at index"),
         (lambda: lm.NGram(2).fit([0, -1], 3), "ids holds the label -1"),
         (lambda: lm.NGram(0), "order is 0"),
         (lambda: lm.NGram(2, "good"), "smoothing is 'good'"),
