@@ -162,10 +162,10 @@ def discount(c):
 @njit
 def discounted(c, D, q):
     """(language_models-discounting)
-    p_hw = (max(c_hw − D, 0) + D Σ_v [c_hv > 0] q_gw) / Σ_v c_hv,  q_gw where that sum is 0
+    p_hw = (max(c_hw − D, 0) + D Σ_v [c_hv > 0] q_gw) / Σ_v c_hv
     (h v), (), (g v) -> (h v)
 
-    g is h without its first symbol.
+    g is h without its first symbol. Where Σ_v c_hv is 0, p_hw = q_gw.
     """
     H, V = c.shape
     p = np.empty_like(c)

@@ -3,6 +3,8 @@
 Page: ``book/language_models.md``. Axes: t places of a text, v symbols, k models.
 """
 
+from itertools import pairwise
+
 import numpy as np
 
 from dlbook.exercises.forms import Choice, Exercise, Mistake, sizes
@@ -34,7 +36,7 @@ def after(ids, V, alpha):
 def after_loops(ids, V, alpha):
     p = np.empty((V, V))
     for h in range(V):
-        came = [w for before, w in zip(ids, ids[1:], strict=False) if before == h]
+        came = [w for before, w in pairwise(ids) if before == h]
         for w in range(V):
             p[h, w] = (came.count(w) + alpha) / (len(came) + alpha * V)
     return p
@@ -254,7 +256,7 @@ def company(ids, V):
 
 
 def company_sets(ids, V):
-    pairs = {(int(u), int(w)) for u, w in zip(ids, ids[1:], strict=False)}
+    pairs = {(int(u), int(w)) for u, w in pairwise(ids)}
     return np.array([sum(w == v for _, w in pairs) for v in range(V)]) / len(pairs)
 
 
