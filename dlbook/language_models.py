@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlbook.fast.grams import find, number, room
+from dlbook.fast.grams import find, numbered
 from dlbook.tools import shapes
 from dlbook.tools.jit import check_indices, njit
 
@@ -307,7 +307,8 @@ def window_gradient(x, dz, a, C, W, U):
     """(language_models-window-gradient)  δ_tj = (1 − a_tj²) Σ_v dz_tv U_vj,
     dd_v = Σ_t dz_tv,  dU_vj = Σ_t dz_tv a_tj,  db_j = Σ_t δ_tj,
     dW_jme = Σ_t δ_tj C_{x_tm e},  dC_ve = Σ_tm [x_tm = v] Σ_j δ_tj W_jme
-    (t m), (t v), (t j), (v e), (j m e), (v j) -> (v e), (j m e), (j), (v j), (v)
+    (t m), (t v), (t j), (v e), (j m e), (v j)
+    -> (v e), (j m e), (j), (v j), (v)
     """
     check_indices(x, len(C))
     (T, M), (V, J) = x.shape, U.shape
@@ -402,13 +403,9 @@ def _counted(ids, V, order):
     """Yield order by order where the n-grams end in a text: their numbers, the table, the contexts."""
     ends, contexts = np.zeros(len(ids) + 1, np.int64), 1
     for k in range(order):
-        keys = ends[:-1] * V + ids[k:]
-        most = min(len(keys), contexts * V)
-        slots, known = np.full(room(most), -1), np.empty(most, np.int64)
-        ends = np.empty(len(keys), np.int64)
-        found = number(keys, slots, known, ends)
-        yield ends, slots, known[:found].copy(), contexts
-        contexts = found
+        ends, slots, known = numbered(ends[:-1] * V + ids[k:])
+        yield ends, slots, known, contexts
+        contexts = len(known)
 
 
 def _text(name, ids, V, order=1):
