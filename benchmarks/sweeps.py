@@ -14,6 +14,7 @@ from benchmarks import machine
 from benchmarks.adversarial import gan_averaged, gan_digits, gan_released, gan_ring, gan_slow
 from benchmarks.codes import variational_digits
 from benchmarks.diffusing import diffusion_digits, diffusion_models, diffusion_others
+from benchmarks.languages import language_models_window
 from benchmarks.scenes import vision_boxes, vision_dice, vision_masks, vision_transfer
 from benchmarks.styles import gan_style
 from dlbook import embeddings
@@ -468,6 +469,7 @@ SWEEPS = {
     "gan-style": gan_style,
     "gated-patience": gated_patience,
     "gated-text": gated_text,
+    "language-models-window": language_models_window,
     "sequence_tasks-budget": sequence_tasks_budget,
     "variational-digits": variational_digits,
     "vision-boxes": vision_boxes,

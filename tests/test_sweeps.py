@@ -266,3 +266,32 @@ def test_the_cost_of_the_overlap_has_the_slope_of_its_formula(rng):
     slope = z.copy()
     assert np.isclose(Dice().into(slope, y), cost(z))
     np.testing.assert_allclose(slope, complex_step(cost, z).reshape(z.shape), atol=1e-12)
+
+
+def test_windows_are_chosen_by_another_text_and_mixed_by_weights_from_there(monkeypatch):
+    from benchmarks import languages
+
+    def measured(size, rate, seed, weights, steps=languages.STEPS):
+        if weights is None:
+            return [abs(rate - 0.02), *[rate] * len(languages.ORDERS)]
+        return [seed + steps, *weights]
+
+    monkeypatch.setattr(languages, "measured", measured)
+    found, kept = languages.language_models_window(map), stored("language-models-window")
+    assert found["best"] == [0.02] * len(languages.SIZES)
+    assert found["held out"][3] == [seed + languages.STEPS for seed in languages.SEEDS]
+    assert found["after longer"] == [[languages.LONGER * languages.STEPS + s for s in (0, 1)]] * 2
+    assert np.all(np.array(found["mixed"]) == 0.02)
+    assert found.keys() == kept.keys() - {"machine"}
+
+
+def test_windows_see_what_stands_before_and_no_more():
+    from benchmarks import languages
+
+    ids, size = np.random.default_rng(0).integers(5, size=400), (4, 2, 3)
+    net = languages.window_network(5, size)
+    params = languages.learned(net, ids, 0.01, 0, steps=101)
+    p = languages.expected(net, params, ids)
+    ids[: languages.FIRST - size[0] + 1] = 0
+    assert len(p) == 400 - languages.FIRST
+    assert languages.expected(net, params, ids).tolist() == p.tolist()
