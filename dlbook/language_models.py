@@ -368,29 +368,15 @@ def entropy_slope(z, tau):
 
 
 class Level(NamedTuple):
-    """All n-grams of one order that a text has, numbered in the order in which they first come.
+    """All n-grams of one order that a text has, numbered in the order in which they first come."""
 
-    Attributes
-    ----------
-    raw : array of shape (k,)
-        How often each of them was seen.
-    counts : array of shape (k,)
-        What the model divides: `raw`, or for how many first symbols.
-    totals, kinds : array
-        Sum of `counts` for each context, and how many of them are above zero.
-    discount : float
-        What Kneser and Ney's model takes off each count.
-    slots, known
-        Table by which an n-gram finds its number.
-    """
-
-    raw: np.ndarray
-    counts: np.ndarray
-    totals: np.ndarray
-    kinds: np.ndarray
-    discount: float
-    slots: np.ndarray
-    known: np.ndarray
+    raw: np.ndarray  # (k) how often each of them was seen
+    counts: np.ndarray  # (k) what the model divides: raw, or for how many first symbols
+    totals: np.ndarray  # (h) sum of counts for each context
+    kinds: np.ndarray  # (h) how many of them are above zero
+    discount: float  # what Kneser and Ney's model takes off each count
+    slots: np.ndarray  # a table by which an n-gram finds its number, and
+    known: np.ndarray  # (k) the keys in it
 
     def find(self, contexts, ids, V):
         """Return the numbers of n-grams, each given by its context and its last symbol."""
