@@ -117,7 +117,7 @@ def value_at_optimum(p, q):
 
 @njit
 def non_saturating_at_optimum(p, q):
-    """(gan-reverse)  KL(q ‖ p) − 2 JS(p, q),   KL(q ‖ p) = Σ_x q_x log(q_x / p_x):
+    """(gan-reverse)  KL(q ‖ p) − 2 JS(p, q), KL(q ‖ p) = Σ_x q_x log(q_x/p_x)
     slope by q that of −Σ_x q_x log D*_x with D* held, but for a constant
     (x), (x) -> ()
     """

@@ -558,7 +558,7 @@ class NGram:
 
     @property
     def stored(self) -> int:
-        """How many counts the model keeps: one for each n-gram of the orders that it uses."""
+        """Number of counts that the model keeps, one for each n-gram of the orders that it uses."""
         used = self.levels if self.smoothing == "kneser-ney" else self.levels[-1:]
         return sum(len(level.known) for level in used)
 

@@ -95,7 +95,7 @@ class Denoiser(Composition):
 
     @cached_property
     def input(self) -> tuple[int, ...]:
-        """What the first layer gets: an example, waves, classes."""
+        """Shape of what the first layer gets, an example with waves and classes."""
         return (self.sizes[0] + 2 * self.waves + (self.classes or 0),)
 
     @cached_property
