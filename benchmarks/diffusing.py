@@ -7,11 +7,12 @@ from time import thread_time
 import numpy as np
 from numpy.random import default_rng as generator
 
+from benchmarks.adversarial import digits_played
 from dlbook.gan import frechet_distance
-from dlbook.nets import GAN, VAE, Denoiser, Diverged, fit, play
+from dlbook.nets import VAE, Denoiser, Diverged, fit
 from dlbook.optimization import Adam, WarmupCosine
 from dlbook.tools import data
-from dlbook.tools.judges import judge, pixel_gaussian, readings
+from dlbook.tools.judges import judge, nearest, pixel_gaussian, readings
 
 __all__ = ["diffusion_digits", "diffusion_models", "diffusion_others"]
 
@@ -29,13 +30,6 @@ def digits(name="train"):
 def pixels(x):
     """Return digits between −1 and 1 as pixels between 0 and 1, cut off there."""
     return np.clip((x + 1) / 2, 0, 1)
-
-
-def nearest(x, others):
-    """Return the distance of each row of x to the nearest of others."""
-    x, others = x.astype(float), others.astype(float)
-    squares = np.sum(x**2, axis=1)[:, None] + np.sum(others**2, axis=1) - 2 * x @ others.T
-    return np.sqrt(np.maximum(squares.min(axis=1), 0))
 
 
 def nearer(x, known):
@@ -185,10 +179,7 @@ def coder(kind, rate, seed, steps):
 
 def game(rate, seed, steps):
     """Play as on the page on such games, with R1; return what draws digits."""
-    net, rng = GAN((16, 128, 128, 64), (64, 128, 128, 1), penalty="r1", gamma=0.3), generator(seed)
-    adam = Adam(lambda step: rate * min(1.0, 2.0 - 2.0 * step / (steps + 1)), 0.5, 0.9)
-    x, how = digits()[0], {"steps": steps, "batch": 64, "average": 0.005}
-    out = play(net, net.init(rng), x, (adam, adam), rng, **how)
+    net, out, _ = digits_played("R1", rate, seed, steps)
     return {"adversarial": lambda rng: net.sample(out.average, SAMPLES, rng)}
 
 

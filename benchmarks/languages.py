@@ -7,6 +7,7 @@ import numpy as np
 from numpy.random import default_rng as generator
 
 from dlbook.language_models import NGram, best_mixture, mixture_bits, windows
+from dlbook.linear_classification import softmax
 from dlbook.nets import Activation, Dense, Embedding, Network, Reshape, Sequential
 from dlbook.nets import SoftmaxCrossEntropy as CrossEntropy
 from dlbook.optimization import Adam, WarmupCosine
@@ -45,9 +46,7 @@ def learned(net, ids, rate, seed, steps=STEPS):
 def expected(net, params, ids):
     """Return the probability of each symbol of a text from FIRST on."""
     x, y = windows(ids[FIRST - net.input[0] :], net.input[0] + 1)
-    z = net.outputs(params, None, x).astype(float)
-    z -= z.max(axis=1, keepdims=True)
-    return np.exp(z[np.arange(len(y)), y]) / np.exp(z).sum(axis=1)
+    return softmax(net.outputs(params, None, x).astype(float))[np.arange(len(y)), y]
 
 
 @cache

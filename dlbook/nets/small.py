@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dlbook.linear_classification import softmax
 from dlbook.nets.containers import Parallel, Residual, Sequential
 from dlbook.nets.conv import Conv2d
 from dlbook.nets.images import GlobalPool, MaxPool2d
@@ -232,8 +233,7 @@ def paths(net: Network, fitted: Fitted, data: tuple) -> Paths:
     batch, n = net.check(fitted.params, data), len(data[1])
     held = None if fitted.state is None else fitted.state.net
     gave = [y.astype(float) for _, y in net.layers(fitted.params, fitted.state, batch)]
-    odds = np.exp(gave[-1] - gave[-1].max(axis=1, keepdims=True))
-    errors = odds / odds.sum(axis=1, keepdims=True) - np.eye(10)[batch[1]]
+    errors = softmax(gave[-1]) - np.eye(10)[batch[1]]
     carried = [errors @ fitted.params.net[-1].w.astype(float)]
     lengthens, adds = [], []
     for i, part in reversed([*enumerate(net.net.layers)]):

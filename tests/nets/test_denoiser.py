@@ -168,11 +168,14 @@ def test_samples_are_steps_of_the_page(method, target):
 
 
 @compiled_only
-@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("ddim", 1), ("heun", 2)])
-@pytest.mark.parametrize("target", ["v", "velocity"])
-def test_methods_have_their_order(method, order, target):
-    if (method, target) == ("ddim", "velocity"):
-        pytest.skip("the image and the noise of a straight path are not mixed anew")
+@pytest.mark.parametrize(
+    ("target", "method", "order"),
+    [  # the image and the noise of a straight path are not mixed anew: there is no "ddim" there
+        *(("v", "euler", 1), ("v", "ddim", 1), ("v", "heun", 2)),
+        *(("velocity", "euler", 1), ("velocity", "heun", 2)),
+    ],
+)
+def test_methods_have_their_order(target, method, order):
     net = Denoiser((5, 6, 5), target=target, dtype="float64")
     params = moved(net)
 
@@ -277,7 +280,7 @@ def test_a_rate_too_large_is_named_with_the_last_good_weights():
     with pytest.raises(Diverged) as stopped, np.errstate(all="ignore"):
         fit(net, start, given, SGD(1e6), rng, epochs=20, batch=128)
     assert np.isfinite(stopped.value.params.flat).all()
-    assert "last good weights" in str(stopped.value) or "params" in str(stopped.value)
+    assert "are the params of this error" in str(stopped.value)
     spoiled = like(start, start.flat.copy())
     spoiled.w[2][0, 0] = 1e38
     spoiled.w[3][0, 0] = 1e38
