@@ -477,7 +477,7 @@ def frechet_distance(x: ArrayLike, y: ArrayLike) -> float:
 
     References
     ----------
-    {cite:t}`heusel2017`.
+    Heusel et al., NIPS 30 (2017).
     """
     axes = shapes.Axes()
     x, y = axes.floats("x", x, "n d"), axes.floats("y", y, "m d")
