@@ -34,6 +34,7 @@ from dlbook.nets.seq2seq import Seq2Seq
 from dlbook.nets.sequences import SequenceNetwork
 from dlbook.nets.style import Styled, Transfer, random_filters, reduced, style_distances
 from dlbook.nets.symbols import fit_stream
+from dlbook.nets.transformer import Places, Scale, Tied, Transformer, TransformerBlock
 from dlbook.nets.variational import VAE, Bound, Latent
 from dlbook.nets.vision import Detection, Found, backbone, box_ap, detector, named_ap, segmenter
 
@@ -92,6 +93,7 @@ __all__ = [
     "Noise",
     "PaddedNetwork",
     "Parallel",
+    "Places",
     "PositionalEncoding",
     "RecurrentNetwork",
     "Repeat",
@@ -100,6 +102,7 @@ __all__ = [
     "Residual",
     "Running",
     "Seq2Seq",
+    "Scale",
     "SequenceNetwork",
     "Sequential",
     "Signal",
@@ -108,8 +111,11 @@ __all__ = [
     "Sparse",
     "Step",
     "Styled",
+    "Tied",
     "Together",
     "Transfer",
+    "Transformer",
+    "TransformerBlock",
     "Upsample",
     "VAE",
     "Vectors",

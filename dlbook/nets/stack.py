@@ -93,8 +93,8 @@ class Stack:
         sides = [(k, j) for j, k, *_ in self.table.tolist()]
         factors = [f for k, j in sides for f in ((k, j), (j, k), (min(N, max(MANY, DEPTH)), k))]
         size = N * sum(self.outs)
-        twice = training and KINDS.index("silu") in self.kinds  # room for derivatives
-        a, dx = step.array("a", 2 * size if twice else size), None
+        twice = training and not {"silu", "gelu"}.isdisjoint(KINDS[kind] for kind in self.kinds)
+        a, dx = step.array("a", 2 * size if twice else size), None  # derivatives need room
         y = a[size - N * self.outs[-1] : size].reshape(*x.shape[:-1], self.outs[-1])
         if step.wants and training:
             dx = step.array("dx", *x.shape)
