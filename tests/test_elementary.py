@@ -185,6 +185,15 @@ def test_in_place_and_over_any_shape(rng):
     np.testing.assert_allclose(x, expected, rtol=1e-15)
 
 
+@pytest.mark.parametrize("name", ["exp", "tanh", "sigmoid", "gelu"])
+@pytest.mark.parametrize("size", [0, 1, 1023, 1024, 1025, 2500])
+def test_in_place_is_the_same(name, size, rng):
+    for x in rng.normal(0, 3, (2, size)).astype(np.float32), rng.normal(0, 3, size):
+        expected, held = apply(name, x), x.copy()
+        getattr(elementary, name)(held, held)
+        np.testing.assert_allclose(held, expected, rtol=2 * np.finfo(x.dtype).eps)
+
+
 @pytest.mark.parametrize("name", ["exp", "tanh", "sigmoid", "gelu", "softmax"])
 def test_shapes_that_differ_are_refused(name):
     with pytest.raises(ValueError, match="out must have the shape of x"):

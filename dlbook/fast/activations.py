@@ -2,7 +2,7 @@
 
 The functions and their derivatives stand in `neurons`. Where the derivative can be had from the
 activation itself (rectifier, sigmoid, tanh) nothing else is kept; GELU and SiLU keep their argument,
-or, where a stack has room for it, SiLU its derivative.
+or, where a stack has room for it, their derivative.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from dlbook.tools.jit import njit_fast
 __all__ = [
     "ACTIVATIONS",
     "gelu_backward",
+    "gelu_with_slope",
     "Pair",
     "rectify",
     "rectify_backward",
@@ -85,6 +86,23 @@ def gelu_backward(da, z):
             s = logistic(twice)
             slope = z.dtype.type(1.5957691216057308) + z.dtype.type(3) * cube
             da[n, j] *= s + v * s * (one - s) * slope
+
+
+@njit_fast
+def gelu_with_slope(z, slope):
+    """z σ(2u) in place, and its derivative, as in `gelu_backward`; −∞ becomes −0
+    (n j), (n j) -> ()
+    """
+    one, edge = z.dtype.type(1), z.dtype.type(40)
+    for n in range(z.shape[0]):
+        for j in range(z.shape[1]):
+            v = -edge if z[n, j] < -edge else z[n, j]
+            w = edge if v > edge else v
+            cube = z.dtype.type(1.5957691216057308) * z.dtype.type(0.044715) * w * w
+            s = logistic(z.dtype.type(1.5957691216057308) * w + cube * w)
+            rise = z.dtype.type(1.5957691216057308) + z.dtype.type(3) * cube
+            slope[n, j] = s + w * s * (one - s) * rise
+            z[n, j] = v * s
 
 
 @njit_fast

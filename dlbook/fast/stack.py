@@ -6,6 +6,7 @@ small layers the way from Python into a kernel costs as much as the kernel.
 # ruff: noqa: E741
 
 from dlbook.fast.activations import (
+    gelu_with_slope,
     rectify,
     rectify_backward,
     sigmoid_backward,
@@ -30,6 +31,7 @@ KINDS = (
     "sigmoid",
     "tanh",
     "silu",
+    "gelu",
 )  # in a table by their place here
 
 
@@ -62,6 +64,10 @@ def stack_forward(flat, table, slopes, x, a, panels):
             silu_with_slope(z, a[total + place : total + place + N * J].reshape(N, J))
         elif kind == 5:
             silu(z)
+        elif kind == 6 and a.size > total:
+            gelu_with_slope(z, a[total + place : total + place + N * J].reshape(N, J))
+        elif kind == 6:
+            elementary.gelu(z, z)
         below, place = z, place + N * J
 
 
@@ -84,7 +90,7 @@ def stack_backward(flat, table, slopes, x, a, dy, da, panels, grads, wanted, dx)
             sigmoid_backward(delta, out)
         elif kind == 4:
             tanh_backward(delta, out)
-        elif kind == 5:
+        elif kind == 5 or kind == 6:
             delta *= a[total + place : total + place + N * J].reshape(N, J)
         below = a[place - N * K : place].reshape(N, K) if l else x
         if wanted:

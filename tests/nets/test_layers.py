@@ -41,6 +41,8 @@ ROWS = {
     "gelu": Sequential(Dense(5), Activation("gelu"), Activation("gelu"), Dense(4)),
     "silu": Sequential(Dense(5), Activation("silu"), Activation("silu"), Dense(4)),
     "silu within": Sequential(Dense(5), Activation("silu"), Dense(3), Activation("tanh"), Dense(4)),
+    "gelu within": Sequential(Dense(5), Activation("gelu"), Dense(3), Activation("silu"), Dense(4)),
+    "gelu last": Sequential(Dense(5), Activation("tanh"), Dense(4), Activation("gelu")),
     "silu last": Sequential(Dense(5), Activation("relu"), Dense(4), Activation("silu")),
     "activation first": Sequential(Activation("tanh"), Activation("relu"), Dense(4)),
     "batch norm": Sequential(Dense(5), BatchNorm(), Activation("tanh"), Dense(4)),
