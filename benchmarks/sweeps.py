@@ -17,6 +17,7 @@ from benchmarks.diffusing import diffusion_digits, diffusion_models, diffusion_o
 from benchmarks.languages import language_models_window
 from benchmarks.scenes import vision_boxes, vision_dice, vision_masks, vision_transfer
 from benchmarks.styles import gan_style
+from benchmarks.transformers import transformer_longer, transformer_table
 from dlbook import embeddings
 from dlbook.backprop import half_shifts, init, predict, train
 from dlbook.nets import EncoderDecoder, RecurrentNetwork, fit, small
@@ -471,6 +472,8 @@ SWEEPS = {
     "gated-text": gated_text,
     "language-models-window": language_models_window,
     "sequence_tasks-budget": sequence_tasks_budget,
+    "transformer-longer": transformer_longer,
+    "transformer-table": transformer_table,
     "variational-digits": variational_digits,
     "vision-boxes": vision_boxes,
     "vision-dice": vision_dice,

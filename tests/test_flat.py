@@ -197,6 +197,8 @@ def surroundings(model, data):
     if hasattr(model, "decode"):
         codes = model.encode(params, FEATURES)
         given["h"] = given["z"] = codes[0] if isinstance(codes, tuple) else codes
+    if hasattr(model, "cache"):
+        given |= {"symbols": STEPS[:, 0], "cache": model.cache(N)}
     given |= {"u": 0.5, "prompt": STEPS[0], "length": 2, "width": 2, "draws": 2, "n": 2, "rng": rng}
     return given | {"params": params, "state": state}
 

@@ -5,6 +5,7 @@ Names are imported from here: ``from dlbook.nets import MLP, fit``.
 
 from dlbook.nets.attention import LuongAttention, MultiHeadAttention, PositionalEncoding
 from dlbook.nets.autoencoders import Autoencoder, ConvAutoencoder
+from dlbook.nets.cached import Cache, Reader
 from dlbook.nets.check import Report, check_model
 from dlbook.nets.checkpoint import Checkpoint
 from dlbook.nets.cnn import CNN
@@ -56,6 +57,7 @@ __all__ = [
     "Bidirectional",
     "Bound",
     "CNN",
+    "Cache",
     "Checkpoint",
     "Composition",
     "Container",
@@ -96,6 +98,7 @@ __all__ = [
     "Places",
     "PositionalEncoding",
     "RecurrentNetwork",
+    "Reader",
     "Repeat",
     "Report",
     "Reshape",

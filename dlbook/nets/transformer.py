@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from dlbook.fast.dense import dense_input_into, dense_into, rows_gradient_into
 from dlbook.matmul import DEPTH
 from dlbook.nets.attention import MultiHeadAttention, PositionalEncoding, steps_of
+from dlbook.nets.cached import Cached
 from dlbook.nets.containers import Container, Sequential
 from dlbook.nets.costs import Cost, SoftmaxCrossEntropy
 from dlbook.nets.layer import Layer, features, rows_of
@@ -292,7 +293,7 @@ class Tied(Sequential):
 
 
 @dataclass(frozen=True)
-class Transformer(Composition):
+class Transformer(Cached, Composition):
     """A decoder: symbols and their places become vectors, blocks follow, and scores of what is next.
 
     Data are (x, y), whole numbers (n, t) with t up to `length`; y holds what follows each symbol
