@@ -83,7 +83,7 @@ class Cached:
         """
         if not isinstance(cache, Cache):
             raise TypeError(f"cache is {shapes.shown(cache)}, expected one that cache(n) has made")
-        if cache._held is not params:
+        if params is None or cache._held is not params:
             fits(params, self.layout)
             wanted = (self.blocks, self.length, self.width, self.dtype)
             if (*np.delete(cache.keys.shape, 1).tolist(), cache.keys.dtype.name) != wanted:

@@ -22,7 +22,7 @@ from dlbook.nets.layer import Layer, features, rows_of
 from dlbook.nets.layers import Activation, Dense, Dropout, Embedding
 from dlbook.nets.network import Composition
 from dlbook.nets.norms import LayerNorm
-from dlbook.nets.tree import sizes
+from dlbook.nets.tree import Views, sizes
 from dlbook.tools import shapes
 from dlbook.tools.flat import belong, fits
 
@@ -410,6 +410,15 @@ class Transformer(Cached, Composition):
     def size(self) -> int:
         """How many parameters there are; none is made."""
         return sum(map(prod, sizes(self._shapes[0])))
+
+    def init(self, rng: np.random.Generator) -> Views:
+        """Draw the first parameters; what is added to the stream is shrunk by √(2 · blocks)."""
+        params = super().init(rng)
+        for p in params.net.blocks if self.residual else ():
+            attention = p.attention[0] if self.dropout else p.attention
+            for w in (attention.wo, *([p.feed[2].w] if self.hidden != 0 else [])):
+                w *= (2 * self.blocks) ** -0.5
+        return params
 
     def check(self, params: Any, data: tuple) -> tuple[np.ndarray, ...]:
         """Return symbols and what follows them, checked.
