@@ -27,6 +27,7 @@ import numpy as np
 
 from dlbook.attention import (
     causal_mask,
+    concatenated_heads,
     dot_product_attention,
     multi_head,
     multi_head_backward,
@@ -338,15 +339,17 @@ def copying_weights(V, D, kappa):
 @njit(whole="ids V D")
 def copying(ids, V, D, kappa):
     """(transformer-copying)  x′ = x + heads(x),  p = copy of x′ + heads′(x′),
-    with the weights of copying_weights
-    (t), (), (), () -> (t w)
+    with the weights of copying_weights; also what both layers look at
+    (t), (), (), () -> (t w), (2 t t)
     """
     check_indices(ids, V)
     T = len(ids)
     x, mask = np.zeros((T, 3 * V + D)), causal_mask(T, T, 0)
-    x[:, 3 * V :] = positional_encoding(T, D)
+    x[:, 3 * V :], a = positional_encoding(T, D), np.empty((2, T, T))
     for t in range(T):
         x[t, ids[t]] = 1
-    for wq, wk, wv, wo in copying_weights(V, D, kappa):
-        x += multi_head(x, x, wq, wk, wv, wo, 1, mask)
-    return x[:, 2 * V : 3 * V].copy()
+    for l, (wq, wk, wv, wo) in enumerate(copying_weights(V, D, kappa)):
+        o, looks = concatenated_heads((x, x), wq, wk, wv, 1, mask)
+        x += projected(o, wo)
+        a[l] = looks[0]
+    return x[:, 2 * V : 3 * V].copy(), a
