@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dlbook import transformer
 from dlbook.fast.grams import find, numbered
 from dlbook.tools import shapes
 from dlbook.tools.jit import check_indices, njit
@@ -637,6 +638,9 @@ def generate(
     count: int,
     rng: np.random.Generator,
     temperature: float = 1.0,
+    *,
+    top_k: int | None = None,
+    top_p: float | None = None,
 ) -> np.ndarray:
     """Let a model continue a text: each symbol that is drawn becomes part of what it looks at.
 
@@ -652,6 +656,11 @@ def generate(
         Draws them.
     temperature : float
         Logarithms of probabilities are divided by it: below 1 the likely becomes likelier.
+    top_k : int, optional
+        One of so many of the likeliest is drawn. Of equally likely ones the first are kept.
+    top_p : float, optional
+        One of the fewest likeliest is drawn that together have at least this probability, counted
+        after the temperature and `top_k`; 1 keeps all.
 
     Returns
     -------
@@ -660,14 +669,19 @@ def generate(
     Raises
     ------
     TypeError, ValueError
-        If the prompt holds what is no symbol, the temperature is not above 0, or what the model
-        returns is no distribution.
+        If the prompt holds what is no symbol, the temperature is not above 0, `top_k` is not a
+        whole number from 1 on or `top_p` not in (0, 1], or what the model returns is no
+        distribution.
     """
     after = model.distribution if isinstance(model, NGram) else model
     if not callable(after):
         raise TypeError(f"model is {shapes.shown(model)}, expected an NGram or a function")
     count = shapes.count("count", count, least=0)
     tau = shapes.number("temperature", temperature, above=0)
+    if top_k is not None:
+        shapes.count("top_k", top_k)
+    if top_p is not None:
+        top_p = shapes.number("top_p", top_p, above=0, most=1)
     uniform = shapes.generator("rng", rng).random(count)
     before = shapes.Axes().labels("prompt", prompt, "t") if np.size(prompt) else []
     text = np.append(np.asarray(before, np.int64), np.zeros(count, np.int64))
@@ -677,6 +691,11 @@ def generate(
         if p.min() < 0 or not np.isclose(p.sum(), 1, atol=1e-4):
             raise ValueError("what the model returns is no distribution")
         with np.errstate(divide="ignore"):
-            steps = np.cumsum(temper(np.log(p.astype(float)), tau))
+            p = temper(np.log(p.astype(float)), tau)
+        if top_k is not None:
+            p = transformer.top_k(p, top_k)
+        if top_p is not None:
+            p = transformer.nucleus(p, top_p)
+        steps = np.cumsum(p)
         text[here] = np.searchsorted(steps, uniform[t] * steps[-1], side="right")
     return text[len(before) :]

@@ -321,3 +321,54 @@ def test_what_does_not_fit_is_said(call, words):
 def test_what_is_of_another_kind_is_said(call, words):
     with pytest.raises(TypeError, match=words):
         call()
+
+
+# The likeliest alone
+
+
+def of_four(before):
+    """Return probabilities of four symbols, with a tie."""
+    return np.array([0.2, 0.4, 0.1, 0.3]) if len(before) % 2 else np.array([0.25] * 4)
+
+
+@pytest.mark.parametrize(
+    ("cut", "left"),
+    [
+        ({"top_k": 1}, {1}),
+        ({"top_k": 3}, {0, 1, 3}),
+        ({"top_k": 9}, {0, 1, 2, 3}),
+        ({"top_p": 1e-9}, {1}),
+        ({"top_p": 0.4}, {1}),
+        ({"top_p": 0.41}, {1, 3}),
+        ({"top_p": 1.0}, {0, 1, 2, 3}),
+        ({"top_k": 2, "top_p": 0.5}, {1}),
+        ({"top_p": 0.41, "temperature": 0.5}, {1}),
+    ],
+)
+def test_one_of_the_likeliest_is_drawn(cut, left):
+    found = {
+        int(lm.generate(of_four, [0], 1, np.random.default_rng(s), **cut)[0]) for s in range(99)
+    }
+    assert found == left
+
+
+def test_what_is_left_keeps_its_proportions():
+    drawn = [
+        lm.generate(of_four, [0], 1, np.random.default_rng(s), top_k=2)[0] for s in range(4000)
+    ]
+    assert np.isclose(np.mean(np.equal(drawn, 1)), 4 / 7, atol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("cut", "error"),
+    [
+        ({"top_k": 0}, ValueError),
+        ({"top_k": 1.5}, TypeError),
+        ({"top_p": 0.0}, ValueError),
+        ({"top_p": 1.1}, ValueError),
+        ({"top_p": np.nan}, ValueError),
+    ],
+)
+def test_likeliest_that_cannot_be(cut, error):
+    with pytest.raises(error, match=next(iter(cut))):
+        lm.generate(of_four, [0], 1, np.random.default_rng(0), **cut)
