@@ -17,7 +17,13 @@ from benchmarks.diffusing import diffusion_digits, diffusion_models, diffusion_o
 from benchmarks.languages import language_models_window
 from benchmarks.scenes import vision_boxes, vision_dice, vision_masks, vision_transfer
 from benchmarks.styles import gan_style
-from benchmarks.transformers import transformer_longer, transformer_table
+from benchmarks.transformers import (
+    transformer_copies,
+    transformer_depth,
+    transformer_longer,
+    transformer_table,
+    transformer_text,
+)
 from dlbook import embeddings
 from dlbook.backprop import half_shifts, init, predict, train
 from dlbook.nets import EncoderDecoder, RecurrentNetwork, fit, small
@@ -472,8 +478,11 @@ SWEEPS = {
     "gated-text": gated_text,
     "language-models-window": language_models_window,
     "sequence_tasks-budget": sequence_tasks_budget,
+    "transformer-copies": transformer_copies,
+    "transformer-depth": transformer_depth,
     "transformer-longer": transformer_longer,
     "transformer-table": transformer_table,
+    "transformer-text": transformer_text,
     "variational-digits": variational_digits,
     "vision-boxes": vision_boxes,
     "vision-dice": vision_dice,

@@ -66,6 +66,7 @@ CREDITS = {
 }
 TUNES = Path(__file__).with_name("tunes.txt")
 VECTORS = Path(__file__).with_name("vectors.npz")
+WRITER = Path(__file__).with_name("writer.npz")
 GROUPS = {
     "debugger": ("debugger",),
     "strings": ("formatstrings", "string-methods", "strings"),
