@@ -103,7 +103,8 @@ def block(x, norm, heads, late, net, H, mask):
     (t m), 2 of (m), 4 of (m m), 2 of (m), net, (), (t t) -> (t m)
     """
     n = layernorm(x, norm[0], norm[1], EPS)
-    x = x + multi_head(n, n, heads[0], heads[1], heads[2], heads[3], H, mask)
+    wq, wk, wv, wo = heads
+    x = x + multi_head(n, n, wq, wk, wv, wo, H, mask)
     n = layernorm(x, late[0], late[1], EPS)
     return x + feed_forward(n, net[0], net[1], net[2], net[3])
 
@@ -132,7 +133,8 @@ def post_norm(x, norm, heads, late, net, H, mask):
     """(transformer-post-norm)  x′ = LN(x + heads(x)),  y = LN′(x′ + net(x′))
     (t m), 2 of (m), 4 of (m m), 2 of (m), net, (), (t t) -> (t m)
     """
-    x = x + multi_head(x, x, heads[0], heads[1], heads[2], heads[3], H, mask)
+    wq, wk, wv, wo = heads
+    x = x + multi_head(x, x, wq, wk, wv, wo, H, mask)
     x = layernorm(x, norm[0], norm[1], EPS)
     x = x + feed_forward(x, net[0], net[1], net[2], net[3])
     return layernorm(x, late[0], late[1], EPS)
