@@ -122,7 +122,8 @@ def block_backward(dy, x, norm, heads, late, net, H, mask):
     dn1, dw1, db1, dw2, db2 = feed_forward_backward(dy, n1, *net[:3])
     dx1, dgamma1, dbeta1 = layernorm_backward(dn1, x1, late[0], EPS)
     dx1 = dx1 + dy
-    ask, seen, dq, dk, dv, do = multi_head_backward(dx1, n, n, wq, wk, wv, wo, H, mask)
+    back = multi_head_backward(dx1, n, n, wq, wk, wv, wo, H, mask)
+    ask, seen, dq, dk, dv, do = back
     dx, dgamma, dbeta = layernorm_backward(ask + seen, x, norm[0], EPS)
     first = dx + dx1, dgamma, dbeta, dq, dk, dv, do
     return (*first, dgamma1, dbeta1, dw1, db1, dw2, db2)
