@@ -3,6 +3,8 @@
 Each function returns what a row wants of a side: the step, and what it computed.
 """
 
+import functools
+
 import numpy as np
 
 __all__ = ["TUNED", "jax_step", "our_step", "torch_step", "torch_whole"]
@@ -10,13 +12,18 @@ __all__ = ["TUNED", "jax_step", "our_step", "torch_step", "torch_whole"]
 TUNED = "max-autotune-no-cudagraphs"  # of torch.compile: products tuned, nothing for other devices
 
 
-def our_step(net, params, batch, rate, result, adam=False, rng=None):
-    """A model of the book as the loop calls it: the gradient into one flat vector, one pass over it."""
+def our_step(net, params, batch, rate, result, adam=False, rng=None, decay=0.0):
+    """A model of the book as the loop calls it: the gradient into one flat vector, one pass over it.
+
+    With `decay` Adam is AdamW.
+    """
     from dlbook import optimization
     from dlbook.tools.flat import like
 
     grads, work = like(params), net.workspace(len(batch[0]))
     optimizer = optimization.Adam(rate) if adam else optimization.SGD(rate)
+    if decay:
+        optimizer = optimization.AdamW(rate, weight_decay=decay)
     slots, last, state = optimizer.start(params.flat), [0.0, 0], net.start()
 
     def step():
@@ -27,11 +34,16 @@ def our_step(net, params, batch, rate, result, adam=False, rng=None):
     return step, lambda: result(last[0])
 
 
-def torch_step(parameters, cost, rate, result, adam=False, mode=None):
-    """PyTorch with its fused optimizer; `mode` names how the cost is compiled, if it is."""
+def torch_step(parameters, cost, rate, result, adam=False, mode=None, decay=0.0):
+    """PyTorch with its fused optimizer; `mode` names how the cost is compiled, if it is.
+
+    With `decay` Adam is AdamW.
+    """
     import torch
 
     kind = torch.optim.Adam if adam else torch.optim.SGD
+    if decay:
+        kind = functools.partial(torch.optim.AdamW, weight_decay=decay)
     optimizer, last = kind(parameters, lr=rate, fused=True), [None]
     if mode:
         cost = torch.compile(cost, mode=mode)
