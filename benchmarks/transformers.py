@@ -25,7 +25,7 @@ from dlbook.nets import (
     Sequential,
     Transformer,
 )
-from dlbook.nets.copying import copier, repeated
+from dlbook.nets.copying import copier, looked_at, repeated
 from dlbook.optimization import Adam, AdamW, WarmupCosine
 from dlbook.tools import data, sweeps
 from dlbook.tools.flat import like
@@ -298,7 +298,9 @@ COPY_FIRST = (0.006, 0.012, 0.024)
 
 
 def copies(kind, rate, seed, steps=COPY_STEPS):
-    """Return the share of symbols not foretold after the last step, and shares foretold on the way."""
+    """Return the share of symbols not foretold after the last step, shares foretold on the way, and
+    where heads look at the end.
+    """
     numba.set_num_threads(1)
     net, draw = copier(*COPIERS[kind]), generator(seed)
     params, work = net.init(draw), net.workspace(COPY_BATCH)
@@ -311,7 +313,8 @@ def copies(kind, rate, seed, steps=COPY_STEPS):
         if step % COPY_EVERY == 0:
             right = net.predict(params, None, x) == y
             found.append(round(float(right[known].mean()), 4))
-    return [round(1 - found[-1], 4), found]
+    looks = looked_at(net, params, x, y).round(4).tolist()
+    return [round(1 - found[-1], 4), found, looks]
 
 
 def transformer_copies(spread):
@@ -329,9 +332,12 @@ def transformer_copies(spread):
         "sizes": sizes,
         "tried": {kind: rows for kind, (rows, _) in tried.items()},
         "best": {kind: rate for kind, (_, rate) in tried.items()},
-        "right": {
-            kind: [run[1] for job, run in zip(jobs, runs, strict=True) if job[0] == kind]
-            for kind in COPIERS
+        **{
+            name: {
+                kind: [run[k] for job, run in zip(jobs, runs, strict=True) if job[0] == kind]
+                for kind in COPIERS
+            }
+            for name, k in (("right", 1), ("looks", 2))
         },
     }
 
@@ -357,7 +363,10 @@ def written(rate=WRITER_RATE, steps=WRITER_STEPS):
     alphabet, train, choose, _ = importlib.import_module("benchmarks.sweeps").texts()
     net, draw = writer(len(alphabet)), generator(0)
     params, work = net.init(draw), net.workspace(WRITER_BATCH)
-    adam, grads = AdamW(WarmupCosine(rate, steps // 20, steps), beta2=0.99, decay=0.1), like(params)
+    adam, grads = (
+        AdamW(WarmupCosine(rate, steps // 20, steps), beta2=0.99, weight_decay=0.1),
+        like(params),
+    )
     slots, seen = adam.start(params.flat), []
     lines = np.lib.stride_tricks.sliding_window_view(train, net.length + 1)
     for step in range(1, steps + 1):

@@ -8,15 +8,18 @@ from functools import cached_property
 
 import numpy as np
 
+from dlbook.linear_classification import softmax
 from dlbook.nets.attention import PositionalEncoding, steps_of
 from dlbook.nets.containers import Sequential
-from dlbook.nets.layer import Layer
+from dlbook.nets.layer import Layer, new_step
 from dlbook.nets.layers import Dense, Embedding
 from dlbook.nets.norms import LayerNorm
 from dlbook.nets.transformer import Scale, Transformer
+from dlbook.nets.tree import Views
 from dlbook.tools import shapes
+from dlbook.training import layernorm
 
-__all__ = ["SYMBOLS", "Before", "copier", "repeated"]
+__all__ = ["SYMBOLS", "Before", "copier", "looked_at", "repeated", "weights"]
 
 SYMBOLS, LENGTH, WIDTH = 16, 20, 32
 SHORTEST, LONGEST = 4, 9
@@ -110,3 +113,61 @@ def copier(blocks: int, before: bool = False) -> Transformer:
     """
     kind = Given if before else Transformer
     return kind(SYMBOLS, WIDTH, blocks, 2, LENGTH, hidden=0, tied=False, positions="sinusoid")
+
+
+def weights(net: Transformer, params: Views, x: np.ndarray) -> np.ndarray:
+    """Return how much each step of sequences looks at each other, by block and head.
+
+    Parameters
+    ----------
+    net : Transformer
+        With norms first, and without dropout.
+    params : Views
+        Its parameters.
+    x : ndarray of int64, shape (n, t)
+        Checked sequences.
+
+    Returns
+    -------
+    ndarray, shape (blocks, heads, n, t, t)
+        The last axis is what is looked at.
+    """
+    p, step, found = net.by_layer(params), new_step(net.dtype, training=False), []
+    seen, blocks = np.tri(x.shape[1]) > 0, net.net.names.index("blocks")
+    for i, layer in enumerate(net.net.layers[:blocks]):
+        x, _ = layer.forward(p[i], x, step.part(i))
+    for layer, part in zip(net.net.layers[blocks].layers, p[blocks], strict=True):
+        n, a = layernorm(x.reshape(-1, x.shape[2]), *part.norm, 1e-5), part.attention
+        split = (*x.shape[:2], net.heads, -1)
+        q, k = ((n @ w.T + b).reshape(split) for w, b in ((a.wq, a.bq), (a.wk, a.bk)))
+        scores = np.einsum("nthd,nshd->hnts", q, k) / np.sqrt(q.shape[3])
+        found.append(softmax(np.where(seen, scores, -np.inf).reshape(-1, len(seen))))
+        x, _ = layer.forward(part, x, new_step(net.dtype, training=False))
+    return np.reshape(found, (net.blocks, net.heads, -1, *seen.shape))
+
+
+def looked_at(net: Transformer, params: Views, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return by block and head how much weight lies one step back, and on what came next before.
+
+    Parameters
+    ----------
+    net, params
+        As for `weights`.
+    x, y : ndarray
+        As `repeated` returns them.
+
+    Returns
+    -------
+    ndarray, shape (2, blocks, heads)
+        First the weight of the step before, in the mean over the second symbol of each string to
+        the first that is repeated. Then what all steps have together that stand behind an earlier
+        occurrence of the symbol of the step that looks, in the mean over the steps whose next
+        symbol is known.
+    """
+    a, known = weights(net, params, x), y >= 0
+    period, at = known.argmax(axis=1)[:, None], np.arange(x.shape[1])
+    n, t = np.nonzero((at > 0) & (at <= period))
+    back = a[:, :, n, t, t - 1].mean(axis=2)
+    behind = (x[:, None, :-1] == x[:, :, None]) & np.tri(len(at), len(at) - 1, -1, dtype=bool)
+    together = np.sum(a[..., 1:] * behind, axis=-1)
+    return np.stack([back, together[:, :, known].mean(axis=2)])

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dlbook.nets import check_model
-from dlbook.nets.copying import LENGTH, SYMBOLS, Before, copier, repeated
+from dlbook.nets import check_model, copying
+from dlbook.nets.copying import LENGTH, SYMBOLS, Before, copier, looked_at, repeated, weights
 from dlbook.nets.layer import new_step
+from dlbook.training import layernorm
 
 
 def test_strings_repeat_a_shorter_one():
@@ -52,3 +53,42 @@ def test_the_symbol_before_is_seen_by_the_control(rng):
         nets[0].reader(nets[0].init(rng))
     with pytest.raises(ValueError, match="width is 3, expected an even number"):
         replace(nets[0], width=3, heads=1)
+
+
+def test_weights_are_those_that_the_layer_applies(rng):
+    """What they make of the values is what the attention of each block adds to the stream."""
+    for net in (replace(copier(2), dtype="float64"), replace(copier(1, True), dtype="float64")):
+        params, x = net.init(rng), repeated(3, np.random.default_rng(2))[0]
+        params.flat[:] += 0.2 * rng.standard_normal(params.flat.size)
+        a, parts = weights(net, params, x), net.net.layers
+        p, step = net.by_layer(params), new_step("float64", training=False)
+        np.testing.assert_allclose(a.sum(axis=-1), 1)
+        assert not np.triu(a, 1).any()
+        at = net.net.names.index("blocks")
+        for i in range(at):
+            x, _ = parts[i].forward(p[i], x, step.part(i))
+        for layer, part, some in zip(parts[at].layers, p[at], a, strict=True):
+            n, w = layernorm(x.reshape(-1, 32), *part.norm, 1e-5), part.attention
+            v = (n @ w.wv.T + w.bv).reshape(3, LENGTH, 2, 16)
+            o = np.einsum("hnts,nshd->nthd", some, v).reshape(3, LENGTH, 32)
+            y, _ = layer.forward(part, x, new_step("float64", training=False))
+            np.testing.assert_allclose(y - x, o @ w.wo.T + w.bo, atol=1e-12)
+            x = y
+
+
+def test_what_is_looked_at(monkeypatch):
+    x, y = repeated(5, np.random.default_rng(0))
+    periods, T = (y >= 0).argmax(axis=1), LENGTH
+    a = np.zeros((2, 2, 5, T, T))
+    for n, period in enumerate(periods):
+        for t in range(1, period + 1):
+            a[0, 1, n, t, t - 1] = 0.25
+        for t in range(period, T):
+            places = [s for s in range(1, t + 1) if x[n, s - 1] == x[n, t]]
+            assert places and all(x[n, s] == np.append(x[n], y[n, -1])[t + 1] for s in places)
+            a[1, 0, n, t, places] = 0.5 / len(places)
+    a[1, 1, :, range(T), range(T)] = 1
+    monkeypatch.setattr(copying, "weights", lambda *given: a)
+    found = looked_at(None, None, x, y)
+    # a step that looks at itself does not look behind an earlier occurrence
+    np.testing.assert_allclose(found, [[[0, 0.25], [0, 0]], [[0, 0], [0.5, 0]]], atol=1e-12)
