@@ -319,8 +319,8 @@ def induction(ids, V):
 
 @njit(whole="V D")
 def copying_weights(V, D, kappa):
-    """q = κ √M R_{−1} p,  k = p,  v = symbol, to the place of the one before;
-    q = κ √M symbol,  k = symbol before,  v = symbol, to the place of the copy
+    """q = κ √M R_{−1} p,  k = p,  v = symbol, to where that before is;
+    q = κ √M symbol,  k = symbol before,  v = symbol, to where the copy is
     (), (), () -> (4 m m), (4 m m)
 
     wq, wk, wv and wo of two layers whose stream is (symbol, symbol before, copy, position), of V, V,
