@@ -485,9 +485,19 @@ def pack(b, out):
         _pack_columns(b, out)
         return
     W, J = PANEL_BYTES // b.itemsize, b.shape[1]  # W: known when compiling
+    S, beside = W // VECTORS, b.strides[1] == b.itemsize
     for q in range(out.shape[0]):
         place, first, columns = out[q], q * W, min(W, J - q * W)
+        whole = columns // S * S
         for k in range(b.shape[0]):
+            if beside:  # vector by vector
+                for v in range(0, whole, S):
+                    simd.move(b, k, first + v, place, k, v)
+                for w in range(whole, columns):
+                    place[k, w] = b[k, first + w]
+                for w in range(columns, W):
+                    place[k, w] = 0
+                continue
             if columns == W:
                 for w in range(W):
                     place[k, w] = b[k, first + w]

@@ -61,7 +61,7 @@ def weigh_into(z, seen, slope, n, scale, most, sums, o, first, step):
             w = decay(scale * (row[s] - shift))
             row[s] = w
             new += w
-        if m != old:
+        if m != old and old != -np.inf:  # before, nothing has been mixed
             c, mixed = decay(scale * (old - m)), o[first + r * step]
             for e in range(mixed.size):
                 mixed[e] *= c

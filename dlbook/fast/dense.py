@@ -46,15 +46,15 @@ def dense_backward_into(delta, a, panels, dw, db):
 
 
 @njit_fast
-def dense_input_into(delta, w, panels, da):
-    """da = δ w
+def dense_input_into(delta, w, panels, da, more=False):
+    """da = δ w, or added to da if `more`
     (n j), (j k), (numbers) -> (n k)
     """
     J, K = w.shape
     W = PANEL_BYTES // w.itemsize
     right = panels[: -(-K // W) * W * J].reshape(-(-K // W), J, W)
     pack_parallel(w, right)
-    multiply_parallel(delta, right, da, False)
+    multiply_parallel(delta, right, da, more)
 
 
 @njit_fast

@@ -20,20 +20,23 @@ def softmax_cross_entropy_into(z, y):
     """z_nj becomes δ_nj = (softmax(z_n)_j − [y_n = j]) / N; returns the mean cost
     (n j), (n) -> ()
     """
-    N, J = z.shape
+    N = z.shape[0]
     share, loss = z.dtype.type(1) / z.dtype.type(N), 0.0
     for n in range(N):
-        most, total = z[n, 0], z.dtype.type(0)
-        for j in range(1, J):
-            most = z[n, j] if z[n, j] > most else most
-        loss += most - z[n, y[n]]
-        for j in range(J):
-            z[n, j] = decay(z[n, j] - most)
-            total += z[n, j]
+        row = z[n]
+        most, total = row[0], z.dtype.type(0)
+        for j in range(1, row.size):
+            most = largest(most, row[j])
+        loss += most - row[y[n]]
+        for j in range(row.size):
+            e = decay(row[j] - most)
+            row[j] = e
+            total += e
         loss += np.log(total)
-        for j in range(J):
-            z[n, j] *= share / total
-        z[n, y[n]] -= share
+        scale = share / total
+        for j in range(row.size):
+            row[j] *= scale
+        row[y[n]] -= share
     return loss / N
 
 

@@ -1,6 +1,7 @@
 """Batch and layer normalization in place, fused with scale and shift.
 
-The literal forms stand in `training`.
+The literal forms stand in `training`. What may be one array under two names is copied first where
+it is not: a loop that writes what it reads under another name is not turned into vectors.
 """
 
 import numpy as np
@@ -59,14 +60,16 @@ def fused_batchnorm_backward(dy, x, gamma, mean, root, dx, dgamma, dbeta):
     N, J = x.shape
     share = x.dtype.type(1 / N)
     dgamma[:], dbeta[:] = 0, 0
+    if dx.ctypes.data != dy.ctypes.data:
+        dx[:] = dy
     for n in range(N):
         for j in range(J):
-            dbeta[j] += dy[n, j]
-            dgamma[j] += dy[n, j] * (x[n, j] - mean[j])
+            dbeta[j] += dx[n, j]
+            dgamma[j] += dx[n, j] * (x[n, j] - mean[j])
     scale, common, along = gamma / root, dbeta * share, dgamma / (root * root) * share
     for n in range(N):
         for j in range(J):
-            dx[n, j] = scale[j] * (dy[n, j] - common[j] - (x[n, j] - mean[j]) * along[j])
+            dx[n, j] = scale[j] * (dx[n, j] - common[j] - (x[n, j] - mean[j]) * along[j])
     for j in range(J):
         dgamma[j] /= root[j]
 
@@ -98,20 +101,22 @@ def fused_layernorm_backward(dy, x, gamma, mean, root, dx, dgamma, dbeta):
     """
     share = x.dtype.type(1 / x.shape[1])
     dgamma[:], dbeta[:] = 0, 0
+    if dx.ctypes.data != dy.ctypes.data:
+        dx[:] = dy
     for n in range(x.shape[0]):
-        middle, scale = mean[n], x.dtype.type(1) / root[n]
+        row, d, middle, scale = x[n], dx[n], mean[n], x.dtype.type(1) / root[n]
         whole = along = x.dtype.type(0)
-        for j in range(x.shape[1]):
-            normed = (x[n, j] - middle) * scale
-            g = dy[n, j] * gamma[j]
+        for j in range(row.size):
+            normed = (row[j] - middle) * scale
+            dbeta[j] += d[j]
+            dgamma[j] += d[j] * normed
+        for j in range(row.size):
+            g = d[j] * gamma[j]
             whole += g
-            along += g * normed
-            dbeta[j] += dy[n, j]
-            dgamma[j] += dy[n, j] * normed
-        whole, along = whole * share, along * share
-        for j in range(x.shape[1]):
-            normed = (x[n, j] - middle) * scale
-            dx[n, j] = (dy[n, j] * gamma[j] - whole - normed * along) * scale
+            along += g * (row[j] - middle)
+        whole, along = whole * share, along * share * scale * scale
+        for j in range(row.size):
+            d[j] = (d[j] * gamma[j] - whole - (row[j] - middle) * along) * scale
 
 
 @njit_fast

@@ -163,15 +163,14 @@ class MultiHeadAttention(Layer):
         if not step.wants:
             return None
         dx = step.array("dx", *q.shape[:2], M)
-        dy = step.array("dy", len(k), k.shape[1] - how[0], M)
-        part = memory.array("part of dy", *y.shape)
-        for d, w, into in ((dq, p.wq, rows_of(dx)), (dk, p.wk, rows_of(dy)), (dv, p.wv, part)):
-            dense_input_into(d, w, panels, into)
-        rows_of(dy)[:] += part
-        if pair:
-            return dx, dy
-        dx += dy
-        return dx
+        dy = step.array("dy", len(k), k.shape[1] - how[0], M) if pair else dx
+        for d, w, into, more in (
+            (dq, p.wq, dx, False),
+            (dk, p.wk, dy, not pair),
+            (dv, p.wv, dy, True),
+        ):
+            dense_input_into(d, w, panels, rows_of(into), more)
+        return (dx, dy) if pair else dx
 
     def _panels(self, step):
         """Return memory for a packed factor."""

@@ -37,6 +37,7 @@ __all__ = [
     "aligned",
     "any_layout",
     "largest",
+    "move",
     "tile",
     "tile_for",
     "turn",
@@ -329,6 +330,37 @@ def _turn(context, a, i, j, c, k, w):
     return types.void(a, at, at, c, at, at), emit
 
 
+@intrinsic
+def _move(context, a, i, j, c, k, w):
+    """Copy a vector of numbers from a[i, j] on to c[k, w]; both are contiguous along their last axis."""
+    if a.dtype != c.dtype:
+        raise NumbaTypeError(f"numbers of {a.dtype} cannot be copied to {c.dtype}")
+
+    def emit(context, builder, signature, arguments):
+        a, i, j, c, k, w = arguments
+        number = context.get_data_type(signature.args[0].dtype)
+        size = context.get_abi_sizeof(number)
+        vector = ir.VectorType(number, SHAPE.bytes // size)
+
+        def place(kind, array, *index):  # where a vector begins
+            array = context.make_array(kind)(context, builder, array)
+            steps = map(builder.mul, cgutils.unpack_tuple(builder, array.strides), index)
+            first = builder.bitcast(array.data, ir.IntType(8).as_pointer())
+            return builder.bitcast(builder.gep(first, [builder.add(*steps)]), vector.as_pointer())
+
+        found = builder.load(place(signature.args[0], a, i, j), align=size)
+        builder.store(found, place(signature.args[3], c, k, w), align=size)
+        return context.get_dummy_value()
+
+    at = types.intp
+    return types.void(a, at, at, c, at, at), emit
+
+
+def _move_slowly(a, i, j, c, k, w):
+    count = SHAPE.bytes // a.itemsize
+    c[k, w : w + count] = a[i, j : j + count]
+
+
 def _turn_slowly(a, i, j, c, k, w):
     c[k : k + SQUARE, w : w + SQUARE] = a[i : i + SQUARE, j : j + SQUARE]
 
@@ -336,3 +368,4 @@ def _turn_slowly(a, i, j, c, k, w):
 any_layout = (lambda x: x) if config.DISABLE_JIT else _any_layout
 largest = max if config.DISABLE_JIT else _largest
 turn = _turn_slowly if config.DISABLE_JIT else _turn
+move = _move_slowly if config.DISABLE_JIT else _move
