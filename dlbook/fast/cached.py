@@ -7,7 +7,7 @@ from dlbook.tools import elementary
 from dlbook.tools.elementary import decay
 from dlbook.tools.jit import njit_fast
 
-__all__ = ["cached_step"]
+__all__ = ["cached_step", "read_into", "scores_into"]
 
 
 @njit_fast(forceinline=True)
@@ -117,3 +117,33 @@ def cached_step(flat, size, x, keys, values, t, heads, hidden, pre, residual, ep
                 if not pre:
                     n[:] = y[i]
                     norm_into(n, gamma, beta, eps, y[i])
+
+
+@njit_fast
+def read_into(symbols, E, places, factor, t, x):
+    """x_nm = factor · E_{symbols_n m} + places_tm
+    (n), (v m), (s m), (), () -> (n m)
+    """
+    scale, place = x.dtype.type(factor), places[t]
+    for n in range(x.shape[0]):
+        row, found = E[symbols[n]], x[n]
+        for m in range(found.size):
+            found[m] = scale * row[m] + place[m]
+
+
+@njit_fast
+def scores_into(h, gamma, beta, eps, w, f):
+    """f_nv = Σ_m w_vm h_nm, where h is normalized first if γ has any numbers
+    (n m), (m), (m), (), (v m) -> (n v)
+    """
+    x, zero = np.empty(h.shape[1], h.dtype), h.dtype.type(0)
+    for n in range(h.shape[0]):
+        x[:] = h[n]
+        if gamma.size:
+            norm_into(h[n], gamma, beta, eps, x)
+        row = f[n]
+        for v in range(row.size):
+            some, total = w[v], zero
+            for m in range(x.size):
+                total += some[m] * x[m]
+            row[v] = total

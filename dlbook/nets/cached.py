@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlbook.fast.cached import cached_step
+from dlbook.fast.cached import cached_step, read_into, scores_into
 from dlbook.linear_classification import softmax
 from dlbook.nets.attention import table
 from dlbook.tools import shapes
@@ -30,11 +30,11 @@ class Cache:
         How many symbols of each sequence were read.
     """
 
-    __slots__ = ("_held", "_room", "keys", "steps", "values")
+    __slots__ = ("_held", "_parts", "_room", "keys", "steps", "values")
 
     def __init__(self, keys: np.ndarray, values: np.ndarray, room: np.ndarray):
         self.keys, self.values, self.steps = keys, values, 0
-        self._room, self._held = room, None
+        self._room, self._held, self._parts = room, None, None
 
 
 class Cached:
@@ -89,36 +89,54 @@ class Cached:
             if (*np.delete(cache.keys.shape, 1).tolist(), cache.keys.dtype.name) != wanted:
                 raise ValueError("cache is of another model: one that cache(n) has made is wanted")
             cache._held = params
-        axes = shapes.Axes()
-        axes.sizes["n"] = (cache.keys.shape[1], "the cache")
-        return self._next(params, axes.labels("symbols", symbols, "n", self.symbols), cache)
+            cache._parts = self._parts(params)
+        n = cache.keys.shape[1]
+        if not self._plain(symbols, n):
+            axes = shapes.Axes()  # which says what is wrong
+            axes.sizes["n"] = (n, "the cache")
+            symbols = axes.labels("symbols", symbols, "n", self.symbols)
+        return self._next(symbols, cache)
 
-    def _next(self, params, symbols, cache):
+    def _plain(self, symbols, n):
+        """Return whether these are n symbols as they should be, which most are."""
+        if type(symbols) is not np.ndarray or symbols.dtype != np.int64 or symbols.shape != (n,):
+            return False
+        found = symbols.tolist()
+        return min(found) >= 0 and max(found) < self.symbols
+
+    def _parts(self, params):
+        """Return the arrays that a step reads: tables, the numbers of all blocks, last norm, scores."""
+        net, kind = params.net, params.flat.dtype
+        first, size = net.blocks[0][0].gamma, sum(a.size for a in arrays(net.blocks[0]))
+        at = (first.ctypes.data - params.flat.ctypes.data) // kind.itemsize
+        learned = self.positions == "learned"
+        places = net.places.w if learned else table(self.length, self.width, kind)
+        factor = 1.0 if learned else self.width**0.5
+        last = (net.norm.gamma, net.norm.beta) if self.norm == "pre" else (first[:0], first[:0])
+        blocks = params.flat[at : at + self.blocks * size], size
+        return (
+            (net.tokens.w, places, factor),
+            blocks,
+            last,
+            (net.tokens if self.tied else net.scores).w,
+        )
+
+    def _next(self, symbols, cache):
         """Return the scores after one more checked symbol."""
         t = cache.steps
         if t >= self.length:
             raise ValueError(f"{t} symbols were read, the context has no place for another")
-        net, kind = params.net, params.flat.dtype
-        x = net.tokens.w[symbols]
-        if self.positions == "learned":
-            x += net.places.w[t]
-        else:
-            x *= kind.type(self.width**0.5)
-            x += table(self.length, self.width, kind)[t]
-        first, h = net.blocks[0][0].gamma, np.empty_like(x)
-        size = sum(a.size for part in net.blocks[0] for a in arrays(part))
-        at = (first.ctypes.data - params.flat.ctypes.data) // kind.itemsize
+        read, blocks, last, top = cache._parts
+        x, h = np.empty((2, len(symbols), self.width), top.dtype)
+        f = np.empty((len(symbols), self.symbols), top.dtype)
+        read_into(symbols, *read, t, x)
         cached_step(
-            params.flat[at : at + self.blocks * size], size, x, cache.keys, cache.values, t,
-            self.heads, self._hidden, self.norm == "pre", self.residual, EPS, cache._room, h,
+            *blocks, x, cache.keys, cache.values, t, self.heads, self._hidden,
+            self.norm == "pre", self.residual, EPS, cache._room, h,
         )  # fmt: skip
+        scores_into(h, *last, EPS, top, f)
         cache.steps += 1
-        if self.norm == "pre":
-            h -= h.mean(axis=1, keepdims=True)
-            h /= np.sqrt((h * h).mean(axis=1, keepdims=True) + kind.type(EPS))
-            h *= net.norm.gamma
-            h += net.norm.beta
-        return h @ (net.tokens.w if self.tied else net.scores.w).T
+        return f
 
     def reader(self, params: Any, keep: int | None = None) -> "Reader":
         """Return a function of a text, for `dlbook.language_models.generate`.
