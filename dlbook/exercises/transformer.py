@@ -630,7 +630,7 @@ CANDIDATES = Exercise(
         "A symbol is kept if those before it do not reach the mass yet: cumsum − p < mass.",
         "order = np.argsort(-p); keep order[np.cumsum(p[order]) - p[order] < mass]; divide by the sum of what is kept.",
     ),
-    used="The text of the page is drawn like that, with {eq}`transformer-nucleus`.",
+    used="`generate` draws like that where it is given `temperature` and `top_p`, with {eq}`transformer-nucleus`.",
     right=(candidates_sorted, candidates_drawn, candidates_compiled),
     others=(
         (lambda *args: -candidates(*args), "every number has the opposite sign"),
