@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlbook import transformer
+from dlbook.fast.cutting import likeliest
 from dlbook.fast.grams import find, numbered
 from dlbook.tools import shapes
 from dlbook.tools.jit import check_indices, njit
@@ -692,10 +692,8 @@ def generate(
             raise ValueError("what the model returns is no distribution")
         with np.errstate(divide="ignore"):
             p = temper(np.log(p.astype(float)), tau)
-        if top_k is not None:
-            p = transformer.top_k(p, top_k)
-        if top_p is not None:
-            p = transformer.nucleus(p, top_p)
+        if top_k is not None or top_p is not None:
+            likeliest(p, top_k or len(p), top_p or 1.0)
         steps = np.cumsum(p)
         text[here] = np.searchsorted(steps, uniform[t] * steps[-1], side="right")
     return text[len(before) :]

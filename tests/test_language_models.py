@@ -9,7 +9,9 @@ from compiled import compiled_only
 from scipy import optimize, special
 
 from dlbook import language_models as lm
+from dlbook import transformer
 from dlbook.fast import grams
+from dlbook.fast.cutting import likeliest
 from dlbook.linear_classification import entropy
 from dlbook.tools.text import Alphabet
 from dlbook.verification import central_differences, relative_error
@@ -350,6 +352,17 @@ def test_one_of_the_likeliest_is_drawn(cut, left):
         int(lm.generate(of_four, [0], 1, np.random.default_rng(s), **cut)[0]) for s in range(99)
     }
     assert found == left
+
+
+def test_the_cut_is_that_of_the_equations():
+    """Also with ties, zeros and one symbol; here the kernels of a later chapter."""
+    ties = np.array([0.125, 0.25, 0.0625, 0.125, 0.25, 0.125, 0.0625])
+    for p in (ties, ties[::-1].copy(), np.array([0.125, 0, 0.875]), np.ones(1)):
+        for K, rho in product((1, 2, 3, 5, 9), (1e-9, 0.1, 0.5, 0.6, 0.75, 0.9, 1.0)):
+            found = p.copy()
+            likeliest(found, K, rho)
+            expected = transformer.nucleus(transformer.top_k(p, K), rho)
+            np.testing.assert_allclose(found, expected, atol=1e-15)
 
 
 def test_what_is_left_keeps_its_proportions():
