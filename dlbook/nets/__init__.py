@@ -5,6 +5,7 @@ Names are imported from here: ``from dlbook.nets import MLP, fit``.
 
 from dlbook.nets.attention import LuongAttention, MultiHeadAttention, PositionalEncoding
 from dlbook.nets.autoencoders import Autoencoder, ConvAutoencoder
+from dlbook.nets.blocks import Places, Scale, Tied, TransformerBlock
 from dlbook.nets.cached import Cache, Reader
 from dlbook.nets.check import Report, check_model
 from dlbook.nets.checkpoint import Checkpoint
@@ -35,7 +36,7 @@ from dlbook.nets.seq2seq import Seq2Seq
 from dlbook.nets.sequences import SequenceNetwork
 from dlbook.nets.style import Styled, Transfer, random_filters, reduced, style_distances
 from dlbook.nets.symbols import fit_stream
-from dlbook.nets.transformer import Places, Scale, Tied, Transformer, TransformerBlock
+from dlbook.nets.transformer import Transformer
 from dlbook.nets.variational import VAE, Bound, Latent
 from dlbook.nets.vision import Detection, Found, backbone, box_ap, detector, named_ap, segmenter
 

@@ -10,11 +10,12 @@ import numpy as np
 
 from dlbook.linear_classification import softmax
 from dlbook.nets.attention import PositionalEncoding, steps_of
+from dlbook.nets.blocks import Scale
 from dlbook.nets.containers import Sequential
 from dlbook.nets.layer import Layer, new_step
 from dlbook.nets.layers import Dense, Embedding
 from dlbook.nets.norms import LayerNorm
-from dlbook.nets.transformer import Scale, Transformer
+from dlbook.nets.transformer import Transformer
 from dlbook.nets.tree import Views
 from dlbook.tools import shapes
 from dlbook.training import layernorm
