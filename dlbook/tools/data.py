@@ -13,6 +13,7 @@ function           what it holds                                 where it comes 
 `names`            names of functions, classes and constants     the standard library, PSF licence
 `tunes`            20 melodies in a small notation               traditional, or out of copyright
 `word_vectors`     the vectors of the page *Embeddings*          learned from `pydocs`
+`writer`           the decoder of the page *The transformer*     learned from `pydocs`
 =================  ============================================  =====================================
 
 The splits are made here, once, with a fixed seed, so that every page reports numbers from the
@@ -57,6 +58,7 @@ __all__ = [
     "stratified_split",
     "tunes",
     "word_vectors",
+    "writer",
 ]
 
 SEED = 20_260_101
@@ -450,3 +452,25 @@ def word_vectors() -> WordVectors:
         vectors = stored["vectors"].astype(np.float32)
         vectors.setflags(write=False)
         return WordVectors(tuple(stored["words"].tolist()), vectors, str(stored["python"]))
+
+
+class Writer(NamedTuple):
+    """A decoder that was trained on characters."""
+
+    symbols: str  # its alphabet
+    unknown: str  # what stands for all other characters
+    numbers: np.ndarray  # the vector of its parameters
+    python: str  # the version whose help texts were read
+
+
+def writer() -> Writer:
+    """Return the decoder that the page *The transformer* writes with, in float32.
+
+    It is stored in float16, by ``make sweeps NAME=transformer-text``.
+    """
+    with np.load(WRITER) as stored:
+        numbers = stored["flat"].astype(np.float32)
+        numbers.setflags(write=False)
+        return Writer(
+            *(str(stored[name]) for name in ("symbols", "unknown")), numbers, str(stored["python"])
+        )
