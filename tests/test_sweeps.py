@@ -295,3 +295,121 @@ def test_windows_see_what_stands_before_and_no_more():
     ids[: languages.FIRST - size[0] + 1] = 0
     assert len(p) == 400 - languages.FIRST
     assert languages.expected(net, params, ids).tolist() == p.tolist()
+
+
+def test_language_models_get_their_own_best_rates_in_one_table(monkeypatch):
+    from benchmarks import transformers
+
+    def measured(kind, rate, seed, seconds, last):
+        assert last == (seed != transformers.CHOOSING)
+        read_on = [9.0] if kind in transformers.CELLS else []
+        return [abs(np.log2(rate / 0.064)) if not last else seed + seconds, *read_on, 7]
+
+    monkeypatch.setattr(transformers, "measured", measured)
+    monkeypatch.setattr(transformers, "counted", lambda order: [float(order), 2, 3.0, 4.0])
+    found, kept = transformers.transformer_table(map), stored("transformer-table")
+    assert set(found["best"].values()) == {0.064}
+    assert [rate for rate, _ in found["tried"]["window"]][-2:] == [0.064, 0.128]  # one beyond
+    assert found["held out"]["GRU"] == [seed + transformers.SECONDS for seed in transformers.SEEDS]
+    assert found["read on"].keys() == transformers.CELLS.keys()
+    sizes = np.array([*found["sizes"].values()])
+    assert sizes.max() < 1.01 * sizes.min()
+    assert found.keys() == kept.keys() - {"machine"}
+    assert found["sizes"] == kept["sizes"]
+    found, kept = transformers.transformer_longer(map), stored("transformer-longer")
+    assert found["steps"]["RNN"] == [7] * len(transformers.LONG_SEEDS)
+    assert found.keys() == kept.keys() - {"machine"}
+
+
+def test_counts_are_chosen_by_the_text_for_choosing():
+    from benchmarks import transformers
+
+    held, kept, _, chosen = transformers.counted(3)
+    assert kept > 10_000
+    assert 2.3 < held < 2.8 and 2.3 < chosen < 2.8 and held != chosen
+    V, seen, text = transformers.parts(True)
+    assert len(transformers.parts(False)[1]) < len(seen)
+    at = transformers.places(text)
+    x, y = transformers.graded(text)
+    assert np.array_equal(text[at], y[:, transformers.LENGTH // 2 :].ravel())
+    assert V == 1 + max(seen.max(), text.max())
+
+
+@pytest.mark.parametrize("kind", ["window", "GRU", "transformer"])
+def test_all_models_are_judged_by_the_same_symbols(kind):
+    """Bits by hand, symbol by symbol, from what stands before within its line."""
+    from benchmarks import transformers
+    from dlbook.linear_classification import softmax
+
+    text = transformers.parts(True)[2][:200]
+    net = transformers.network(kind, transformers.parts(True)[0])
+    params, found = net.init(np.random.default_rng(0)), []
+    for first in range(0, len(text) - transformers.LENGTH, transformers.LENGTH // 2):
+        for at in range(first + transformers.LENGTH // 2 + 1, first + transformers.LENGTH + 1):
+            before = text[None, first:at] if kind != "window" else text[None, at - 10 : at]
+            z = net.run(params, before).scores if kind == "GRU" else net.outputs(params, None, before)
+            found.append(-np.log2(softmax(z.reshape(-1, z.shape[-1]))[-1, text[at]]))
+    assert np.isclose(transformers.bits(net, params, text)[0], np.mean(found), atol=1e-5)
+
+
+def test_a_network_learns_for_so_many_seconds(monkeypatch):
+    from itertools import count
+
+    from benchmarks import transformers
+
+    clock = count()
+    monkeypatch.setattr(transformers, "process_time", lambda: next(clock) / 4)
+    V, seen, _ = transformers.parts(True)
+    net = transformers.network("transformer", V)
+    params, steps = transformers.learned(net, seen, 0.01, 0, 1.0)
+    assert steps == 4
+    assert not np.array_equal(params.flat, net.init(np.random.default_rng(0)).flat)
+
+
+def test_each_depth_and_way_gets_its_own_best_rate(monkeypatch):
+    from benchmarks import transformers
+
+    def deep(what, rate, seed, last):
+        assert last == (seed != transformers.CHOOSING)
+        best = 0.002 * what[1]
+        return [float(seed) if last else abs(np.log2(rate / best)), 1.0]
+
+    monkeypatch.setattr(transformers, "deep", deep)
+    found, kept = transformers.transformer_depth(map), stored("transformer-depth")
+    assert found["best"]["post"] == [0.002, 0.004, 0.008, 0.016]
+    assert found["held out"]["without"][2] == [float(seed) for seed in transformers.SEEDS]
+    assert found.keys() == kept.keys() - {"machine"}
+    assert transformers.stacked("without", 2, 5).residual is False
+    assert transformers.stacked("post", 2, 5).norm == "post"
+
+
+def test_copiers_get_their_own_best_rates_and_all_seeds(monkeypatch):
+    from benchmarks import transformers
+
+    short = transformers.copies("two", 0.012, 0, steps=2 * transformers.COPY_EVERY)
+    assert len(short[1]) == 2 and np.shape(short[2]) == (2, 2, 2)
+
+    def copies(kind, rate, seed):
+        if seed == transformers.CHOOSING:
+            return [abs(np.log2(rate / 0.003))]
+        return [0.5, [float(seed)], [rate]]
+
+    monkeypatch.setattr(transformers, "copies", copies)
+    found, kept = transformers.transformer_copies(map), stored("transformer-copies")
+    assert set(found["best"].values()) == {0.003}
+    assert found["right"]["three"] == [[float(seed)] for seed in range(10)]
+    assert found["looks"]["one"] == [[0.003]] * 10
+    assert found.keys() == kept.keys() - {"machine"}
+    assert found["sizes"] == kept["sizes"]
+
+
+def test_the_stored_decoder_is_the_one_that_the_sweep_tells_of():
+    from benchmarks import transformers
+    from dlbook.tools import data
+
+    kept, told = data.writer(), stored("transformer-text")
+    net = transformers.writer(len(kept.symbols))
+    assert len(kept.numbers) == net.size == told["size"]
+    assert told["settings"] == transformers.WRITER
+    assert data.WRITER.stat().st_size < 2_000_000
+    assert round(told["bits"]["held out"], 2) == round(told["in half"], 2)
