@@ -343,7 +343,7 @@ def transformer_copies(spread):
 
 
 WRITER = {"width": 128, "blocks": 3, "heads": 4, "length": 128, "dropout": 0.1}
-WRITER_STEPS, WRITER_BATCH, WRITER_RATE, WRITER_PART = 2400, 16, 0.004, 300
+WRITER_STEPS, WRITER_BATCH, WRITER_RATE, WRITER_PART = 3600, 16, 0.004, 300
 
 
 def writer(V):
