@@ -213,7 +213,7 @@ EXP, TANH, SIGMOID, GELU = range(4)
 PARALLEL_FROM, CHUNK = 65_536, 16_384  # numbers; a launch of threads costs as much as some 10,000
 
 
-@njit_fast
+@njit_fast(apart=True)
 def _apply(which, x, out):
     """Compute one of the four functions over a vector."""
     if which == EXP:
@@ -230,7 +230,7 @@ def _apply(which, x, out):
             out[i] = gaussian_unit(x[i])
 
 
-@njit_fast(parallel=True)
+@njit_fast(apart=True, parallel=True)
 def _apply_parallel(which, x, out):
     """Compute one of the four functions over a vector, in chunks, by all threads."""
     for c in prange((x.size + CHUNK - 1) // CHUNK):
@@ -272,7 +272,7 @@ def gelu(x, out):
     _whole(GELU, x, out)
 
 
-@njit_fast
+@njit_fast(apart=True)
 def _softmax_rows(x, out):
     """Compute softmax along the last axis of a matrix: three passes over a row in cache."""
     for n in range(x.shape[0]):
@@ -290,7 +290,7 @@ def _softmax_rows(x, out):
             p[k] *= share
 
 
-@njit_fast(parallel=True)
+@njit_fast(apart=True, parallel=True)
 def _softmax_parallel(x, out, rows):
     """Compute softmax along the last axis of a matrix, by all threads, `rows` rows at a time."""
     for c in prange((x.shape[0] + rows - 1) // rows):
