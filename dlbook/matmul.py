@@ -498,7 +498,7 @@ def pack(b, out):
                     place[k, w] = 0
 
 
-@njit_fast
+@njit_fast(apart=True)
 def _wide_strip(a, first, last, panel, c, j, columns, more):
     """`_strip` by tiles of all vectors."""
     i = first
@@ -518,7 +518,7 @@ def _wide_strip(a, first, last, panel, c, j, columns, more):
             i += 1
 
 
-@njit_fast
+@njit_fast(apart=True)
 def _narrow_strip(a, first, last, panel, c, j, columns, more):
     """`_strip` by tiles of one vector."""
     i = first
@@ -538,7 +538,7 @@ def _narrow_strip(a, first, last, panel, c, j, columns, more):
             i += 1
 
 
-@njit_fast(apart=True)
+@njit_fast
 def _strip(a, first, last, panel, c, j, columns, more):
     """Let the tile run down rows `first` to `last` of one panel; a narrow one for few columns."""
     if VECTORS * columns <= panel.shape[1]:

@@ -56,6 +56,7 @@ __all__ = ["cache_root", "check_indices", "njit", "njit_fast", "package_files"]
 
 PACKAGE = Path(__file__).resolve().parents[1]
 FAST_FLAGS = {"reassoc", "contract", "nsz", "arcp"}
+OPTIONS = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}  # nobody's C calls
 KEPT_VERSIONS = 4  # folders of one kernel: other environments may share the cache
 
 
@@ -225,6 +226,35 @@ def digest(kernel):
     return found.hexdigest()[:16]
 
 
+# What Numba compiles into kernels
+
+
+def _unequal_shapes(source, target):
+    """Refuse to assign an array to a part of another shape; for compiled code."""
+    raise NotImplementedError
+
+
+@cache
+def _shorten_message():
+    """Let an assignment to a part of an array, where shapes differ, name them as they are.
+
+    Numba compiles the making of its message, as text, into each kernel with such an assignment:
+    two thirds of what the kernel takes to compile, and seconds in each new process.
+    """
+    from numba.extending import overload
+    from numba.np import arrayobj
+
+    @overload(_unequal_shapes)
+    def refuse(source, target):
+        def refuse(source, target):
+            raise ValueError("cannot assign slice of shape", target, "from input of shape", source)
+
+        return refuse
+
+    if hasattr(arrayobj, "raise_with_shape_context"):
+        arrayobj.raise_with_shape_context = _unequal_shapes
+
+
 # The cache
 
 
@@ -354,6 +384,7 @@ class _Cache(caching.FunctionCache):
             super().flush()
 
     def load_overload(self, sig, target_context):
+        _shorten_message()
         if self._folder is None:
             return None
         try:
@@ -529,6 +560,7 @@ def _compile_for_args(kernel, compile_for_args, whole, *arguments, **keywords):
 
     Numba's dispatcher asks for this method and calls what it returns with the same arguments.
     """
+    _shorten_message()
     function = kernel.py_func
     values = [a.value if isinstance(a, OmittedArg) else a for a in arguments]
     taken = _floating(values, function.__code__.co_varnames, whole)
@@ -575,7 +607,7 @@ def _kernel(function, whole, options, apart=False):
             raise ValueError(f"{function.__name__} has no argument {', '.join(sorted(unknown))}")
         if config.DISABLE_JIT:
             return _interpreted(function, whole)
-    kernel = numba.njit(**{"error_model": "numpy", "nogil": True} | options)(function)
+    kernel = numba.njit(**OPTIONS | options)(function)
     if config.DISABLE_JIT:
         return kernel
     if whole is not None:
