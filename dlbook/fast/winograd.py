@@ -106,7 +106,7 @@ def filter_values_backward(dy, p, s, dw, q, t, size):
         dw[_at(q, 2, t, n)] = SIXTH * (far - near) + f
 
 
-@njit_fast
+@njit_fast(apart=True)
 def _rows_into(x, n, first, count, margin, strip):
     """Copy rows of an image into a strip, zero where there is none and to the left and right."""
     _, H, W, C = x.shape
@@ -143,7 +143,7 @@ def pack_values(w, back, room, packed):
         filter_values(some, 3 * i * size, size, flat, 6 * i * size, size, size)
 
 
-@njit_fast
+@njit_fast(apart=True)
 def _input_line(x, m, P, Q, TH, TW, T, at, strip, lines, values):
     """Values of line m of tiles, the first of them to be tile `at` of T."""
     C = x.shape[3]
@@ -156,7 +156,7 @@ def _input_line(x, m, P, Q, TH, TW, T, at, strip, lines, values):
             input_values(lines, i * wide + 4 * t * C, C, values, place, T * C, C)
 
 
-@njit_fast
+@njit_fast(apart=True)
 def _output_line(sums, m, TH, TW, T, at, b, none, lines, strip, z):
     """Outputs of line m of tiles."""
     _, I, J, K = z.shape
@@ -172,7 +172,7 @@ def _output_line(sums, m, TH, TW, T, at, b, none, lines, strip, z):
         rows[r] = strip[r * J * K : (r + 1) * J * K]
 
 
-@njit_fast
+@njit_fast(apart=True)
 def _error_line(dz, m, TH, TW, T, at, strip, lines, width, values):
     """Errors of line m of tiles at 36 points, in panels."""
     K = dz.shape[3]
