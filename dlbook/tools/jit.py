@@ -24,7 +24,8 @@ as it is.
 A compiled kernel holds copies of the kernels it calls, and of several copies that are loaded the
 first one runs. Copies of a loop whose sums may be reordered can round differently, so that results
 would depend on what had been compiled before. A loop over floating-point numbers that fast kernels
-share is therefore inlined into each of them: ``njit_fast(forceinline=True)``.
+share is therefore inlined into each of them: ``njit_fast(forceinline=True)``. What is large exists
+once, for all that call it: ``njit_fast(apart=True)``.
 
 Where no private folder can be written, kernels compile in memory in every new process; nothing
 raises. Cache files are pickles, and loading one runs what it says: a folder that somebody else
