@@ -12,7 +12,7 @@ from dlbook.tools.judges import judge, pixel_gaussian
 from dlbook.tools.modes import ring, ring_judged
 
 SEEDS, OTHERS = range(10), (100, 101)
-RING_RATES, COMMON = (0.0005, 0.001, 0.002, 0.004), 0.001
+RING_RATES, COMMON = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016), 0.001
 DIGIT_RATES = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016)
 RINGS = {  # loss, penalty, its strength, the discriminator's rate over the generator's
     "minimax, balanced": ("saturating", None, 0.0, 1.0),
@@ -47,7 +47,8 @@ def gan_ring(spread):
     pairs = [*product(RINGS, RING_RATES)]
     jobs = [(*pair, seed) for pair in pairs for seed in OTHERS]
     tried = iter([*spread(ringed, *zip(*jobs, strict=True))])
-    score = {pair: float(np.mean([sum(next(tried)) for _ in OTHERS])) for pair in pairs}
+    both = lambda found: found[0] / 8 + found[1]
+    score = {pair: float(np.mean([both(next(tried)) for _ in OTHERS])) for pair in pairs}
     best = {kind: max(RING_RATES, key=lambda r: score[kind, r]) for kind in RINGS}
     jobs = [(kind, best[kind], seed) for kind in RINGS for seed in SEEDS]
     runs = iter([*spread(ringed, *zip(*jobs, strict=True))])
@@ -69,8 +70,71 @@ def gan_ring(spread):
     }
 
 
-def digits_drawn(kind, rate, seed, steps=2000):
-    """Play on digits, rates falling in the second half; judge 500 samples of the average."""
+SLOW = {  # game, rate of the generator, steps
+    "lagging": ("non-saturating, lagging", COMMON, 2500),
+    "lagging, longer": ("non-saturating, lagging", COMMON, 10_000),
+    "both slow": ("non-saturating, balanced", COMMON / 10, 2500),
+    "both slow, longer": ("non-saturating, balanced", COMMON / 10, 10_000),
+}
+
+
+def gan_slow(spread):
+    """Is a discriminator bad because it lags, or because it is slow?"""
+    jobs = [(kind, rate, seed, steps) for kind, rate, steps in SLOW.values() for seed in SEEDS]
+    runs = iter([*spread(ringed, *zip(*jobs, strict=True))])
+    found = {name: [next(runs) for _ in SEEDS] for name in SLOW}
+    return {
+        "seeds": [*SEEDS],
+        "games": SLOW,
+        "modes": {name: [run[0] for run in runs] for name, runs in found.items()},
+        "good": {name: [run[1] for run in runs] for name, runs in found.items()},
+    }
+
+
+LONE, LOSSES, EVERY, LONGEST = (0, 25, 50, 100), ("saturating", "non-saturating"), 20, 1000
+
+
+def released(loss, lone, seed, rate=0.001, batch=64):
+    """Teach the discriminator alone, then let both play.
+
+    Returns how far the generator's weights went in its first 20 steps, in units of the rate and for
+    each weight; and the Fréchet distance of 500 samples to training digits, every 20 steps.
+    """
+    net = GAN((16, 128, 128, 64), (64, 128, 128, 1), loss)
+    rng, x = np.random.default_rng(seed), data.digits(np.float32).x_train
+    players, adam = net.init(rng), Adam(rate, 0.5, 0.9)
+    grads, work, slots = net.like(), net.workspace(batch), adam.start(players.discriminator.flat)
+    for t in range(lone):
+        some, z = x[rng.integers(len(x), size=batch)], net._noise(batch, rng)
+        net.discriminator_gradient(players, some, z, None, grads, work)
+        adam.update(players.discriminator.flat, grads.discriminator.flat, slots, t + 1)
+    first, z, found, moved = players.generator.flat.copy(), net._noise(500, rng), [], []
+
+    def look(step, at):
+        found.append(round(frechet_distance(x, net.generate(at, z)), 3))
+        if step == EVERY:
+            moved.append(float(np.sqrt(np.mean((at.generator.flat - first) ** 2))) / rate)
+
+    play(
+        net, players, x, (adam, adam), rng, steps=LONGEST, batch=batch, watch=look, every=EVERY
+    )  # fmt: skip
+    return round(moved[0], 3), found
+
+
+def gan_released(spread):
+    """Both losses, released after some steps of the discriminator alone."""
+    jobs = [*product(LOSSES, LONE, SEEDS)]
+    runs = iter([*spread(released, *zip(*jobs, strict=True))])
+    found = {loss: {str(lone): [next(runs) for _ in SEEDS] for lone in LONE} for loss in LOSSES}
+    pick = lambda i: {
+        loss: {lone: [run[i] for run in rows] for lone, rows in of.items()}
+        for loss, of in found.items()
+    }
+    return {"seeds": [*SEEDS], "lone": LONE, "every": EVERY, "moved": pick(0), "Fréchet": pick(1)}
+
+
+def digits_played(kind, rate, seed, steps=2000):
+    """Play on digits, rates falling in the second half; return net, outcome and generator."""
     penalty, gamma = DIGITS[kind]
     net = GAN((16, 128, 128, 64), (64, 128, 128, 1), penalty=penalty, gamma=gamma)
     rng, x = np.random.default_rng(seed), data.digits(np.float32).x_train
@@ -78,7 +142,33 @@ def digits_drawn(kind, rate, seed, steps=2000):
     out = play(
         net, net.init(rng), x, (adam, adam), rng, steps=steps, batch=64, average=0.005
     )  # fmt: skip
+    return net, out, rng
+
+
+def digits_drawn(kind, rate, seed):
+    """Judge 500 samples of the average."""
+    net, out, rng = digits_played(kind, rate, seed)
     return measured(net.sample(out.average, 500, rng))
+
+
+def digits_both(rate, seed):
+    """Judge 500 samples of the average and, by the same noise, of the generator as it ended."""
+    net, out, rng = digits_played("R1", rate, seed)
+    z = rng.standard_normal((500, 16), dtype=np.float32)
+    return [measured(net.generate(some, z)) for some in (out.average, out.players)]
+
+
+def gan_averaged(spread, rate=0.008):
+    """Digits with a penalty at real ones, drawn with the average of the weights and without."""
+    runs = [*spread(digits_both, [rate] * len(SEEDS), SEEDS)]
+    return {
+        "seeds": [*SEEDS],
+        "rate": rate,
+        "runs": {
+            kind: {name: [run[k][i] for run in runs] for i, name in enumerate(NAMES)}
+            for k, kind in enumerate(("average", "last"))
+        },
+    }
 
 
 NAMES = "agree", "recognised", "to train", "to held out", "mmd2", "classes", "Fréchet"

@@ -1,8 +1,10 @@
 """Runs of `vision` that are too long for a page: more seeds, each way of learning at its own rate."""
 
+from dataclasses import dataclass
 from functools import partial
 
 from numpy.random import default_rng as generator
+from scipy.special import expit
 
 from dlbook.nets import (
     Dense,
@@ -17,12 +19,13 @@ from dlbook.nets import (
     named_ap,
     segmenter,
 )
+from dlbook.nets.costs import SoftmaxCrossEntropy
 from dlbook.nets.tree import copied
 from dlbook.optimization import Adam, WarmupCosine
 from dlbook.tools.scenes import scenes
 from dlbook.vision import class_iou, match
 
-__all__ = ["vision_boxes", "vision_masks", "vision_transfer"]
+__all__ = ["vision_boxes", "vision_dice", "vision_masks", "vision_transfer"]
 
 SEEDS, CHOOSING = range(10), (100, 101, 102)
 HEADS, BODIES = (0.01, 0.03, 0.1, 0.3, 1.0), (0.0003, 0.001, 0.003, 0.01, 0.03)  # rates
@@ -152,7 +155,7 @@ def mask(name, steps, rate, seed, part):
 
 def vision_masks(spread):
     """Learn masks with maps enlarged in several ways, with skips and without."""
-    steps, seeds = 300, range(5)
+    steps, seeds = 300, SEEDS
     kinds = {(k, steps): PICTURES[:3] if MASKS[k][1] else PICTURES[1:] for k in MASKS}
     best, runs = chosen(spread, mask, kinds, seeds, (100, 101))
     return {
@@ -163,6 +166,44 @@ def vision_masks(spread):
         "parameters": {kind[0]: found[0][1] for kind, found in runs.items()},
         "seeds": [*seeds],
         "iou": {kind[0]: [run[0] for run in found] for kind, found in runs.items()},
+    }
+
+
+@dataclass(frozen=True)
+class Dice(SoftmaxCrossEntropy):
+    """1 − 2 Σ p t / (Σ p + Σ t) over all pixels of a batch, for classes 0 and 1."""
+
+    def into(self, z, y):
+        p, t = expit(z[..., 1].astype(float) - z[..., 0]), y == 1
+        both, total = p[t].sum(), p.sum() + t.sum()
+        slope = 2 * (both - t * total) / total**2 * p * (1 - p)
+        z[..., 0], z[..., 1] = -slope, slope
+        return float(1 - 2 * both / total)
+
+
+def overlap(cost, steps, rate, seed):
+    """Return the IoU of ink of a network whose filters learn, without skips, with one of two costs."""
+    some, rng = scenes("segment", "train", 8 * steps, seed), generator(seed)
+    net = segmenter("learned", skips=False)
+    if cost == "dice":
+        net = Network(net.input, net.net, Dice())
+    out = learned(net, net.init(rng), (some.x, some.masks), rate, steps, rng, 16)
+    test = scenes("segment", "test", 300)
+    found = net.predict(out.params, out.state, test.x)
+    return round(float(class_iou(test.masks, found, 2)[1]), 4)
+
+
+def vision_dice(spread):
+    """Learn masks with the cross-entropy and with the cost of the overlap, at each rate."""
+    steps, costs, rates = 200, ("entropy", "dice"), PICTURES[1:]
+    jobs = [(cost, steps, rate, seed) for cost in costs for rate in rates for seed in SEEDS]
+    found = iter([*spread(overlap, *zip(*jobs, strict=True))])
+    return {
+        "steps": steps,
+        "batch": 16,
+        "rates": rates,
+        "seeds": [*SEEDS],
+        "iou": {cost: [[next(found) for _ in SEEDS] for _ in rates] for cost in costs},
     }
 
 

@@ -45,10 +45,11 @@ def torch_step(parameters, cost, rate, result, adam=False, mode=None):
     return step, lambda: result(last[0].detach())
 
 
-def torch_whole(model, cost, rate, result, adam=False):
+def torch_whole(model, cost, rate, result, adam=False, counted=False):
     """The whole step in functional form, the optimizer written out, in one compiled function.
 
-    `cost` takes what stands for the model: a function of its input.
+    `cost` takes what stands for the model, a function of its input; where it is `counted`, the number
+    of steps done as well.
     """
     import torch
 
@@ -59,7 +60,8 @@ def torch_whole(model, cost, rate, result, adam=False):
 
     def loss_of(parameters):
         given = dict(zip(names, parameters, strict=True))
-        return cost(lambda x: torch.func.functional_call(model, given, x))
+        stands = lambda x: torch.func.functional_call(model, given, x)
+        return cost(stands, t) if counted else cost(stands)
 
     @torch.compile(mode=TUNED)
     def whole(parameters, m, v, t):
@@ -83,15 +85,18 @@ def torch_whole(model, cost, rate, result, adam=False):
     return step, lambda: result(last[0])
 
 
-def jax_step(jax, cost, params, rate, result, adam=False):
-    """The whole step of JAX under jit, its state donated; `result` takes the cost and the parameters."""
+def jax_step(jax, cost, params, rate, result, adam=False, counted=False):
+    """The whole step of JAX under jit, its state donated; `result` takes the cost and the parameters.
+
+    `cost` takes the parameters; with Adam it may be `counted` and takes the number of steps done, too.
+    """
 
     def plain(params):
         loss, grads = jax.value_and_grad(cost)(params)
         return loss, jax.tree.map(lambda p, g: p - rate * g, params, grads)
 
     def adam_step(params, m, v, t):
-        loss, grads = jax.value_and_grad(cost)(params)
+        loss, grads = jax.value_and_grad(cost)(params, *((t,) if counted else ()))
         t = t + 1
         m = jax.tree.map(lambda a, g: 0.9 * a + 0.1 * g, m, grads)
         v = jax.tree.map(lambda a, g: 0.999 * a + 0.001 * g * g, v, grads)

@@ -11,9 +11,11 @@ from itertools import cycle, product
 import numpy as np
 
 from benchmarks import machine
-from benchmarks.adversarial import gan_digits, gan_ring
+from benchmarks.adversarial import gan_averaged, gan_digits, gan_released, gan_ring, gan_slow
 from benchmarks.codes import variational_digits
-from benchmarks.scenes import vision_boxes, vision_masks, vision_transfer
+from benchmarks.diffusing import diffusion_digits, diffusion_models, diffusion_others
+from benchmarks.languages import language_models_window
+from benchmarks.scenes import vision_boxes, vision_dice, vision_masks, vision_transfer
 from benchmarks.styles import gan_style
 from dlbook import embeddings
 from dlbook.backprop import half_shifts, init, predict, train
@@ -257,12 +259,15 @@ WAYS = {
     "flat": (small.headed, "flat"),
     "mean": (small.headed, "mean"),
 }
+STACKS = {
+    kind: (small.stacked, kind) for kind in ("large", "same maps", "same weights", "straight")
+}
 PEAK_RATES = (0.003, 0.006, 0.012, 0.024, 0.048)
 
 
 def misread(what, peak, seed, epochs=8):
     """Return the shares that are misread: of digits to choose by, of held-out ones, and of these, moved."""
-    build, *how = WAYS[what]
+    build, *how = (WAYS | STACKS)[what]
     net, d = build(*how), data.digits(np.float32)
     steps = epochs * -(-len(d.x_train) // 64)
     rate = WarmupCosine(peak, 20, steps)
@@ -274,29 +279,49 @@ def misread(what, peak, seed, epochs=8):
     return [round(float(v), 4) for v in (wrong[0], wrong[1], np.mean(wrong[2:]))]
 
 
-def architectures_ways(spread):
-    """Read digits with Inception blocks of three kinds, and with heads of two."""
-    rates = dict.fromkeys(WAYS, PEAK_RATES)
-    scores, best, found = best_of([*WAYS], spread, misread, rates, lambda v: v[0], range(10))
+def read_by(kinds, spread):
+    """Return what `misread` finds for each kind, at its own best rate and with ten seeds."""
+    rates = dict.fromkeys(kinds, PEAK_RATES)
+    scores, best, found = best_of([*kinds], spread, misread, rates, lambda v: v[0], range(10))
     return {
         "rates": PEAK_RATES,
         "others": OTHERS,
         "seeds": [*range(10)],
-        "chosen by": dict(zip(WAYS, scores, strict=True)),
-        "best": dict(zip(WAYS, best, strict=True)),
-        "wrong": {key: [run[1] for run in runs] for key, runs in zip(WAYS, found, strict=True)},
-        "moved": {key: [run[2] for run in runs] for key, runs in zip(WAYS, found, strict=True)},
+        "chosen by": dict(zip(kinds, scores, strict=True)),
+        "best": dict(zip(kinds, best, strict=True)),
+        "wrong": {key: [run[1] for run in runs] for key, runs in zip(kinds, found, strict=True)},
+        "moved": {key: [run[2] for run in runs] for key, runs in zip(kinds, found, strict=True)},
     }
 
 
+def architectures_ways(spread):
+    """Read digits with Inception blocks of three kinds, and with heads of two."""
+    return read_by(WAYS, spread)
+
+
+def architectures_stacks(spread):
+    """Read digits with units of one 5 × 5 convolution, or of two of 3 × 3."""
+    return read_by(STACKS, spread)
+
+
 def cut(kind, rate, seed):
-    """Return the share of held-out digits misread by 16 layers, and without each of their blocks."""
+    """Return the share of held-out digits misread by 16 layers, and without each of their blocks.
+
+    Of residual networks also, by block, what the branch does with 20 held-out digits, and what
+    share of the gradient comes by paths through how many branches, both in the mean.
+    """
     residual, norm, zero = BLOCKS[kind]
     net, d = small.deep(16, residual=residual, norm=norm, zero=zero), data.digits(np.float32)
     out = small.learned(net, (small.images(d.x_train), d.y_train), rate, seed)
     x, nets = small.images(d.x_test), [(net, out.params, out.state)]
     nets += [small.lesioned(net, out, block) for block in range(7)]
-    return [round(float(np.mean(n.predict(*p, x) != d.y_test)), 4) for n, *p in nets]
+    wrong = [round(float(np.mean(n.predict(*p, x) != d.y_test)), 4) for n, *p in nets]
+    if not residual:
+        return [wrong]
+    found = small.paths(net, out, (x[:20], d.y_test[:20]))
+    sizes = np.linalg.norm(found.carried, axis=2)
+    means = (found.lengthens, found.adds, sizes / sizes.sum(axis=0))
+    return [wrong, *(np.round(part.mean(axis=1), 4).tolist() for part in means)]
 
 
 def architectures_lesions(spread):
@@ -305,11 +330,16 @@ def architectures_lesions(spread):
     at = chosen["layers"].index(16)
     jobs = [(kind, chosen["best"][kind][at], seed) for kind in BLOCKS for seed in SEEDS]
     found = iter([*spread(cut, *zip(*jobs, strict=True))])
-    wrong = {kind: [next(found) for _ in SEEDS] for kind in BLOCKS}
+    runs = {kind: [next(found) for _ in SEEDS] for kind in BLOCKS}
+    sums = [kind for kind, (residual, *_) in BLOCKS.items() if residual]
+    part = lambda k: {kind: [run[k] for run in runs[kind]] for kind in sums}
     return {
         "seeds": [*SEEDS],
-        "whole": {kind: [run[0] for run in runs] for kind, runs in wrong.items()},
-        "without": {kind: [run[1:] for run in runs] for kind, runs in wrong.items()},
+        "whole": {kind: [run[0][0] for run in each] for kind, each in runs.items()},
+        "without": {kind: [run[0][1:] for run in each] for kind, each in runs.items()},
+        "lengthens": part(1),
+        "adds": part(2),
+        "carried": part(3),
     }
 
 
@@ -423,18 +453,27 @@ def embeddings_settings(spread):
 SWEEPS = {
     "architectures-depth": architectures_depth,
     "architectures-lesions": architectures_lesions,
+    "architectures-stacks": architectures_stacks,
     "architectures-unseen": architectures_unseen,
     "architectures-ways": architectures_ways,
     "backprop-digits": backprop_digits,
+    "diffusion-digits": diffusion_digits,
+    "diffusion-models": diffusion_models,
+    "diffusion-others": diffusion_others,
     "embeddings-settings": embeddings_settings,
+    "gan-averaged": gan_averaged,
     "gan-digits": gan_digits,
+    "gan-released": gan_released,
     "gan-ring": gan_ring,
+    "gan-slow": gan_slow,
     "gan-style": gan_style,
     "gated-patience": gated_patience,
     "gated-text": gated_text,
+    "language-models-window": language_models_window,
     "sequence_tasks-budget": sequence_tasks_budget,
     "variational-digits": variational_digits,
     "vision-boxes": vision_boxes,
+    "vision-dice": vision_dice,
     "vision-masks": vision_masks,
     "vision-transfer": vision_transfer,
 }

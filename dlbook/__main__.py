@@ -1,4 +1,5 @@
-"""``dlbook`` or ``python -m dlbook``: write the chapters as notebooks, serve the site, check answers.
+"""``dlbook`` or ``python -m dlbook``: write the chapters as notebooks, serve the site, check answers,
+begin a project.
 
 Loads nothing but the standard library, so it answers at once.
 """
@@ -18,7 +19,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from dlbook import __version__
-from dlbook.tools import built
+from dlbook.tools import built, starting
 from dlbook.tools.files import save_all
 
 TREE = Path(__file__).resolve().parents[1]
@@ -175,6 +176,20 @@ def check(options):
     return 0 if len(good) == len(reports) else 1
 
 
+def begin(options):
+    """Write a small project into a new folder."""
+    target = options.folder
+    if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
+        raise CommandError(f"{target} is already there; nothing was written")
+    called = Path(os.path.abspath(target)).name
+    try:
+        save_all(starting.project(called), target)
+    except OSError as error:
+        raise CommandError(f"cannot write {target}: {error.strerror or error}") from error
+    print(f"{target}: begin with README.md; `python -m pytest` in it says that all is well")
+    return 0
+
+
 def try_targets(options, answers):
     """Refuse what cannot be written, before any work is done."""
     if options.report:
@@ -285,6 +300,14 @@ def parser():
     )
     checking.add_argument("--jobs", type=jobs, help="files at a time (default: all processors)")
     checking.set_defaults(run=check)
+    starting_one = commands.add_parser(
+        "new",
+        help="begin a project of your own",
+        description="Write a small project into a new folder: data, a model, an equation with its "
+        "check, tests that pass, a report and a checklist. What is already there is left alone.",
+    )
+    starting_one.add_argument("folder", type=named, metavar="DIR", help="must not be there yet")
+    starting_one.set_defaults(run=begin)
     return top
 
 

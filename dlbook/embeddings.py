@@ -517,7 +517,7 @@ def svd_vectors(M: ArrayLike, dimension: int, *, power: float = 0.5) -> np.ndarr
 
     References
     ----------
-    {cite:t}`levy2014`.
+    Levy & Goldberg, NIPS 27 (2014).
     """
     M = shapes.Axes().floats("M", M, "v c")
     D = shapes.count("dimension", dimension, most=min(M.shape))

@@ -4,6 +4,7 @@ Page: ``book/gan.md``. Builds on `linear_classification` (logistic loss, sigmoid
 (layers, leaky rectifiers).
 
 Sources: Goodfellow et al., NIPS 27 (2014), for the game, its best discriminator and its value;
+Arjovsky and Bottou, ICLR (2017), for what the second loss measures there;
 Arjovsky, Chintala and Bottou, ICML (2017), for critics; Gulrajani et al., NIPS 30 (2017), and
 Mescheder, Geiger and Nowozin, ICML (2018), for penalties on a slope; Heusel et al., NIPS 30 (2017),
 for the Fréchet distance of samples; Gatys, Ecker and Bethge, CVPR (2016), for style.
@@ -45,6 +46,7 @@ __all__ = [
     "interpolate",
     "jensen_shannon",
     "non_saturating",
+    "non_saturating_at_optimum",
     "optimal_discriminator",
     "penalty_gradient",
     "r1",
@@ -111,6 +113,19 @@ def value_at_optimum(p, q):
     (x), (x) -> ()
     """
     return 2 * jensen_shannon(p, q) - np.log(4)
+
+
+@njit
+def non_saturating_at_optimum(p, q):
+    """(gan-reverse)  KL(q ‖ p) − 2 JS(p, q), KL(q ‖ p) = Σ_x q_x log(q_x/p_x)
+    slope by q that of −Σ_x q_x log D*_x with D* held, but for a constant
+    (x), (x) -> ()
+    """
+    total = 0.0
+    for x in range(len(q)):
+        if q[x] != 0:
+            total += q[x] * np.log(q[x] / p[x])
+    return total - 2 * jensen_shannon(p, q)
 
 
 # Losses from scores
@@ -430,7 +445,7 @@ def total_variation_gradient(Y):
                 if r + 1 < R:
                     step = 2 * (Y[r + 1, s, c] - Y[r, s, c])
                     dY[r, s, c] -= step
-                    dY[r + 1, s, c] = step
+                    dY[r + 1, s, c] += step
                 if s + 1 < S:
                     step = 2 * (Y[r, s + 1, c] - Y[r, s, c])
                     dY[r, s, c] -= step
@@ -462,7 +477,7 @@ def frechet_distance(x: ArrayLike, y: ArrayLike) -> float:
 
     References
     ----------
-    {cite:t}`heusel2017`.
+    Heusel et al., NIPS 30 (2017).
     """
     axes = shapes.Axes()
     x, y = axes.floats("x", x, "n d"), axes.floats("y", y, "m d")

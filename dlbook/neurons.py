@@ -4,8 +4,9 @@ Page: ``book/neurons.md``. Builds on: `linear_classification` (sigmoid).
 
 Sources: McCulloch & Pitts, Bull. Math. Biophys. 5 (1943) and Rosenblatt, Psychol. Rev. 65 (1958)
 for the neuron; Minsky & Papert, *Perceptrons* (1969) for its limits; Hendrycks & Gimpel,
-arXiv:1606.08415 (2016) for GELU; Cybenko, Math. Control Signals Systems 2 (1989) and Leshno et
-al., Neural Networks 6 (1993) for approximation. The bound of `bump_bound` is derived on the page.
+arXiv:1606.08415 (2016) for GELU; Elfwing, Uchibe & Doya, Neural Networks 107 (2018) for SiLU;
+Cybenko, Math. Control Signals Systems 2 (1989) and Leshno et al., Neural Networks 6 (1993) for
+approximation. The bound of `bump_bound` is derived on the page.
 
 Axes: n examples, k inputs of a layer, h hidden units, j outputs. Activations take any shape.
 
@@ -56,6 +57,8 @@ __all__ = [
     "sigmoid_neuron",
     "sigmoid_neuron_slopes",
     "sigmoid_slope",
+    "silu",
+    "silu_prime",
     "small_change",
     "step",
     "tanh",
@@ -306,6 +309,29 @@ def gelu_tanh_prime(z):
     return slope
 
 
+@njit
+def silu(z):
+    """(neurons-silu)  silu(z) = z σ(z)
+    (any shape) -> (the same shape)
+    """
+    a = np.empty_like(z)
+    for i, v in enumerate(z.flat):
+        a.flat[i] = v / (1 + np.exp(-v))
+    return a
+
+
+@njit
+def silu_prime(z):
+    """silu′(z) = σ(z) + z σ(z) (1 − σ(z))
+    (any shape) -> (the same shape)
+    """
+    slope = np.empty_like(z)
+    for i, v in enumerate(z.flat):
+        s = 1 / (1 + np.exp(-v))
+        slope.flat[i] = s + v * s * (1 - s)
+    return slope
+
+
 ACTIVATIONS = {
     "identity": (identity, identity_prime),
     "sigmoid": (sigmoid, sigmoid_prime),
@@ -313,6 +339,7 @@ ACTIVATIONS = {
     "relu": (relu, relu_prime),
     "leaky_relu": (leaky_relu, leaky_relu_prime),
     "gelu": (gelu, gelu_prime),
+    "silu": (silu, silu_prime),
 }
 
 

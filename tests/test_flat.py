@@ -21,6 +21,7 @@ from dlbook.nets import (
     Autoencoder,
     BatchNorm,
     ConvAutoencoder,
+    Denoiser,
     Dense,
     Embedding,
     EncoderDecoder,
@@ -109,6 +110,15 @@ MODELS = {
         [{"side": 8}, {"channels": (3,)}, {"channels": (2, 2)}, {"code": 4}],
         (FEATURES,),
     ),
+    "Denoiser": (
+        Denoiser((16, 5, 16), 3),
+        [
+            *({"sizes": s} for s in ((16, 6, 16), (16, 16), (8, 5, 8))),
+            {"classes": 4},
+            {"waves": 3},
+        ],
+        (FEATURES, LABELS),
+    ),
     "SequenceNetwork": (
         SequenceNetwork((), Sequential(GRU(4, symbols=5), Dense(5)), symbols=5),
         [{"net": Sequential(LSTM(4, symbols=5), Dense(5))}, {"net": GRU(5, symbols=5)}],
@@ -171,7 +181,7 @@ def surroundings(model, data):
     if hasattr(model, "decode"):
         codes = model.encode(params, FEATURES)
         given["h"] = given["z"] = codes[0] if isinstance(codes, tuple) else codes
-    given |= {"prompt": STEPS[0], "length": 2, "width": 2, "draws": 2, "n": 2, "rng": rng}
+    given |= {"u": 0.5, "prompt": STEPS[0], "length": 2, "width": 2, "draws": 2, "n": 2, "rng": rng}
     return given | {"params": params, "state": state}
 
 

@@ -45,6 +45,7 @@ KERNELS = [
     (gan.optimal_discriminator, two),
     (gan.jensen_shannon, two),
     (gan.value_at_optimum, two),
+    (gan.non_saturating_at_optimum, two),
     (gan.discriminator_loss, scores),
     (gan.discriminator_gradient, scores),
     (gan.saturating, lambda rng: (rng.normal(size=7),)),
@@ -306,6 +307,19 @@ def test_gradients_of_styles(rng):
     assert np.isclose(gan.style_loss(gan.gram(F), T), cost(F))
     assert relative_error(gan.style_gradient(F, T), central_differences(cost, F)) < 1e-8
     assert not gan.style_gradient(F, gan.gram(F)).any()
+
+
+def test_the_second_loss_measures_a_divergence_less_another(rng):
+    """Its slope by q with D* held, for logits of q."""
+    p, q = two(rng)
+    held = np.log(gan.optimal_discriminator(p, q))
+    soft = lambda t: np.exp(t) / np.exp(t).sum()
+    expected = complex_step(lambda t: -soft(t) @ held, np.log(q))
+    found = complex_step(lambda t: gan.non_saturating_at_optimum(p, soft(t)), np.log(q))
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-13)
+    kl = special.rel_entr(q, p).sum()
+    expected = kl - 2 * jensenshannon(p, q) ** 2
+    assert gan.non_saturating_at_optimum(p, q) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 2), (1, 3, 1), (4, 1, 2), (1, 1, 3)])

@@ -13,6 +13,7 @@ from dlbook import autoencoders as ae
 from dlbook import backprop as bp
 from dlbook import convolution as cv
 from dlbook import embeddings as emb
+from dlbook import language_models as lm
 from dlbook import linear_classification as lc
 from dlbook import linear_regression as lr
 from dlbook import matmul, neurons, vision
@@ -123,6 +124,11 @@ CALLS = {
     "fista": (lambda X, y, s: reg.fista(X, y, 1.0, 1.0, weights=s).w, X, Y, Y**2),
     "iou": (vision.iou, BOXES, BOXES),
     "ista": (lambda X, y, s: reg.ista(X, y, 1.0, 1.0, weights=s).w, X, Y, Y**2),
+    "NGram.fit": (lambda s: lm.NGram(2).fit(s, 4).probabilities(s), TEXT),
+    "best_mixture": (lambda P: lm.best_mixture(P, 5), RNG.uniform(0.1, 0.9, size=(2, 4))),
+    "generate": (lambda s: lm.generate(lambda before: np.full(4, 0.25), s, 3, fresh()), TEXT),
+    "unseen": (lambda s, u: lm.unseen(s, u, 4, 2), TEXT, TEXT[3:].copy()),
+    "windows": (lambda s: lm.windows(s, 3), TEXT),
     "largest_l1": (lambda X, y, s: reg.largest_l1(X, y, weights=s), X, Y, Y**2),
     "lasso": (lambda X, y, s: reg.lasso(X, y, 1.0, weights=s).w, X, Y, Y**2),
     "least_squares": (lambda X, y: lr.least_squares(X, y).beta, X, Y),
@@ -201,6 +207,7 @@ PLACES = (
     *(
         "variational",
         "embeddings",
+        "language_models",
         "sequence_tasks",
         "attention",
         "vision",

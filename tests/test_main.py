@@ -53,7 +53,7 @@ def test_alone_it_prints_help():
     done = run()
     assert done.returncode == 0
     assert done.stderr == ""
-    assert re.findall(r"^    (\w+)\b", done.stdout, re.M) == ["notebooks", "serve", "check"]
+    assert re.findall(r"^    (\w+)\b", done.stdout, re.M) == ["notebooks", "serve", "check", "new"]
     assert done.stdout == run("--help").stdout
 
 
@@ -71,8 +71,8 @@ def test_it_loads_nothing_heavy():
 
 
 WRONG = [
-    *(("nothing",), ("notebooks",), ("serve", "--port", "70000")),
-    *(("notebooks", ""), ("serve", ""), ("check", " ")),
+    *(("nothing",), ("notebooks",), ("new",), ("serve", "--port", "70000")),
+    *(("notebooks", ""), ("serve", ""), ("check", " "), ("new", "")),
 ]
 
 

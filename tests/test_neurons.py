@@ -40,6 +40,8 @@ KERNELS = [
             "gelu_prime",
             "gelu_tanh",
             "gelu_tanh_prime",
+            "silu",
+            "silu_prime",
             "sigmoid_slope",
         ]
     ),
@@ -81,13 +83,17 @@ REFERENCE = {
         lambda z: 0.01 + 0.99 * np.heaviside(z, 0),
     ),
     "gelu": (lambda z: z * stats.norm.cdf(z), lambda z: stats.norm.cdf(z) + z * stats.norm.pdf(z)),
+    "silu": (
+        lambda z: z * special.expit(z),
+        lambda z: special.expit(z) * (1 + z * special.expit(-z)),
+    ),
     "gelu_tanh": (
         lambda z: z * special.expit(2 * np.sqrt(2 / np.pi) * (z + 0.044715 * z**3)),
         None,
     ),
 }
 PAIRS = {**neurons.ACTIVATIONS, "gelu_tanh": (neurons.gelu_tanh, neurons.gelu_tanh_prime)}
-ANALYTIC = ("identity", "sigmoid", "tanh", "gelu_tanh")
+ANALYTIC = ("identity", "sigmoid", "tanh", "gelu_tanh", "silu")
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -133,6 +139,8 @@ def wrong_slopes():
         ("gelu", "factor √2π missing", lambda z: special.ndtr(z) + z * np.exp(-z * z / 2)),
         ("gelu", "that of the tanh form", g["gelu_tanh"][1]),
         ("gelu_tanh", "that of the exact form", g["gelu"][1]),
+        ("silu", "first term only", special.expit),
+        ("silu", "that of gelu", g["gelu"][1]),
         ("gelu_tanh", "inner slope without 3", lambda z: _without_three(z)),
     ]
 
@@ -177,6 +185,7 @@ def test_nan_goes_through(name):
         ("relu", 0, 1e4, 0, 1),
         ("leaky_relu", -1e2, 1e4, 0.01, 1),
         ("gelu", 0, 1e4, 0, 1),
+        ("silu", 0, 1e4, 0, 1),
         ("gelu_tanh", 0, 1e4, 0, 1),
     ],
 )

@@ -99,6 +99,16 @@ def test_larger_rooms_are_larger():
 
 
 @pytest.mark.parametrize("path", HOUSE, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_docstrings_have_no_roles_of_pages(path):
+    """What the reference prints is reStructuredText: roles as pages write them would stay raw."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+            prose = re.sub(r"``.*?``+", "", ast.get_docstring(node) or "", flags=re.S)
+            found = re.findall(r"\{[a-z:]+\}`", prose)
+            assert not found, f"{path.name}: {found[0]} in the docstring of {node}"
+
+
+@pytest.mark.parametrize("path", HOUSE, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_private_names_stay_in_their_file(path):
     """No name that begins with an underscore is imported."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -7,9 +7,10 @@ import pytest
 from pages import ROOT
 
 sys.path.insert(0, str(ROOT))
-from benchmarks import adversarial
+from benchmarks import adversarial, diffusing
 from benchmarks import sweeps as benchmark
 from dlbook.tools.sweeps import stored
+from dlbook.verification import complex_step
 
 
 @pytest.mark.parametrize("name", benchmark.SWEEPS)
@@ -116,17 +117,23 @@ def test_ways_are_chosen_by_the_digits_kept_for_that(monkeypatch):
     assert found["best"] == dict.fromkeys(benchmark.WAYS, 0.012)
     assert found["moved"]["mean"] == [*range(10)]
     assert found.keys() == stored("architectures-ways").keys() - {"machine"}
+    found = benchmark.architectures_stacks(map)
+    assert found["wrong"].keys() == benchmark.STACKS.keys()
+    assert found.keys() == stored("architectures-stacks").keys() - {"machine"}
 
 
 def test_each_block_is_missed_in_turn(monkeypatch):
     def cut(kind, rate, seed):
-        return [rate, *range(7)]
+        parts = [[seed] * 7, [1.0] * 7, [0.125] * 8] if kind.startswith("residual") else []
+        return [[rate, *range(7)], *parts]
 
     monkeypatch.setattr(benchmark, "cut", cut)
     found = benchmark.architectures_lesions(map)
     best = stored("architectures-depth")["best"]["plain"][3]
     assert found["whole"]["plain"] == [best] * 5
     assert found["without"]["residual"] == [[*range(7)]] * 5
+    assert found["lengthens"]["residual, zero"] == [[seed] * 7 for seed in benchmark.SEEDS]
+    assert "plain" not in found["carried"]
     assert found.keys() == stored("architectures-lesions").keys() - {"machine"}
 
 
@@ -194,3 +201,97 @@ def test_generated_digits_are_chosen_by_what_is_recognised(monkeypatch):
     assert found["best"] == {"without": 0.004, "R1": 0.004}
     assert found["runs"]["R1"]["agree"] == [*range(10)]
     assert found.keys() == stored("gan-digits").keys() - {"machine"}
+
+
+def test_denoisers_are_studied_one_after_the_other(monkeypatch):
+    def studied(seed):
+        errors = {how: [1.0] * 5 for how in ("ddim", "euler", "heun")}
+        budgets = {how: [[float(seed), 0.5]] * 5 for how in diffusing.METHODS}
+        return errors, budgets, [[0.5] * 4] * 4, [[float(seed)] * 3] * 3
+
+    monkeypatch.setattr(diffusing, "studied", studied)
+    found, kept = diffusing.diffusion_digits(map), stored("diffusion-digits")
+    assert [run[0][0] for run in found["budgets"]["heun"]] == [*diffusing.SEEDS]
+    assert found.keys() == kept.keys() - {"machine"}
+    for name in ("errors", "budgets"):
+        assert found[name].keys() == kept[name].keys()
+    for name in ("guided", "copies"):
+        assert np.shape(found[name]) == np.shape(kept[name])
+
+
+def test_each_model_is_chosen_by_the_distance_to_validation_digits(monkeypatch):
+    def compared(kind, rate, seed):
+        if seed in diffusing.CHOOSING:
+            return abs(rate - 0.008)
+        return {kind: [rate] * len(diffusing.MEASURES)}, float(seed)
+
+    monkeypatch.setattr(diffusing, "compared", compared)
+    for name, sweep in (
+        ("diffusion-models", diffusing.diffusion_models),
+        ("diffusion-others", diffusing.diffusion_others),
+    ):
+        found, kept = sweep(map), stored(name)
+        assert set(found["best"].values()) == {0.008}
+        assert all(took == [*diffusing.SEEDS] for took in found["seconds"].values())
+        assert all(np.shape(rows) == (10, 8) for rows in found["judged"].values())
+        assert found.keys() == kept.keys() - {"machine"}
+        assert found["steps"] == kept["steps"]
+
+
+def test_a_sample_lies_nearer_to_what_it_is_a_copy_of():
+    x, held = diffusing.digits()[0][:50], diffusing.digits("test")[0][:50]
+    assert diffusing.nearer(x, x) == 1
+    assert diffusing.nearer(diffusing.digits("test")[0], diffusing.digits()[0]) < 0.05
+    np.testing.assert_allclose(diffusing.nearest(x, held[:1]), np.linalg.norm(x - held[0], axis=1))
+
+
+def test_masks_are_learned_with_both_costs_at_each_rate(monkeypatch):
+    from benchmarks import scenes
+
+    monkeypatch.setattr(scenes, "overlap", lambda *job: job[2] + job[3])
+    found = scenes.vision_dice(map)
+    assert found["iou"]["dice"][1] == [found["rates"][1] + seed for seed in scenes.SEEDS]
+    assert found.keys() == stored("vision-dice").keys() - {"machine"}
+
+
+def test_the_cost_of_the_overlap_has_the_slope_of_its_formula(rng):
+    from benchmarks.scenes import Dice
+
+    z, y = rng.normal(size=(2, 3, 2, 2)), rng.integers(2, size=(2, 3, 2))
+
+    def cost(z):
+        p = np.exp(z[..., 1]) / np.exp(z).sum(axis=-1)
+        return 1 - 2 * np.sum(p * y) / (p.sum() + y.sum())
+
+    slope = z.copy()
+    assert np.isclose(Dice().into(slope, y), cost(z))
+    np.testing.assert_allclose(slope, complex_step(cost, z).reshape(z.shape), atol=1e-12)
+
+
+def test_windows_are_chosen_by_another_text_and_mixed_by_weights_from_there(monkeypatch):
+    from benchmarks import languages
+
+    def measured(size, rate, seed, weights, steps=languages.STEPS):
+        if weights is None:
+            return [abs(rate - 0.02), *[rate] * len(languages.ORDERS)]
+        return [seed + steps, *weights]
+
+    monkeypatch.setattr(languages, "measured", measured)
+    found, kept = languages.language_models_window(map), stored("language-models-window")
+    assert found["best"] == [0.02] * len(languages.SIZES)
+    assert found["held out"][3] == [seed + languages.STEPS for seed in languages.SEEDS]
+    assert found["after longer"] == [[languages.LONGER * languages.STEPS + s for s in (0, 1)]] * 2
+    assert np.all(np.array(found["mixed"]) == 0.02)
+    assert found.keys() == kept.keys() - {"machine"}
+
+
+def test_windows_see_what_stands_before_and_no_more():
+    from benchmarks import languages
+
+    ids, size = np.random.default_rng(0).integers(5, size=400), (4, 2, 3)
+    net = languages.window_network(5, size)
+    params = languages.learned(net, ids, 0.01, 0, steps=101)
+    p = languages.expected(net, params, ids)
+    ids[: languages.FIRST - size[0] + 1] = 0
+    assert len(p) == 400 - languages.FIRST
+    assert languages.expected(net, params, ids).tolist() == p.tolist()

@@ -13,7 +13,7 @@ from dlbook.fast.dropout import dropout_into
 from dlbook.fast.losses import softmax_cross_entropy_into
 from dlbook.linear_classification import sigmoid, softmax_cross_entropy
 from dlbook.nets import MLP, Diverged, fit, mlp
-from dlbook.neurons import affine, gelu_tanh, leaky_relu, relu, tanh
+from dlbook.neurons import affine, gelu_tanh, leaky_relu, relu, silu, tanh
 from dlbook.optimization import SGD
 from dlbook.tools.flat import like
 from dlbook.verification import central_differences, complex_step, relative_error
@@ -245,6 +245,7 @@ def test_an_activation_and_its_way_back(kind, slope, rng):
         "sigmoid": sigmoid,
         "tanh": tanh,
         "gelu": gelu_tanh,
+        "silu": silu,
     }[kind]
     pair, (z, da) = ACTIVATIONS[kind], rng.normal(size=(2, 4, 5))
     a, found = z.copy(), da.copy()

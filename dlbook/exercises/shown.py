@@ -1,6 +1,6 @@
 """How a result looks: plain lines in a terminal, a quiet box in a notebook, a record for the site.
 
-The lines of a result may hold {eq}`label`, {doc}`page`, {ref}`exercise` and `code`, as the pages
+The lines of a result may hold ``{eq}`label```, ``{doc}`page```, ``{ref}`exercise``` and `code`, as the pages
 do. A reader sees the numbers and titles of the book in their place; the site makes links of them.
 """
 

@@ -570,6 +570,103 @@ SHARE = Exercise(
 )
 
 
+# A part of the rate that is free
+
+
+def free_probes(rng):
+    """One number below what is free and one above; then batches, some of it free."""
+    yield np.array([[0.0, 2.0]]), np.zeros((1, 2)), 0.5
+    for free in (0.0, 0.3, 1.0, 2.5):
+        n, c = sizes(rng, 2)
+        yield rng.normal(size=(n, c)), 0.5 * rng.normal(size=(n, c)), free
+
+
+def parts_of(m, s):
+    return (m**2 + np.exp(2 * s) - 1) / 2 - s
+
+
+def free_rate(m, s, free):
+    return np.maximum(parts_of(m, s).mean(axis=0), free).sum()
+
+
+def free_loop(m, s, free):
+    total = 0.0
+    for c in range(m.shape[1]):
+        column = np.ascontiguousarray(m[:, c : c + 1]), np.ascontiguousarray(s[:, c : c + 1])
+        total += max(free, chapter.gaussian_kl(*column).mean())
+    return total
+
+
+def free_excess(m, s, free):
+    over = np.mean((m**2 + np.expm1(2 * s)) / 2 - s, axis=0) - free
+    return free * len(over) + np.sum(over[over > 0])
+
+
+@njit
+def free_compiled(m, s, free):
+    total = 0.0
+    for c in range(m.shape[1]):
+        rate = 0.0
+        for n in range(m.shape[0]):
+            rate += ((m[n, c] ** 2 + np.exp(2 * s[n, c]) - 1) / 2 - s[n, c]) / m.shape[0]
+        total += max(rate, free)
+    return total
+
+
+FREE = Exercise(
+    label="variational-free",
+    task="Write `free_rate(m, s, free)`: each number of a code costs its mean rate, but no less than `free`; the sum.",
+    reference=free_rate,
+    axes="(n c), (n c), () -> ()",
+    probes=free_probes,
+    mistakes=(
+        Mistake(
+            "the maximum is taken for each example",
+            lambda m, s, free: np.maximum(parts_of(m, s), free).mean(axis=0).sum(),
+            "The mean over the batch comes first: an example may say much and another one little.",
+            "{eq}`variational-gaussian-kl`",
+        ),
+        Mistake(
+            "the maximum is taken for the whole code",
+            lambda m, s, free: max(parts_of(m, s).mean(axis=0).sum(), free),
+            "Each number of the code has its own free part; one active number would use up that of all.",
+            "{eq}`variational-gaussian-kl`",
+        ),
+        Mistake(
+            "the free part is subtracted",
+            lambda m, s, free: np.maximum(parts_of(m, s).mean(axis=0) - free, 0).sum(),
+            "Its gradient is the same, but the cost is C times the free part too low.",
+            "{eq}`variational-gaussian-kl`",
+        ),
+        Mistake(
+            "a mean over the numbers of the code",
+            lambda m, s, free: np.maximum(parts_of(m, s).mean(axis=0), free).mean(),
+            "The rate of a code is the sum over its numbers.",
+            "{eq}`variational-gaussian-kl`",
+        ),
+        Mistake(
+            "the smaller of the two is taken",
+            lambda m, s, free: np.minimum(parts_of(m, s).mean(axis=0), free).sum(),
+            "Then the rate would be free beyond that amount, and codes would spread without end.",
+            "{eq}`variational-gaussian-kl`",
+        ),
+    ),
+    hints=(
+        "First the rate of each number of the code, as a mean over the batch.",
+        "Compare each of these C means with `free`.",
+        "np.maximum(mean rate of each number, free), summed.",
+    ),
+    used="Below `free` a number of the code feels none of the pull of {eq}`variational-gaussian-kl-gradient`, "
+    "so there is no gain in giving it up.",
+    right=(free_loop, free_compiled, free_excess),
+    others=(
+        (lambda m, s, free: -free_rate(m, s, free), "every number has the opposite sign"),
+        (lambda m, s, free: np.maximum(parts_of(m, s).mean(axis=0), free), "wrong type or shape"),
+        (lambda m, s, free: free_rate(m, s, free) + 0.01, "wrong"),
+    ),
+)
+
+
 # The simplest kernel
 
 
@@ -704,4 +801,4 @@ BREAK = Choice(
 )
 
 
-EXERCISES = (VARIANCE, PRIOR, KEPT, BEST, SHARE, MEANS, BREAK)
+EXERCISES = (VARIANCE, PRIOR, KEPT, BEST, SHARE, FREE, MEANS, BREAK)

@@ -1,7 +1,8 @@
 """Activations over whole arrays, in place: one table from a name to the way there and back.
 
 The functions and their derivatives stand in `neurons`. Where the derivative can be had from the
-activation itself (rectifier, sigmoid, tanh) nothing else is kept; GELU keeps its argument.
+activation itself (rectifier, sigmoid, tanh) nothing else is kept; GELU and SiLU keep their argument,
+or, where a stack has room for it, SiLU its derivative.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,9 @@ __all__ = [
     "rectify",
     "rectify_backward",
     "sigmoid_backward",
+    "silu",
+    "silu_backward",
+    "silu_with_slope",
     "tanh_backward",
 ]
 
@@ -83,6 +87,46 @@ def gelu_backward(da, z):
             da[n, j] *= s + v * s * (one - s) * slope
 
 
+@njit_fast
+def silu(z):
+    """z σ(z), in place; −∞ becomes −0
+    (n j) -> ()
+    """
+    low = z.dtype.type(-100)  # σ is 0 beyond in float32, and z σ too small to count
+    for n in range(z.shape[0]):
+        for j in range(z.shape[1]):
+            v = low if z[n, j] < low else z[n, j]
+            z[n, j] = v * logistic(v)
+
+
+@njit_fast
+def silu_with_slope(z, slope):
+    """z σ(z) in place, and its derivative σ(z) (1 + z (1 − σ(z)))
+    (n j), (n j) -> ()
+    """
+    one, edge = z.dtype.type(1), z.dtype.type(100)
+    for n in range(z.shape[0]):
+        for j in range(z.shape[1]):
+            v = -edge if z[n, j] < -edge else z[n, j]
+            s, inside = logistic(v), edge if v > edge else v
+            slope[n, j] = s * (one + inside * (one - s))
+            z[n, j] = v * s
+
+
+@njit_fast
+def silu_backward(da, z):
+    """∂C/∂a becomes ∂C/∂z, from a = z σ(z)
+    (n j), (n j) -> ()
+    """
+    one, edge = z.dtype.type(1), z.dtype.type(100)
+    for n in range(z.shape[0]):
+        for j in range(z.shape[1]):
+            v = z[n, j]
+            v = edge if v > edge else (-edge if v < -edge else v)
+            s = logistic(v)
+            da[n, j] *= s * (one + v * (one - s))
+
+
 class Pair(NamedTuple):
     """An activation as layers use it."""
 
@@ -109,4 +153,5 @@ ACTIVATIONS = {
     "gelu": Pair(
         lambda z, slope: elementary.gelu(z, z), lambda da, z, slope: gelu_backward(da, z), "input"
     ),
+    "silu": Pair(lambda z, slope: silu(z), lambda da, z, slope: silu_backward(da, z), "input"),
 }

@@ -1,8 +1,9 @@
 """Skip-gram with negative sampling: a pass over a text, with a generator of its own.
 
 Vectors are rows that are padded with zeros to whole registers, which products and steps leave zero.
-The random numbers are those of splitmix64 {cite:p}`steele2014`: each is a function of a counter, so
-that a part of the text begins where it likes, and the same seed gives the same draws everywhere.
+The random numbers are those of splitmix64 (Steele, Lea & Flood, OOPSLA 2014): each is a function of
+a counter, so that a part of the text begins where it likes, and the same seed gives the same draws
+everywhere.
 """
 
 import numpy as np

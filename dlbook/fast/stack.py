@@ -9,6 +9,8 @@ from dlbook.fast.activations import (
     rectify,
     rectify_backward,
     sigmoid_backward,
+    silu,
+    silu_with_slope,
     tanh_backward,
 )
 from dlbook.fast.dense import (
@@ -21,7 +23,14 @@ from dlbook.tools.jit import njit_fast
 
 __all__ = ["KINDS", "stack_backward", "stack_forward"]
 
-KINDS = ("linear", "relu", "leaky-relu", "sigmoid", "tanh")  # in a table by their place here
+KINDS = (
+    "linear",
+    "relu",
+    "leaky-relu",
+    "sigmoid",
+    "tanh",
+    "silu",
+)  # in a table by their place here
 
 
 @njit_fast(apart=True)
@@ -30,9 +39,11 @@ def stack_forward(flat, table, slopes, x, a, panels):
     (numbers), (l 4), (l), (n k), (numbers) -> (numbers)
 
     A row of the table has the outputs and inputs of a layer, the place of its weights, which its
-    biases follow, in `flat`, and its activation.
+    biases follow, in `flat`, and its activation. Where `a` is twice as long, its second half keeps
+    derivatives that the way back cannot have from what a layer gives.
     """
     N, place = x.shape[0], 0
+    total = N * table[:, 0].sum()
     below = x
     for l in range(table.shape[0]):
         J, K, at, kind = table[l]
@@ -47,6 +58,10 @@ def stack_forward(flat, table, slopes, x, a, panels):
             elementary.sigmoid(z, z)
         elif kind == 4:
             elementary.tanh(z, z)
+        elif kind == 5 and a.size > total:
+            silu_with_slope(z, a[total + place : total + place + N * J].reshape(N, J))
+        elif kind == 5:
+            silu(z)
         below, place = z, place + N * J
 
 
@@ -55,8 +70,8 @@ def stack_backward(flat, table, slopes, x, a, dy, da, panels, grads, wanted, dx)
     """Overwrite the gradients and, where dx is not empty, ∂C/∂x; dy is lost
     (numbers), (l 4), (l), (n k), (numbers), (n j), (numbers), (numbers), (), -> (numbers), (n k)
     """
-    N, place = x.shape[0], a.size
-    delta = dy
+    N, total = x.shape[0], x.shape[0] * table[:, 0].sum()
+    delta, place = dy, total
     for l in range(table.shape[0] - 1, -1, -1):
         J, K, at, kind = table[l]
         place -= N * J
@@ -69,6 +84,8 @@ def stack_backward(flat, table, slopes, x, a, dy, da, panels, grads, wanted, dx)
             sigmoid_backward(delta, out)
         elif kind == 4:
             tanh_backward(delta, out)
+        elif kind == 5:
+            delta *= a[total + place : total + place + N * J].reshape(N, J)
         below = a[place - N * K : place].reshape(N, K) if l else x
         if wanted:
             end = at + J * K

@@ -11,6 +11,7 @@ from dlbook.nets.cnn import CNN
 from dlbook.nets.containers import Container, Parallel, Residual, Sequential
 from dlbook.nets.conv import Conv2d, ConvTranspose2d
 from dlbook.nets.costs import Bernoulli, Cost, Gaussian, MeanSquare, SoftmaxCrossEntropy, Together
+from dlbook.nets.diffusion import Denoiser
 from dlbook.nets.embeddings import Vectors, train_skipgram
 from dlbook.nets.encoder_decoder import AttentiveDecoder, EncoderDecoder
 from dlbook.nets.game import Played, Scores, play
@@ -62,6 +63,7 @@ __all__ = [
     "ConvAutoencoder",
     "ConvTranspose2d",
     "Cost",
+    "Denoiser",
     "Dense",
     "Detection",
     "Diverged",

@@ -45,7 +45,7 @@ class _Column(NamedTuple):
     def draw(self, ax, x, top):
         for i, part in enumerate(self.parts):
             if i:
-                drawing.arrow(ax, (x, top), (x, top - GAP))
+                _down(ax, (x, top), (x, top - GAP), part)
                 top -= GAP
             top = part.draw(ax, x, top)
         return top
@@ -63,7 +63,7 @@ class _Sum(NamedTuple):
     def draw(self, ax, x, top):
         plus = top - self.height + RADIUS
         _way(ax, (x, top), (x, top - STUB))
-        drawing.arrow(ax, (x, top - STUB), (x, top - STUB - GAP))
+        _down(ax, (x, top - STUB), (x, top - STUB - GAP), self.body.parts[0])
         low = self.body.draw(ax, x, top - STUB - GAP)
         drawing.arrow(ax, (x, low), (x, plus + RADIUS))
         drawing.circle(ax, x, plus, "+", RADIUS)
@@ -73,7 +73,7 @@ class _Sum(NamedTuple):
             side += self.around.left
             start = (at - GAP + plus + self.around.height) / 2
             _way(ax, (x, at), (side, at))
-            drawing.arrow(ax, (side, at), (side, start))
+            _down(ax, (side, at), (side, start), self.around.parts[0])
             at = self.around.draw(ax, side, start)
             _way(ax, (side, at), (side, plus))
         else:
@@ -101,7 +101,7 @@ class _Beside(NamedTuple):
             left += column.left + column.right + BETWEEN
         _way(ax, (middles[0], at), (middles[-1], at))
         for column, middle in zip(self.columns, middles, strict=True):
-            drawing.arrow(ax, (middle, at), (middle, at - GAP))
+            _down(ax, (middle, at), (middle, at - GAP), column.parts[0])
             low = column.draw(ax, middle, at - GAP)
             drawing.arrow(ax, (middle, low), (middle, box))
         return _Box((self.join,), self.left, self.right, LINE + EDGE).draw(ax, x, box)
@@ -150,8 +150,8 @@ def diagram(*layers: Layer, titles=None, example: int | tuple | None = None) -> 
         x, top = left + sides[i][0], height - above
         if titles is not None:
             ax.text(x, height - 0.13, titles[i], ha="center", va="center", fontsize=9.5)
-        low = piece.draw(ax, x, _end(ax, x, top, ends, given and given[i][0], False))
-        _end(ax, x, low, ends, given and given[i][1], True)
+        low = piece.draw(ax, x, _end(ax, x, top, ends, given and given[i][0], piece.parts[0]))
+        _end(ax, x, low, ends, given and given[i][1], None)
         left += sum(sides[i]) + space
     return fig, ax
 
@@ -181,15 +181,26 @@ def _ends(layer, example):
     return ["×".join(map(str, shape)) for shape in (sides, row.shape)]
 
 
-def _end(ax, x, y, length, text, out):
-    """Draw the arrow at an end, with the shape there; return where it ends."""
+def _end(ax, x, y, length, text, part):
+    """Draw the arrow at an end, with the shape there; return where it ends.
+
+    At the beginning `part` is what it leads to, at the end it is None.
+    """
     room = LINE if text else 0
     if text:
-        at = y - length + LINE / 2 if out else y - LINE / 2
+        at = y - LINE / 2 if part else y - length + LINE / 2
         ax.text(x, at, text, ha="center", va="center", fontsize=SIZE)
-    start, stop = (y, y - length + room) if out else (y - room, y - length)
-    drawing.arrow(ax, (x, start), (x, stop))
+    start, stop = (y - room, y - length) if part else (y, y - length + room)
+    _down(ax, (x, start), (x, stop), part)
     return y - length
+
+
+def _down(ax, start, stop, part):
+    """Draw an arrow down to a part; where the part begins with a fork, a line that goes on there."""
+    if isinstance(part, (_Sum, _Beside)):
+        _way(ax, start, stop)
+    else:
+        drawing.arrow(ax, start, stop)
 
 
 def _way(ax, *places):

@@ -82,7 +82,7 @@ def train_skipgram(
 
     References
     ----------
-    {cite:t}`mikolov2013b`.
+    Mikolov et al., NIPS 26 (2013), for negative sampling.
     """
     axes = shapes.Axes()
     ids = axes.labels("ids", ids, "t", None if size is None else shapes.count("size", size))

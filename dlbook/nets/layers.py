@@ -125,7 +125,7 @@ class Activation(Layer):
 
     Parameters
     ----------
-    kind : {"relu", "leaky-relu", "sigmoid", "tanh", "gelu"}
+    kind : {"relu", "leaky-relu", "sigmoid", "tanh", "gelu", "silu"}
         Which one; GELU in its tanh form.
     slope : float
         α of "leaky-relu".

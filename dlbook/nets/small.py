@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dlbook.linear_classification import softmax
 from dlbook.nets.containers import Parallel, Residual, Sequential
 from dlbook.nets.conv import Conv2d
 from dlbook.nets.images import GlobalPool, MaxPool2d
@@ -20,6 +21,7 @@ from dlbook.tools import shapes
 from dlbook.tools.flat import like
 
 __all__ = [
+    "Paths",
     "Start",
     "branched",
     "deep",
@@ -27,6 +29,8 @@ __all__ = [
     "images",
     "learned",
     "neighbours",
+    "paths",
+    "stacked",
     "training_loss",
 ]
 
@@ -100,6 +104,27 @@ def headed(head: str) -> Network:
     body += [*_conv(32, norm=True), RELU, *_conv(32, norm=True), RELU]
     read = Reshape(-1) if head == "flat" else GlobalPool()
     return Network(IMAGE, Sequential(*body, read, Dense(10)))
+
+
+def stacked(kind: str) -> Network:
+    """Return a network with two units that see 5 × 5 numbers, on maps of 8 × 8.
+
+    Parameters
+    ----------
+    kind : {"large", "same maps", "same weights", "straight"}
+        Each unit is one 5 × 5 convolution on 16 maps; or two of 3 × 3, with 16 maps in between, or
+        with 22, which makes about as many weights as 5 × 5; or these without a rectifier in between.
+    """
+    shapes.choice("kind", kind, ("large", "same maps", "same weights", "straight"))
+    if kind == "large":
+        unit = _conv(16, 5, norm=True)
+    else:
+        bend = [] if kind == "straight" else [RELU]
+        unit = [*_conv(16 if kind == "same maps" else 22, norm=True), *bend, *_conv(16, norm=True)]
+    unit = [*unit, RELU, MaxPool2d(2)]
+    return Network(
+        IMAGE, Sequential(*_conv(16, norm=True), RELU, *unit, *unit, Reshape(-1), Dense(10))
+    )
 
 
 def images(x: np.ndarray) -> np.ndarray:
@@ -178,6 +203,73 @@ def lesioned(net: Network, fitted: Fitted, block: int) -> tuple[Network, Any, An
             )
         found.append(new)
     return less, *found
+
+
+class Paths(NamedTuple):
+    """What the branches of a trained residual network do with images, in inference."""
+
+    lengthens: np.ndarray  # (block, image): largest singular value of the branch's Jacobian
+    adds: np.ndarray  # (block, image): length of what the branch gives, by that of what it gets
+    carried: np.ndarray  # (branches, image, number): gradient by the first block's input, by paths
+
+
+def paths(net: Network, fitted: Fitted, data: tuple) -> Paths:
+    """Return what the branches of a residual network of :func:`deep` do.
+
+    A branch is two affine maps with a rectifier in between, so that its Jacobian at an image is
+    the product of two matrices, with the rows left out at which the rectifier is closed. The
+    gradient of the cost of each image is carried down block by block, kept apart by the number of
+    branches that it went through.
+
+    Parameters
+    ----------
+    net : Network
+        Of `deep`, with `residual`.
+    fitted : Fitted
+        Its parameters and running statistics.
+    data : tuple (x, y)
+        Images and classes.
+    """
+    batch, n = net.check(fitted.params, data), len(data[1])
+    held = None if fitted.state is None else fitted.state.net
+    gave = [y.astype(float) for _, y in net.layers(fitted.params, fitted.state, batch)]
+    errors = softmax(gave[-1]) - np.eye(10)[batch[1]]
+    carried = [errors @ fitted.params.net[-1].w.astype(float)]
+    lengthens, adds = [], []
+    for i, part in reversed([*enumerate(net.net.layers)]):
+        if not isinstance(part, Residual):
+            continue
+        x, p = gave[i - 1], fitted.params.net[i][0]
+        h = [()] * len(p) if held is None else held[i][0]
+        layers = part.layers[0].layers
+        at = layers.index(RELU)
+        lower = _alone(x.shape[1:], layers[:at], p[:at], h[:at])
+        upper = _alone(x.shape[1:], layers[at + 1 :], p[at + 1 :], h[at + 1 :])
+        z = lower(x)
+        units = np.eye(x[0].size).reshape(-1, *x.shape[1:])
+        first, second = (
+            (layer(units) - layer(0 * units[:1])).reshape(len(units), -1)
+            for layer in (lower, upper)
+        )
+        J = np.array([(first * on) @ second for on in (z > 0).reshape(n, -1)])
+        size = lambda a: np.linalg.norm(a.reshape(n, -1), axis=1)
+        lengthens.append(np.linalg.norm(J, 2, axis=(1, 2)))
+        adds.append(size(upper(np.maximum(z, 0))) / size(x))
+        behind = [g * (gave[i + 1].reshape(n, -1) > 0) for g in carried]
+        through = [np.einsum("nij,nj->ni", J, g) for g in behind]
+        none = np.zeros_like(behind[0])
+        carried = [a + b for a, b in zip([*behind, none], [none, *through], strict=True)]
+    return Paths(np.array(lengthens[::-1]), np.array(adds[::-1]), np.array(carried))
+
+
+def _alone(inside, layers, p, h):
+    """Return a function: what some layers give with these parameters and running statistics."""
+    net = Network((inside[-1], *inside[:-1]), Sequential(*layers), dtype="float64")
+    params, state = net.init(np.random.default_rng(0)), net.start()
+    for new, old in ((params, p), (state, h)):
+        if new is not None:
+            new.flat[:] = np.concatenate([a.ravel() for a in _arrays(old)])
+    return lambda x: net.outputs(params, state, x)
 
 
 class Start(NamedTuple):

@@ -93,8 +93,9 @@ class Stack:
         sides = [(k, j) for j, k, *_ in self.table.tolist()]
         factors = [f for k, j in sides for f in ((k, j), (j, k), (min(N, max(MANY, DEPTH)), k))]
         size = N * sum(self.outs)
-        a, dx = step.array("a", size), None
-        y = a[size - N * self.outs[-1] :].reshape(*x.shape[:-1], self.outs[-1])
+        twice = training and KINDS.index("silu") in self.kinds  # room for derivatives
+        a, dx = step.array("a", 2 * size if twice else size), None
+        y = a[size - N * self.outs[-1] : size].reshape(*x.shape[:-1], self.outs[-1])
         if step.wants and training:
             dx = step.array("dx", *x.shape)
         into = np.empty((0, K), x.dtype) if dx is None else rows_of(dx)

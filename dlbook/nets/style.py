@@ -182,7 +182,10 @@ def _levels(x, levels):
 
 
 def style_distances(x: ArrayLike, y: ArrayLike, filters: np.ndarray, levels: int = 4) -> np.ndarray:
-    """Return how far two pictures are apart in style, at every level.
+    """Return how far two pictures are apart in style, at every level, by what filters answer.
+
+    The three colours and the constant, maps that every set of filters comes with, are left out, so
+    that fresh filters share no map with those that a picture was made by.
 
     Parameters
     ----------
@@ -201,7 +204,10 @@ def style_distances(x: ArrayLike, y: ArrayLike, filters: np.ndarray, levels: int
     pairs = zip(
         *(_levels(_inside(name, a), levels) for name, a in (("x", x), ("y", y))), strict=True
     )
-    found = [[_gram(_features(a, filters)) for a in pair] for pair in pairs]
+    found = [
+        [np.ascontiguousarray(_gram(_features(a, filters))[3:-1, 3:-1]) for a in pair]
+        for pair in pairs
+    ]
     return np.sqrt([style_loss(G, T) for G, T in found])
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "TwoSample",
     "divided",
     "judge",
+    "nearest",
     "pixel_gaussian",
     "readings",
     "references",
@@ -117,9 +118,9 @@ def _checked(samples, clip):
     return np.clip(x, 0, 1)
 
 
-def _nearest(x, others):
-    """Return the distance of each row of x to the nearest of others."""
-    return np.sqrt(_squares(x, others).min(axis=1))
+def nearest(x: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the distance (n,) of each row of x (n, d) to the nearest row of others (m, d)."""
+    return np.sqrt(_squares(x.astype(float), others.astype(float)).min(axis=1))
 
 
 def divided(kernel: np.ndarray, first: np.ndarray) -> np.ndarray:
@@ -211,8 +212,8 @@ def judge(samples: ArrayLike, seed: int = 0, *, clip: bool = False) -> Judged:
     return Judged(
         float(agree.mean()),
         float(np.mean(agree & (confidence >= CONFIDENT))),
-        float(_nearest(x, split.x_train).mean()),
-        float(_nearest(x, split.x_test).mean()),
+        float(nearest(x, split.x_train).mean()),
+        float(nearest(x, split.x_test).mean()),
         _two_sample(x, split.x_test, np.random.default_rng(seed)),
         np.bincount(named[:, -1], minlength=CLASSES) / len(x),
     )

@@ -20,7 +20,7 @@ from dlbook.nets.recurrent import LSTM
 from dlbook.nets.reuse import Frozen, Repeat
 from dlbook.nets.table import table, words
 from dlbook.nets.tree import built
-from dlbook.tools import plotting
+from dlbook.tools import data, plotting
 from dlbook.tools.counting import operations
 
 RELU = Activation("relu")
@@ -269,3 +269,39 @@ def test_a_block_is_taken_out_with_what_it_learned(residual, rng):
         assert state.flat.size == out.state.flat.size - 4 * 16
     with pytest.raises(ValueError, match="block is 3"):
         small.lesioned(net, out, 3)
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_paths_through_a_trained_network_add_up_to_its_gradient(norm):
+    d = data.digits(np.float32)
+    x, y = small.images(d.x_train[:200]), d.y_train[:200]
+    net = small.deep(6, residual=True, norm=norm)
+    out = small.learned(net, (x, y), 0.01, 0, epochs=2)
+    found = small.paths(net, out, (x[:3], y[:3]))
+    assert found.lengthens.shape == found.adds.shape == (2, 3)
+    assert found.carried.shape == (3, 3, 256)
+    (seen,) = net.check(out.params, (x[:3], y[:3]))[:1]
+    given = dict(net.layers(out.params, out.state, (seen, y[:3])))
+    first = 1 + norm  # the rectifier in front of the first block
+    layers, at = net.net.layers, first + 1
+    h = [()] * len(layers) if out.state is None else out.state.net
+    above = small._alone((4, 4, 16), layers[at:], out.params.net[at:], h[at:])
+    start = given[f"net[{first}]"].astype(float)
+
+    def cost(x):
+        z = above(x.reshape(-1, 4, 4, 16))
+        return np.log(np.exp(z).sum(axis=1)) - z[np.arange(3), y[:3]]
+
+    total = found.carried.sum(axis=0)
+    for k in np.random.default_rng(0).permutation(256)[:20]:
+        e = 1e-6 * np.eye(256)[k].reshape(4, 4, 16)
+        slope = (cost(start + e) - cost(start - e)) / 2e-6
+        np.testing.assert_allclose(total[:, k], slope, atol=1e-6)
+    branch = small._alone(
+        (4, 4, 16), layers[at].layers[0].layers, out.params.net[at][0], h[at] and h[at][0]
+    )
+    size = np.linalg.norm(branch(start).reshape(3, -1), axis=1)
+    np.testing.assert_allclose(found.adds[0], size / np.linalg.norm(start.reshape(3, -1), axis=1))
+    step = 1e-6 * np.random.default_rng(1).normal(size=start.shape)
+    moved = np.linalg.norm((branch(start + step) - branch(start)).reshape(3, -1), axis=1)
+    assert (moved <= found.lengthens[0] * np.linalg.norm(step.reshape(3, -1), axis=1) * 1.001).all()

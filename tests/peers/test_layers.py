@@ -96,6 +96,7 @@ def test_dense(bias):
         ("sigmoid", torch.sigmoid),
         ("tanh", torch.tanh),
         ("gelu", lambda x: F.gelu(x, approximate="tanh")),
+        ("silu", F.silu),
     ],
 )
 def test_activations(kind, theirs):
