@@ -117,8 +117,8 @@ def _computed(operation, name):
     @overload(operation)
     def of_lanes(x, y):
         kinds = [a for a in (x, y) if isinstance(a, Lanes)]
-        if kinds and all(a in (kinds[0], kinds[0].dtype) for a in (x, y)):
-            return lambda x, y: both(x, y)
+        fit = kinds and all(a in (kinds[0], kinds[0].dtype) for a in (x, y))
+        return (lambda x, y: both(x, y)) if fit else None
 
 
 _computed(operator.add, "fadd")
