@@ -555,11 +555,13 @@ def multiply_tiled(a, packed, c, more):
     if a.strides[0] < a.strides[1] and 4 * a.shape[1] > DEPTH:
         _multiply_turned(a, packed, c, more)
         return
-    W, J, a_any, c_any = packed.shape[2], c.shape[1], simd.any_layout(a), simd.any_layout(c)
+    W, J = packed.shape[2], c.shape[1]
+    a_any, c_any = simd.any_layout(a), simd.any_layout(c)
     for i in range(0, a.shape[0], BLOCK):
         for q in range(packed.shape[0]):
             last, columns = min(i + BLOCK, a.shape[0]), min(W, J - q * W)
-            _strip(a_any, i, last, simd.any_layout(packed[q]), c_any, q * W, columns, more)
+            panel = simd.any_layout(packed[q])
+            _strip(a_any, i, last, panel, c_any, q * W, columns, more)
 
 
 @njit_fast(apart=True)
