@@ -380,7 +380,7 @@ def change_of_variables(jacobian):
     """
     change = np.zeros(jacobian.shape[0], jacobian.dtype)
     for n in range(jacobian.shape[0]):
-        for d in range(jacobian.shape[1]):
+        for d in range(len(jacobian[n])):
             change[n] -= jacobian[n, d, d]
     return change
 
