@@ -17,7 +17,7 @@ __all__ = ["diffusion_bits"]
 RATES = {
     "variational": (0.002, 0.004, 0.008),
     "diffusion": (0.008, 0.016, 0.032),
-    "flow": (0.008, 0.016, 0.032),
+    "flow": (0.008, 0.016, 0.032, 0.064),
 }
 CODES, ROUNDS, WARM, DRAWS = (8, 16), 8, 50, 256
 LEVELS, FEWER, TIMES = 2048, 256, 100
