@@ -4,10 +4,11 @@ import sys
 
 import numpy as np
 import pytest
+from numpy.random import default_rng as generator
 from pages import ROOT
 
 sys.path.insert(0, str(ROOT))
-from benchmarks import adversarial, diffusing
+from benchmarks import adversarial, diffusing, likelihoods
 from benchmarks import sweeps as benchmark
 from dlbook.tools.sweeps import stored
 from dlbook.verification import complex_step
@@ -295,3 +296,50 @@ def test_windows_see_what_stands_before_and_no_more():
     ids[: languages.FIRST - size[0] + 1] = 0
     assert len(p) == 400 - languages.FIRST
     assert languages.expected(net, params, ids).tolist() == p.tolist()
+
+
+def test_bits_are_chosen_by_other_seeds_and_asked_of_all(monkeypatch):
+    def scored(kind, rate, code, seed):
+        return abs(rate - 0.008) if seed in likelihoods.CHOOSING else [float(seed)] * 4
+
+    monkeypatch.setattr(likelihoods, "scored", scored)
+    monkeypatch.setattr(likelihoods, "gaussians", lambda seed, mixed: [2.0, 3.0 - mixed])
+    found = likelihoods.diffusion_bits(map)
+    assert {kind: rate for kind, (rate, _) in found["best"].items()} == dict.fromkeys(
+        likelihoods.RATES, 0.008
+    )
+    assert [row[0] for row in found["bits"]["flow"]] == [*likelihoods.SEEDS]
+    assert found.keys() == stored("diffusion-bits").keys() - {"machine"}
+
+
+def test_the_trace_along_a_flow_is_that_of_all_directions(rng):
+    net = likelihoods.Denoiser((64, 5, 3, 64), target="velocity", dtype="float64")
+    params = net.init(rng)
+    params.flat[:] = rng.normal(size=len(params.flat)) / 3
+    x, u = rng.normal(size=(2, 64)), 0.3
+    waves = np.tile(
+        np.hstack((np.sin(a := np.pi / 2 * u * 2.0 ** np.arange(4)), np.cos(a))), (2, 1)
+    )
+    said, trace = likelihoods.slopes(params, np.hstack((x, waves)))
+    np.testing.assert_allclose(said, net.predict(params, None, x, u), rtol=1e-10)
+    every = complex_step(lambda y: likelihoods.slopes(params, np.hstack((y, waves)))[0], x)
+    own = [np.trace(every[n, :, n]) for n in range(2)]
+    np.testing.assert_allclose(trace, own, rtol=1e-9)
+
+
+def test_a_network_that_says_nothing_needs_the_bits_of_its_noise():
+    net = likelihoods.Denoiser((64, 5, 3, 64), target="velocity")
+    params = net.init(generator(0))
+    params.flat[:] = 0
+    x = likelihoods.held("val")[:7]
+    log_p = -0.5 * np.sum((2 * x - 1.0) ** 2, axis=1) - 32 * np.log(2 * np.pi) + 64 * np.log(2)
+    found = likelihoods.along((net, params), x, 3)
+    assert found == pytest.approx(likelihoods.bits(log_p), rel=1e-5)
+
+
+def test_real_digits_stand_in_the_place_of_samples():
+    assert diffusing.diffusion_real.__doc__.startswith("Real digits")
+    kept = stored("diffusion-real")
+    measures, copies = diffusing.divided(0)
+    np.testing.assert_allclose(measures, kept["divided"][0], atol=1e-4)
+    np.testing.assert_allclose(copies, kept["copies"][0], atol=0.02)
