@@ -5,6 +5,7 @@ Names are imported from here: ``from dlbook.nets import MLP, fit``.
 
 from dlbook.nets.attention import LuongAttention, MultiHeadAttention, PositionalEncoding
 from dlbook.nets.autoencoders import Autoencoder, ConvAutoencoder
+from dlbook.nets.captioning import Captioner, taught, viewer
 from dlbook.nets.check import Report, check_model
 from dlbook.nets.checkpoint import Checkpoint
 from dlbook.nets.cnn import CNN
@@ -19,6 +20,7 @@ from dlbook.nets.gan import GAN, Players
 from dlbook.nets.images import AvgPool2d, GlobalPool, MaxPool2d, MaxUnpool2d, Shift, Upsample
 from dlbook.nets.layer import Layer, Step, new_step
 from dlbook.nets.layers import Activation, Dense, Dropout, Embedding, Noise, Reshape
+from dlbook.nets.looking import LookingLSTM, Places
 from dlbook.nets.loop import fit
 from dlbook.nets.mlp import MLP, Layers, Running
 from dlbook.nets.model import Diverged, Fitted, History, Model
@@ -39,6 +41,7 @@ from dlbook.nets.vision import Detection, Found, backbone, box_ap, detector, nam
 
 __all__ = [
     "GAN",
+    "Places",
     "Played",
     "Players",
     "Scores",
@@ -55,6 +58,7 @@ __all__ = [
     "Bidirectional",
     "Bound",
     "CNN",
+    "Captioner",
     "Checkpoint",
     "Composition",
     "Container",
@@ -81,6 +85,7 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "Layers",
+    "LookingLSTM",
     "MLP",
     "LuongAttention",
     "MaxPool2d",
@@ -126,4 +131,6 @@ __all__ = [
     "reduced",
     "segmenter",
     "style_distances",
+    "taught",
+    "viewer",
 ]
