@@ -21,74 +21,74 @@ __all__ = [
 
 
 @njit_fast
-def look_into(a, q, weights, g):
-    """w_rp = softmax over p of a_rp·q_r / √c,   g_r = Σ_p w_rp a_rp
-    (n p c), (r c) -> (r p), (r c)
+def look_into(v, q, a, o):
+    """a_rs = softmax over s of q_r·v_rs / √c,   o_r = Σ_s a_rs v_rs
+    (n s c), (r c) -> (r s), (r c)
     """
-    scale = q.dtype.type(1 / np.sqrt(q.shape[1]))
+    scale, zero = q.dtype.type(1 / np.sqrt(q.shape[1])), q.dtype.type(0)
     for r in range(q.shape[0]):
-        row, ask, found = weights[r], q[r], g[r]
-        most = row[0] - row[0] - row.dtype.type(np.inf)
-        for p in range(row.size):
-            place, total = a[r, p], ask[0] - ask[0]
+        row, ask, found = a[r], q[r], o[r]
+        most = -q.dtype.type(np.inf)
+        for s in range(row.size):
+            place, total = v[r, s], zero
             for c in range(ask.size):
                 total += place[c] * ask[c]
-            row[p] = total
+            row[s] = total
             most = largest(most, total)
-        total = ask[0] - ask[0]
-        for p in range(row.size):
-            row[p] = decay(scale * (row[p] - most))
-            total += row[p]
+        total = zero
+        for s in range(row.size):
+            row[s] = decay(scale * (row[s] - most))
+            total += row[s]
         found[:] = 0
-        for p in range(row.size):
-            row[p] /= total
-            place, w = a[r, p], row[p]
+        for s in range(row.size):
+            row[s] /= total
+            place, w = v[r, s], row[s]
             for c in range(found.size):
                 found[c] += w * place[c]
 
 
 @njit_fast
-def look_backward_into(dg, a, q, weights, more, dq, da):
-    """dz_rp = w_rp (e_rp − Σ w_rp e_rp) with e_rp = dg_r·a_rp + more_rp,   dq_r = Σ_p dz_rp a_rp / √c
-    (r c), (n p c), (r c), (r p), (n p) -> (r c), (n p c)
+def look_backward_into(do, v, q, a, more, dq, dv):
+    """dz_rs = a_rs (e_rs − Σ_t a_rt e_rt), e_rs = do_r·v_rs + more_rs,   dq_r = Σ_s dz_rs v_rs / √c
+    (r c), (n s c), (r c), (r s), (n s) -> (r c), (n s c)
 
-    What belongs to the places is added to da.
+    What belongs to the places is added to dv.
     """
-    scale = q.dtype.type(1 / np.sqrt(q.shape[1]))
-    e = np.empty(weights.shape[1], weights.dtype)
+    scale, zero = q.dtype.type(1 / np.sqrt(q.shape[1])), q.dtype.type(0)
+    e = np.empty(a.shape[1], a.dtype)
     for r in range(q.shape[0]):
-        row, ask, back, down = weights[r], q[r], dg[r], dq[r]
-        mean = ask[0] - ask[0]
-        for p in range(row.size):
-            place, total = a[r, p], more[r, p]
+        row, ask, back, down = a[r], q[r], do[r], dq[r]
+        mean = zero
+        for s in range(row.size):
+            place, total = v[r, s], more[r, s]
             for c in range(back.size):
                 total += place[c] * back[c]
-            e[p] = total
-            mean += row[p] * total
+            e[s] = total
+            mean += row[s] * total
         down[:] = 0
-        for p in range(row.size):
-            w, dz = row[p], scale * row[p] * (e[p] - mean)
-            place, into = a[r, p], da[r, p]
+        for s in range(row.size):
+            w, dz = row[s], scale * row[s] * (e[s] - mean)
+            place, into = v[r, s], dv[r, s]
             for c in range(down.size):
                 down[c] += dz * place[c]
                 into[c] += w * back[c] + dz * ask[c]
 
 
 @njit_fast
-def looking_into(z, h, c, tanh_c, counts, right, query, by_context, a, q, weights, g):
+def looking_into(z, h, c, tanh_c, counts, right, query, by_context, v, q, a, o):
     """States and cells of all steps; z holds wx e + b and becomes the gates
-    (r 4j), (n+r j), (n+r j), (r j), (t), packed, packed, packed, (n p c) -> (r c), (r p), (r c)
+    (r 4j), (n+r j), (n+r j), (r j), (t), packed, packed, packed, (n s c) -> (r c), (r s), (r c)
 
     `right` is whᵀ, `query` turns states into what is asked for, `by_context` what was found into
     weighted inputs.
     """
-    n, earlier, now = a.shape[0], 0, a.shape[0]
+    n, earlier, now = v.shape[0], 0, v.shape[0]
     for t in range(counts.shape[0]):
         m = counts[t]
         old, at, row = slice(earlier, earlier + m), slice(now, now + m), slice(now - n, now - n + m)
         multiply(h[old], query, q[row], False)
-        look_into(a, q[row], weights[row], g[row])
-        multiply(g[row], by_context, z[row], True)
+        look_into(v, q[row], a[row], o[row])
+        multiply(o[row], by_context, z[row], True)
         multiply(h[old], right, z[row], True)
         lstm_cells(z[row], c[old], c[at], h[at], tanh_c[row])
         earlier, now = now, now + m
@@ -96,23 +96,23 @@ def looking_into(z, h, c, tanh_c, counts, right, query, by_context, a, q, weight
 
 @njit_fast
 def looking_backward_into(
-    dh, dg, z, c, tanh_c, counts, right, query, by_context, a, q, weights, more, dstart, dc, dq, da
+    dh, do, z, c, tanh_c, counts, right, query, by_context, v, q, a, more, dstart, dc, dq, dv
 ):
-    """Gates become δ; dh holds ∂C_t/∂h_t, dg ∂C_t/∂g_t and becomes the whole gradient
-    (r j), (r c), (r 4j), (n+r j), (r j), (t), packed, packed, packed, (n p c), (r c), (r p), (n p),
-    (n j), (n j) -> (r c), (n p c)
+    """Gates become δ; dh holds ∂C_t/∂h_t, do ∂C_t/∂o_t and becomes the whole gradient
+    (r j), (r c), (r 4j), (n+r j), (r j), (t), packed, packed, packed, (n s c), (r c), (r s), (n s),
+    (n j), (n j) -> (r c), (n s c)
 
-    `dstart` and dc become the gradient of the first states and cells; da is added to.
+    `dstart` and dc become the gradient of the first states and cells; dv is added to.
     """
-    now, n = dh.shape[0], a.shape[0]
+    now, n = dh.shape[0], v.shape[0]
     for t in range(counts.shape[0] - 1, -1, -1):
         m = counts[t]
         now -= m
         earlier = now - (counts[t - 1] if t else 0)
         row, old = slice(now, now + m), slice(n + earlier, n + earlier + m) if t else slice(0, m)
         lstm_cells_backward(z[row], c[old], tanh_c[row], dh[row], dc[:m])
-        multiply(z[row], by_context, dg[row], True)
-        look_backward_into(dg[row], a, q[row], weights[row], more, dq[row], da)
+        multiply(z[row], by_context, do[row], True)
+        look_backward_into(do[row], v, q[row], a[row], more, dq[row], dv)
         into = dh[earlier : earlier + m] if t else dstart[:m]
         if t == 0:
             into[:] = 0
@@ -121,18 +121,18 @@ def looking_backward_into(
 
 
 @njit_fast
-def missed_into(weights, counts, missed):
-    """missed_np = 1 − Σ_t w_tnp; returns Σ_np missed_np²
-    (r p), (t) -> (n p)
+def missed_into(a, counts, missed):
+    """missed_ns = 1 − Σ_t a_tns; returns Σ_ns missed_ns²
+    (r s), (t) -> (n s)
     """
     missed[:], r = 1, 0
     for t in range(counts.shape[0]):
         for m in range(counts[t]):
-            for p in range(missed.shape[1]):
-                missed[m, p] -= weights[r, p]
+            for s in range(missed.shape[1]):
+                missed[m, s] -= a[r, s]
             r += 1
     total = 0.0
     for m in range(missed.shape[0]):
-        for p in range(missed.shape[1]):
-            total += missed[m, p] * missed[m, p]
+        for s in range(missed.shape[1]):
+            total += missed[m, s] * missed[m, s]
     return total

@@ -307,7 +307,7 @@ class Captioner(Composition):
 
         Returns
         -------
-        ndarray, shape (n, u, p)
+        ndarray, shape (n, u, s)
             A row sums to one up to the end of the caption, behind it is zero.
         """
         if self.look != "attention":
@@ -317,9 +317,9 @@ class Captioner(Composition):
         for first in range(0, len(batch[0]), AT_ONCE):
             part = tuple(a[first : first + AT_ONCE] for a in batch)
             parts, _, rows = self._run(params, state, part)
-            weights = parts["decoder"][1][-1]
-            found.append(np.zeros((part[1].size, weights.shape[1]), weights.dtype))
-            found[-1][rows.places] = weights
+            a = parts["decoder"][1][-1]
+            found.append(np.zeros((part[1].size, a.shape[1]), a.dtype))
+            found[-1][rows.places] = a
         return np.concatenate(found).reshape(*batch[1].shape, -1)
 
     def stepper(self, params: Any, state: Any, x: ArrayLike) -> tuple[np.ndarray, Callable]:

@@ -65,21 +65,21 @@ class Places(Layer):
 class LookingLSTM(Layer):
     """An LSTM that reads at each step a word and what it finds among the places of an image.
 
-    The input is the pair (e, a) of rows of word vectors, laid out by `step.rows`, and the places of
-    each image (n, p, c). Before step u the state h asks for q = wq h; the weights of the places are
-    the softmax of a_p·q / √c, and g is the mean of the places with these weights. The cell reads
-    (e, g); the output is the row (h, g) after it. The first state is tanh(ws ā + bs), where ā is
-    the mean of the places, and the first cell is zero.
+    The input is the pair (e, v) of rows of word vectors, laid out by `step.rows`, and the places of
+    each image, (n, s, c). Before a step the state h asks with q = wq h; a is the softmax of q·v_s / √c
+    over the places, and o the mean of the places with these weights. The cell reads (e, o), and the
+    output is the row (h, o) after it. The first state is tanh(ws m + bs) with the mean m of the
+    places; the first cell is zero.
 
     Parameters
     ----------
     hidden : int
         Units of the state.
     look : {"attention", "uniform", "flat"}
-        With "uniform" all weights are 1/p. With "flat" there is no look: the first state is made of
+        With "uniform" all weights are 1/s. With "flat" there is no look: the first state is made of
         all places side by side, and the output is h.
     coverage : float
-        λ: to the cost is added λ Σ_p (1 − Σ_u α_up)², in the mean over images.
+        λ: to the cost is added λ Σ_s (1 − Σ_u a_us)², in the mean over images.
     forget_bias : float
         First bias of the forget gate.
 
@@ -103,14 +103,14 @@ class LookingLSTM(Layer):
         shapes.number("forget_bias", self.forget_bias)
         if self.coverage and self.look != "attention":
             raise ValueError(
-                f"coverage is {self.coverage}, and with look={self.look!r} no weight learns"
+                f"coverage is {self.coverage}, and with look={self.look!r} no weight of a place learns"
             )
 
     def _pair(self, s):
         """Return numbers of a word, places, and numbers of a place."""
         if not isinstance(s, tuple) or len(s) != 2 or isinstance(s[0], int) or len(s[1]) != 2:
             raise ValueError(
-                f"{self} wants two inputs, ((e,), (p, c)), and gets examples of shape {s}"
+                f"{self} wants two inputs, ((e,), (s, c)), and gets examples of shape {s}"
             )
         return features(self, s[0], 1)[0], *s[1]
 
@@ -138,10 +138,10 @@ class LookingLSTM(Layer):
         p.b[J : 2 * J] = self.forget_bias
 
     def forward(self, p, x, step):
-        e, a = x
-        rows, J, R, N, E = rows_for(self, e, step), self.hidden, len(e), len(a), e.shape[1]
-        a = a.take(rows.order, 0, out=step.array("a", *a.shape), mode="clip")
-        whole = a.reshape(N, -1) if self.look == "flat" else a.mean(axis=1)
+        e, v = x
+        rows, J, R, N, E = rows_for(self, e, step), self.hidden, len(e), len(v), e.shape[1]
+        v = v.take(rows.order, 0, out=step.array("v", *v.shape), mode="clip")
+        whole = v.reshape(N, -1) if self.look == "flat" else v.mean(axis=1)
         h, c, z = step.array("h", N + R, J), step.array("c", N + R, J), step.array("z", R, 4 * J)
         if step.start is None:
             dense_into(whole, p.ws, p.bs, step.panels(p.ws.T.shape), h[:N])
@@ -154,7 +154,7 @@ class LookingLSTM(Layer):
         read[:, :E] = e
         of = z, h, c, step.array("tanh_c", R, J), rows.counts, packed(p.wh.T, step, "forth")
         if self.look == "attention":
-            looked = self._looked(p, a, e, read, of, step)
+            looked = self._looked(p, v, e, read, of, step)
         else:
             if self.look == "uniform":
                 by_step(rows.counts, lambda m, row: np.copyto(read[row, E:], whole[:m]))
@@ -166,32 +166,32 @@ class LookingLSTM(Layer):
             ends_into(part, rows.last, rows.order, ends)
         y = step.array("y", R, J + read.shape[1] - E)
         y[:, :J], y[:, J:] = h[N:], read[:, E:]
-        return y, (E, read, whole, a, h, c, z, of[3], *looked)
+        return y, (E, read, whole, v, h, c, z, of[3], *looked)
 
-    def _looked(self, p, a, e, read, of, step):
-        """Run all steps with looks; return what was asked for and the weights of the places."""
-        (N, P, C), (R, E), counts = a.shape, e.shape, of[4]
+    def _looked(self, p, v, e, read, of, step):
+        """Run all steps with looks; return queries and the weights of the places."""
+        (N, P, C), (R, E), counts = v.shape, e.shape, of[4]
         words = np.ascontiguousarray(p.wx[:, :E])
         dense_into(e, words, p.b, step.panels(words.T.shape), of[0])
         context = packed(np.ascontiguousarray(p.wx[:, E:]).T, step, "found")
-        q, weights, g = (step.array(name, R, k) for name, k in (("q", C), ("w", P), ("g", C)))
-        looking_into(*of, packed(p.wq.T, step, "ask"), context, a, q, weights, g)
-        read[:, E:] = g
+        q, a, o = (step.array(name, R, k) for name, k in (("q", C), ("a", P), ("o", C)))
+        looking_into(*of, packed(p.wq.T, step, "ask"), context, v, q, a, o)
+        read[:, E:] = o
         if self.coverage:
             missed = step.array("missed", N, P)
-            step.all.cost += self.coverage / N * missed_into(weights, counts, missed)
-        return q, weights
+            step.all.cost += self.coverage / N * missed_into(a, counts, missed)
+        return q, a
 
     def backward(self, p, dy, kept, grads, step):
-        E, read, whole, a, h, c, z, tanh_c, q, weights = kept
-        rows, J, (N, P, C), R = step.rows, self.hidden, a.shape, len(z)
-        dh, dg = step.array("dh", R, J), step.array("dg", R, dy.shape[1] - J)
-        dh[:], dg[:] = dy[:, :J], dy[:, J:]
-        first, dc, da = (
+        E, read, whole, v, h, c, z, tanh_c, q, a = kept
+        rows, J, (N, P, C), R = step.rows, self.hidden, v.shape, len(z)
+        dh, do = step.array("dh", R, J), step.array("do", R, dy.shape[1] - J)
+        dh[:], do[:] = dy[:, :J], dy[:, J:]
+        first, dc, dv = (
             step.array(f"d{name}", N, *s)
-            for name, s in zip("hca", ((J,), (J,), (P, C)), strict=True)
+            for name, s in zip("hcv", ((J,), (J,), (P, C)), strict=True)
         )
-        dc[:] = da[:] = 0
+        dc[:] = dv[:] = 0
         de, dwhole = step.array("de", R, E), step.array("dwhole", *whole.shape)
         of, dq = (z, c, tanh_c, rows.counts, packed(p.wh, step, "back")), None
         if self.look == "attention":
@@ -201,23 +201,23 @@ class LookingLSTM(Layer):
                 np.multiply(step.array("missed", N, P), -2 * self.coverage / N, out=more)
             words, context = np.ascontiguousarray(p.wx[:, :E]), np.ascontiguousarray(p.wx[:, E:])
             back = packed(p.wq, step, "asked"), packed(context, step, "back to found")
-            looking_backward_into(dh, dg, *of, *back, a, q, weights, more, first, dc, dq, da)
+            looking_backward_into(dh, do, *of, *back, v, q, a, more, first, dc, dq, dv)
             dense_input_into(z, words, step.panels(words.shape), de)
         else:
             lstm_backward_into(dh, *of, nothing(dh), first, dc, 0, N)
             dread = step.array("dread", *read.shape)
             dense_input_into(z, p.wx, step.panels(p.wx.shape), dread)
             de[:] = dread[:, :E]
-            dg += dread[:, E:]
+            do += dread[:, E:]
         first *= 1 - h[:N] * h[:N]
         dense_input_into(first, p.ws, step.panels(p.ws.shape), dwhole)
         if self.look == "uniform":
-            by_step(rows.counts, lambda m, row: np.add(dwhole[:m], dg[row], out=dwhole[:m]))
-        da += dwhole.reshape(a.shape) if self.look == "flat" else (dwhole / P)[:, None]
+            by_step(rows.counts, lambda m, row: np.add(dwhole[:m], do[row], out=dwhole[:m]))
+        dv += dwhole.reshape(v.shape) if self.look == "flat" else (dwhole / P)[:, None]
         if grads is not None:
             self._weights(grads, read, whole, h, z, first, dq, rows.counts, step)
-        back = step.array("da in order", *a.shape)
-        back[rows.order] = da
+        back = step.array("dv in order", *v.shape)
+        back[rows.order] = dv
         return de, back
 
     def _weights(self, grads, read, whole, h, z, first, dq, counts, step):

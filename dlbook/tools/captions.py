@@ -141,7 +141,7 @@ def captioned(
     counts = rng.permutation(np.resize(sizes, count))
     labels, colours = np.full((2, count, 3), -1)
     boxes, between = np.zeros((count, 3, 4), np.int64), np.zeros(count, np.int64)
-    for m in sorted(set(sizes)):
+    for m in np.unique(counts).tolist():
         mine = np.flatnonzero(counts == m)
         labels[mine, :m], colours[mine, :m] = _pairs(rng, len(mine), m, pairs)
         corners, between[mine] = _places(rng, len(mine), m)
