@@ -311,10 +311,12 @@ def closest_length(U, lengths):
     (), (m) -> ()
     """
     r = lengths[0]
-    for m in range(1, len(lengths)):
-        nearer, old = abs(lengths[m] - U), abs(r - U)
-        if nearer < old or (nearer == old and lengths[m] < r):
-            r = lengths[m]
+    for R in lengths:
+        new, old = abs(R - U), abs(r - U)
+        if new < old:
+            r = R
+        elif new == old:
+            r = min(r, R)
     return r
 
 

@@ -96,9 +96,7 @@ CLIPPED = Exercise(
         ),
         Mistake(
             "the counts of all references are added",
-            lambda y, refs, g: sum(
-                (_ngrams(y, g) & sum(_each(y, refs, g), Counter())).values()
-            ),
+            lambda y, refs, g: sum((_ngrams(y, g) & sum(_each(y, refs, g), Counter())).values()),
             "A reference that has a word once allows it once, however many references there are.",
             "{eq}`captioning-clipped`",
         ),
@@ -218,7 +216,7 @@ CORPUS = Exercise(
         ),
         Mistake(
             "the ratio of the lengths is turned round",
-            lambda *args: _bleu(*args, penalty=lambda U, r: np.exp(1 - U / r) if U < r else 1.0),
+            lambda *args: _bleu(*args, penalty=lambda U, r: np.exp(1 - U / r) if r > U else 1.0),
             "It is e^(1 − r/ℓ): below 1 where the captions are shorter than the references.",
             "{eq}`captioning-brevity`",
         ),
