@@ -24,12 +24,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dlbook.attention import (
-    dot_product_attention,
-    dot_product_attention_backward,
-    projected,
-    soft_lookup,
-)
 from dlbook.gated import lstm_states
 from dlbook.sequence_tasks import log_likelihood
 from dlbook.tools import shapes
@@ -57,10 +51,23 @@ __all__ = [
     "places_gradient",
     "precisions",
     "step_backward",
+    "times",
     "turning_power",
 ]
 
 # The decoder: it starts from all places, and looks at some of them before each word
+
+
+@njit
+def times(w, x):
+    """z_i = Σ_j w_ij x_j
+    (i j), (j) -> (i)
+    """
+    z = np.zeros(w.shape[0], w.dtype)
+    for i in range(w.shape[0]):
+        for j in range(w.shape[1]):
+            z[i] += w[i, j] * x[j]
+    return z
 
 
 @njit
@@ -95,10 +102,10 @@ def look(h, v, wq):
     a_s = exp(z_s) / Σ_r exp(z_r),   o_c = Σ_s a_s v_sc
     (j), (s c), (c j) -> (c), (s)
     """
-    q = projected(np.expand_dims(h, 0), wq)
-    seen = np.ones((1, v.shape[0]), np.bool_)
-    o, a = dot_product_attention(q, v, v, seen)
-    return o[0], a[0]
+    z = times(v, times(wq, h)) / np.sqrt(v.shape[1])
+    e = np.exp(z - np.max(z.real))
+    a = e / np.sum(e)
+    return times(v.T, a), a
 
 
 @njit
@@ -120,18 +127,17 @@ def decoded(read, v, weights):
     """
     start, table, wq, cell, words = weights
     check_indices(read, len(table))
-    U, J, b = len(read), len(start[1]), words[1]
+    U, J, b = len(read), wq.shape[1], words[1]
     f, o = np.empty((U, len(b)), b.dtype), np.empty((U, v.shape[1]), b.dtype)
     a, gates = np.empty((U, len(v)), b.dtype), np.empty((U, 4 * J), b.dtype)
-    h, c = np.zeros((U + 1, J), b.dtype), np.zeros((U + 1, J), b.dtype)
+    h, c = np.empty((U + 1, J), b.dtype), np.zeros((U + 1, J), b.dtype)
     h[0] = first_state(v, start[0], start[1])
     for u in range(U):
         o[u], a[u] = look(h[u], v, wq)
         h[u + 1], c[u + 1], gates[u] = decoder_step(
             table[read[u]], o[u], h[u], c[u], cell[0], cell[1], cell[2]
         )
-        both = np.expand_dims(np.concatenate((h[u + 1], o[u])), 0)
-        f[u] = projected(both, words[0])[0] + b
+        f[u] = times(words[0], np.concatenate((h[u + 1], o[u]))) + b
     return f, a, o, h, c, gates
 
 
@@ -158,10 +164,10 @@ def look_backward(do, h, v, wq, a):
     dh = wqᵀ dq,  dwq = dq hᵀ
     (c), (j), (s c), (c j), (s) -> (j), (s c), (c j)
     """
-    h, do, a = np.expand_dims(h, 1), np.expand_dims(do, 0), np.expand_dims(a, 0)
-    q = projected(h.T, wq)
-    dq, dk, dv = dot_product_attention_backward(do, q, v, v, a)
-    return soft_lookup(dq, wq)[0], dk + dv, projected(dq.T, h)
+    q, da = times(wq, h), times(v, do)
+    dz = a * (da - np.sum(a * da)) / np.sqrt(v.shape[1])
+    dq, dv = times(v.T, dz), np.outer(a, do) + np.outer(dz, q)
+    return times(wq.T, dq), dv, np.outer(dq, h)
 
 
 @njit
@@ -181,8 +187,7 @@ def step_backward(dh, dc, before, gates, wx, wh):
         delta[2 * J + j] = e[j] * i * (1 - g**2)
         delta[3 * J + j] = dh[j] * t * o * (1 - o)
         e[j] *= f
-    row = np.expand_dims(delta, 0)
-    return delta, soft_lookup(row, wx)[0], soft_lookup(row, wh)[0], e
+    return delta, times(wx.T, delta), times(wh.T, delta), e
 
 
 @njit(whole="read")
@@ -195,14 +200,13 @@ def places_gradient(df, read, v, weights):
     _, a, _, h, c, gates = decoded(read, v, weights)
     J, dv = h.shape[1], np.zeros_like(v)
     dh, dc = np.zeros_like(h[0]), np.zeros_like(h[0])
-    both = soft_lookup(df, words[0])
     for u in range(len(df) - 1, -1, -1):
-        _, dx, before, dc = step_backward(both[u, :J] + dh, dc, c[u], gates[u], cell[0], cell[1])
-        do = both[u, J:] + dx[len(dx) - v.shape[1] :]
+        back = times(words[0].T, df[u])
+        _, dx, before, dc = step_backward(back[:J] + dh, dc, c[u], gates[u], cell[0], cell[1])
+        do = back[J:] + dx[len(dx) - v.shape[1] :]
         dh, more, _ = look_backward(do, h[u], v, wq, a[u])
         dh, dv = dh + before, dv + more
-    delta = np.expand_dims(dh * (1 - h[0] ** 2) / len(v), 0)
-    return dv + soft_lookup(delta, start[0])[0]
+    return dv + times(start[0].T, dh * (1 - h[0] ** 2)) / len(v)
 
 
 # Where it has looked
@@ -300,8 +304,7 @@ def precisions(matches, lengths):
         for n in range(N):
             found[g] += matches[n, g]
             there += max(lengths[n] - g, 0)
-        if there > 0:
-            found[g] /= there
+        found[g] /= max(there, 1)
     return found
 
 
@@ -310,11 +313,11 @@ def closest_length(U, lengths):
     """(captioning-closest)  r = argmin_m |U − R_m|, of two as near the shorter
     (), (m) -> ()
     """
-    r = lengths[0]
+    r, old = U, np.inf
     for R in lengths:
-        new, old = abs(R - U), abs(r - U)
+        new = abs(R - U)
         if new < old:
-            r = R
+            r, old = R, new
         elif new == old:
             r = min(r, R)
     return r

@@ -60,6 +60,7 @@ def some_references(rng):
 
 
 KERNELS = [
+    (cap.times, lambda rng: (rng.normal(size=(3, 4)), rng.normal(size=4))),
     (cap.places, lambda rng: (rng.normal(size=(C, 2, 3)), rng.normal(size=(6, C)))),
     (
         cap.first_state,
