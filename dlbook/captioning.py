@@ -8,16 +8,18 @@ sentences; Xu et al., ICML (2015), for the look at places, the first state made 
 penalty of coverage; Vaswani et al., NeurIPS (2017), for the score; Papineni, Roukos, Ward & Zhu, ACL
 (2002), for BLEU; Post, WMT (2018), for how one reports it.
 
-Axes: s places of an image, row by row; c channels of a place, in a map at row i and column j, whose
-places are counted through; u words that are written, from 1, the end among them; v words that can be
-written; e numbers of a word vector; j units of the state; n
-captions of a corpus; m references of one of them; g = 1 … G sizes of n-grams.
+Axes: s places of an image, in a map at row i and column l, counted row by row; k channels of a
+place; u words that are written, from 1, the end among them; v words that can be written; e numbers of
+a word vector; j units of the state; n captions of a corpus; m references of one of them; g = 1 … G
+sizes of n-grams.
 
-Names: values `v` of places, weights `a` of a look and its result `o`, states `h` and cells `c` of the
-decoder, scores `f` of words; y words that are written, `read` words that are read. `weights` are those
-of the decoder, in five parts: `start` (w, b) of the first state, `table` of word vectors, `wq` of the
-query, `cell` (wx, wh, b) of the LSTM, `words` (w, b) of the scores. d… is ∂C/∂….
+Names: features φ of the encoder, positions ρ and values `v` of places, weights `a` of a look and its
+result `o`, states `h` and cells `c` of the decoder, scores `f` of words; y words that are written,
+`read` words that are read. `weights` are those of the decoder, in five parts: `start` (w, b) of the
+first state, `table` of word vectors, `wq` of the query, `cell` (wx, wh, b) of the LSTM, `words` (w, b)
+of the scores. d… is the derivative of the cost.
 """
+# ruff: noqa: E741
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -71,36 +73,36 @@ def times(w, x):
 
 
 @njit
-def places(x, rho):
-    """(captioning-places)  v_sc = x_cij + ρ_sc,  s = i J + j
-    (c i j), (s c) -> (s c)
+def places(phi, rho):
+    """(captioning-places)  v_sk = φ_k,il + ρ_sk,  s = i L + l
+    (k i l), (s k) -> (s k)
     """
-    v, J = rho.copy(), x.shape[2]
-    for c in range(x.shape[0]):
-        for i in range(x.shape[1]):
-            for j in range(J):
-                v[i * J + j, c] += x[c, i, j]
+    v, L = rho.copy(), phi.shape[2]
+    for k in range(phi.shape[0]):
+        for i in range(phi.shape[1]):
+            for l in range(L):
+                v[i * L + l, k] += phi[k, i, l]
     return v
 
 
 @njit
 def first_state(v, w, b):
-    """(captioning-start)  h_0j = tanh(Σ_c w_jc (1/S) Σ_s v_sc + b_j)
-    (s c), (j c), (j) -> (j)
+    """(captioning-start)  h_0j = tanh(Σ_k w_jk (1/S) Σ_s v_sk + b_j)
+    (s k), (j k), (j) -> (j)
     """
     z = b.copy()
     for j in range(w.shape[0]):
         for s in range(v.shape[0]):
-            for c in range(v.shape[1]):
-                z[j] += w[j, c] * v[s, c] / v.shape[0]
+            for k in range(v.shape[1]):
+                z[j] += w[j, k] * v[s, k] / v.shape[0]
     return np.tanh(z)
 
 
 @njit
 def look(h, v, wq):
-    """(captioning-look)  q_c = Σ_j wq_cj h_j,  z_s = Σ_c q_c v_sc / √C,
-    a_s = exp(z_s) / Σ_r exp(z_r),   o_c = Σ_s a_s v_sc
-    (j), (s c), (c j) -> (c), (s)
+    """(captioning-look)  q_k = Σ_j wq_kj h_j,  z_s = Σ_k q_k v_sk / √K,
+    a_s = exp(z_s) / Σ_r exp(z_r),   o_k = Σ_s a_s v_sk
+    (j), (s k), (k j) -> (k), (s)
     """
     z = times(v, times(wq, h)) / np.sqrt(v.shape[1])
     e = np.exp(z - np.max(z.real))
@@ -111,7 +113,7 @@ def look(h, v, wq):
 @njit
 def decoder_step(word, o, h, c, wx, wh, b):
     """(captioning-step)  (h_u, c_u) = lstm((E_y, o_u), h_{u−1}, c_{u−1})
-    (e), (c), (j), (j), (4j e+c), (4j j), (4j) -> (j), (j), (4j): h, c, gates
+    (e), (k), (j), (j), (4j e+k), (4j j), (4j) -> (j), (j), (4j)
     """
     x = np.expand_dims(np.concatenate((word, o)), 0)
     h_u, c_u, gates = lstm_states(x, h, c, wx, wh, b)
@@ -123,21 +125,20 @@ def decoded(read, v, weights):
     """(captioning-decoder)  (o_u, a_u) = look(h_{u−1}, v),
     (h_u, c_u) = lstm((E_y, o_u), h_{u−1}, c_{u−1}),  y = y_{u−1} as read,
     f_u = w (h_u, o_u) + b
-    (u), (s c), weights -> (u v), (u s), (u c), (u+1 j), (u+1 j), (u 4j)
+    (u), (s k), weights -> (u v), (u s), (u k), (u+1 j), (u+1 j), (u 4j)
     """
-    start, table, wq, cell, words = weights
+    start, table, wq, (wx, wh, b), words = weights
     check_indices(read, len(table))
-    U, J, b = len(read), wq.shape[1], words[1]
-    f, o = np.empty((U, len(b)), b.dtype), np.empty((U, v.shape[1]), b.dtype)
+    U, J, V = len(read), wq.shape[1], len(table)
+    f, o = np.empty((U, V), b.dtype), np.empty((U, v.shape[1]), b.dtype)
     a, gates = np.empty((U, len(v)), b.dtype), np.empty((U, 4 * J), b.dtype)
     h, c = np.empty((U + 1, J), b.dtype), np.zeros((U + 1, J), b.dtype)
     h[0] = first_state(v, start[0], start[1])
     for u in range(U):
         o[u], a[u] = look(h[u], v, wq)
-        h[u + 1], c[u + 1], gates[u] = decoder_step(
-            table[read[u]], o[u], h[u], c[u], cell[0], cell[1], cell[2]
-        )
-        f[u] = times(words[0], np.concatenate((h[u + 1], o[u]))) + b
+        step = decoder_step(table[read[u]], o[u], h[u], c[u], wx, wh, b)
+        h[u + 1], c[u + 1], gates[u] = step
+        f[u] = times(words[0], np.concatenate((h[u + 1], o[u]))) + words[1]
     return f, a, o, h, c, gates
 
 
@@ -145,7 +146,7 @@ def decoded(read, v, weights):
 def caption_likelihood(y, begin, v, weights):
     """(captioning-likelihood)  log p(y | x) = Σ_u log softmax(f_u)[y_u],
     where f_u has read begin, y_1 … y_{u−1}
-    (u), (), (s c), weights -> ()
+    (u), (), (s k), weights -> ()
     """
     read = np.empty_like(y)
     read[0] = begin
@@ -160,9 +161,9 @@ def caption_likelihood(y, begin, v, weights):
 @njit
 def look_backward(do, h, v, wq, a):
     """(captioning-look-backward)  dz_s = a_s (do v_s − do o),
-    dq = Σ_s dz_s v_s / √C,  dv_s = a_s do + dz_s q / √C,
+    dq = Σ_s dz_s v_s / √K,  dv_s = a_s do + dz_s q / √K,
     dh = wqᵀ dq,  dwq = dq hᵀ
-    (c), (j), (s c), (c j), (s) -> (j), (s c), (c j)
+    (k), (j), (s k), (k j), (s) -> (j), (s k), (k j)
     """
     q, da = times(wq, h), times(v, do)
     dz = a * (da - np.sum(a * da)) / np.sqrt(v.shape[1])
@@ -172,37 +173,38 @@ def look_backward(do, h, v, wq, a):
 
 @njit
 def step_backward(dh, dc, before, gates, wx, wh):
-    """(captioning-step-backward)  e = dc + dh o (1 − tanh² c),
-    δ = (e g i(1−i), e c_{u−1} f(1−f), e i (1−g²), dh tanh(c) o(1−o)),
-    (dE_y, do_u) = wxᵀ δ,   dh_{u−1} = whᵀ δ,   dc_{u−1} = e f
-    (j), (j), (j), (4j), (4j k), (4j j) -> (4j), (k), (j), (j)
+    """(captioning-step-backward)  γ = dc + dh o (1 − tanh² c),
+    δ = (γ g i(1−i), γ c_{u−1} f(1−f), γ i (1−g²), dh tanh(c) o(1−o)),
+    (dE_y, do_u) = wxᵀ δ,   dh_{u−1} = whᵀ δ,   dc_{u−1} = γ f
+    (j), (j), (j), (4j), (4j e+k), (4j j) -> (4j), (e+k), (j), (j)
     """
-    delta, e, J = np.empty_like(gates), dc.copy(), len(dc)
+    delta, gamma, J = np.empty_like(gates), dc.copy(), len(dc)
     for j in range(J):
         i, f, g, o = gates[j], gates[J + j], gates[2 * J + j], gates[3 * J + j]
         t = np.tanh(f * before[j] + i * g)
-        e[j] += dh[j] * o * (1 - t**2)
-        delta[j] = e[j] * g * i * (1 - i)
-        delta[J + j] = e[j] * before[j] * f * (1 - f)
-        delta[2 * J + j] = e[j] * i * (1 - g**2)
+        gamma[j] += dh[j] * o * (1 - t**2)
+        delta[j] = gamma[j] * g * i * (1 - i)
+        delta[J + j] = gamma[j] * before[j] * f * (1 - f)
+        delta[2 * J + j] = gamma[j] * i * (1 - g**2)
         delta[3 * J + j] = dh[j] * t * o * (1 - o)
-        e[j] *= f
-    return delta, times(wx.T, delta), times(wh.T, delta), e
+        gamma[j] *= f
+    return delta, times(wx.T, delta), times(wh.T, delta), gamma
 
 
 @njit(whole="read")
 def places_gradient(df, read, v, weights):
     """(captioning-places-gradient)  (dh_u, do_u) = wᵀ df_u + what comes back
     from step u + 1 and its look;  dv = Σ_u dv(u) + (wᵀ δ_0) / S at each place
-    (u v), (u), (s c), weights -> (s c)
+    (u v), (u), (s k), weights -> (s k)
     """
-    start, _, wq, cell, words = weights
+    start, _, wq, (wx, wh, _), words = weights
     _, a, _, h, c, gates = decoded(read, v, weights)
     J, dv = h.shape[1], np.zeros_like(v)
     dh, dc = np.zeros_like(h[0]), np.zeros_like(h[0])
     for u in range(len(df) - 1, -1, -1):
         back = times(words[0].T, df[u])
-        _, dx, before, dc = step_backward(back[:J] + dh, dc, c[u], gates[u], cell[0], cell[1])
+        dh = dh + back[:J]
+        _, dx, before, dc = step_backward(dh, dc, c[u], gates[u], wx, wh)
         do = back[J:] + dx[len(dx) - v.shape[1] :]
         dh, more, _ = look_backward(do, h[u], v, wq, a[u])
         dh, dv = dh + before, dv + more
@@ -214,7 +216,7 @@ def places_gradient(df, read, v, weights):
 
 @njit
 def coverage(a, weight):
-    """(captioning-coverage)  C = λ Σ_s (1 − Σ_u a_us)²
+    """(captioning-coverage)  D = λ Σ_s (1 − Σ_u a_us)²
     (u s), () -> ()
     """
     total = a.dtype.type(0)
@@ -228,7 +230,7 @@ def coverage(a, weight):
 
 @njit
 def coverage_gradient(a, weight):
-    """(captioning-coverage-gradient)  da_us = −2 λ (1 − Σ_t a_ts)
+    """(captioning-coverage-gradient)  ∂D/∂a_us = −2 λ (1 − Σ_t a_ts)
     (u s), () -> (u s)
     """
     da = np.empty_like(a)
@@ -243,7 +245,7 @@ def coverage_gradient(a, weight):
 
 @njit
 def coverage_bound(U, S, weight):
-    """(captioning-coverage-bound)  C ≥ λ (S − U)² / S
+    """(captioning-coverage-bound)  D ≥ λ (S − U)² / S
     (), (), () -> ()
     """
     return weight * (S - U) ** 2 / S
@@ -254,8 +256,8 @@ def coverage_bound(U, S, weight):
 
 @njit
 def turning_power(short, shorter, long, longer):
-    """(captioning-turning)  log p / U^a is equal for both captions at
-    a = log(log p_long / log p_short) / log(U_long / U_short)
+    """(captioning-turning)  log p / U^α is equal for both captions at
+    α = log(log p_long / log p_short) / log(U_long / U_short)
     (), (), (), () -> (): each caption's log p, and its length
     """
     return np.log(long / short) / np.log(longer / shorter)

@@ -21,8 +21,8 @@ __all__ = ["EXERCISES"]
 
 
 def clipped_probes(rng):
-    """The caption of the page; then two or three references, of few words so that many repeat."""
-    yield np.array([0, 1, 0, 1, 2]), np.array([[0, 1, 2, 3, 0, 4, 5]]), 1
+    """The caption of the page, its reference a word shorter; then two or three references, of few words so that many repeat."""
+    yield np.array([0, 1, 0, 1, 2]), np.array([[0, 1, 2, 3, 0, 4]]), 1
     for g in (1, 2, 1, 2, 3, 1):
         u, r = sizes(rng, 2, least=7, most=12)
         yield rng.integers(3, size=u), rng.integers(4, size=(3, r)), g
@@ -372,11 +372,11 @@ CLOSEST = Exercise(
 
 
 def likelihood_probes(rng):
-    """Three words, two captions, one of them padded; then more of everything."""
+    """Two words, one caption that is padded; then more of everything."""
     yield (
-        np.log(np.array([[0.5, 0.25, 0.25], [0.125, 0.5, 0.375], [0.25, 0.25, 0.5]])),
-        np.array([[2, 1, 1], [2, 2, 1]]),
-        np.array([2, 3]),
+        np.log(np.array([[0.25, 0.75], [0.5, 0.5]])),
+        np.array([[1, 0, 1]]),
+        np.array([2]),
         0,
     )
     for _ in range(5):
@@ -434,7 +434,7 @@ def _scored(logs, y, ends, read, first=0, less=0):
 
 LIKELIHOOD = Exercise(
     label="captioning-likelihood",
-    task="Write `log_p(logs, y, ends, begin)`: Σ_u log p(y_u | y_{u−1}) of the first `ends` words of each caption.",
+    task="Write `log_p(logs, y, ends, begin)`: the log-probability of the first `ends` words of each caption.",
     reference=log_p,
     axes="(v w), (n u), (n), () -> (n)",
     probes=likelihood_probes,
@@ -599,7 +599,7 @@ COVERAGE = Exercise(
     right=(by_scores_jacobian, by_scores_step, by_scores_compiled),
     others=(
         (lambda *args: -by_scores(*args), "every number has the opposite sign"),
-        (lambda *args: by_scores(*args) / 2, "every number is 1/2 of what it should be"),
+        (lambda *args: by_scores(*args) / 2, "every number is 0.5 times what it should be"),
         (lambda *args: by_scores(*args).sum(), "wrong type or shape"),
         (lambda *args: by_scores(*args) + 0.01, "wrong"),
     ),
@@ -642,7 +642,7 @@ def turning_compiled(short, shorter, long, longer):
 
 TURNING = Exercise(
     label="captioning-turning",
-    task="Write `turning(short, shorter, long, longer)`: the power at which both captions have the same log p / ((5 + U)/6)^a.",
+    task="Write `turning(short, shorter, long, longer)`: the power at which both captions have the same log p / ((5 + U)/6)^α.",
     reference=turning,
     axes="(i), (i), (i), (i) -> (i)",
     probes=turning_probes,
@@ -650,7 +650,7 @@ TURNING = Exercise(
         Mistake(
             "the five is left out",
             lambda short, shorter, long, longer: np.log(long / short) / np.log(longer / shorter),
-            "That is the power for U^a. Here it is 5 + U that is raised to it.",
+            "That is the power for U^α. Here it is 5 + U that is raised to it.",
             "{eq}`captioning-turning`",
         ),
         Mistake(
@@ -680,13 +680,13 @@ TURNING = Exercise(
         Mistake(
             "the fraction stands on its head",
             lambda *args: 1 / turning(*args),
-            "a log of the lengths = log of the sums: divide by the logarithm of the lengths.",
+            "α log of the lengths = log of the sums: divide by the logarithm of the lengths.",
             "{eq}`captioning-turning`",
         ),
     ),
     hints=(
         "Set both scores equal, and bring the powers to one side.",
-        "((5 + longer)/(5 + shorter))^a = long/short; the sixes cancel. Now logarithms.",
+        "((5 + longer)/(5 + shorter))^α = long/short; the sixes cancel. Now logarithms.",
         "np.log(long / short) / np.log((5 + longer) / (5 + shorter)).",
     ),
     used="{eq}`captioning-turning` has it for the normalization that the beam of this book uses.",
