@@ -180,7 +180,8 @@ def step_backward(dh, dc, before, gates, wx, wh):
     """
     delta, gamma, J = np.empty_like(gates), dc.copy(), len(dc)
     for j in range(J):
-        i, f, g, o = gates[j], gates[J + j], gates[2 * J + j], gates[3 * J + j]
+        i, f = gates[j], gates[J + j]
+        g, o = gates[2 * J + j], gates[3 * J + j]
         t = np.tanh(f * before[j] + i * g)
         gamma[j] += dh[j] * o * (1 - t**2)
         delta[j] = gamma[j] * g * i * (1 - i)
