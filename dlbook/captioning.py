@@ -194,8 +194,8 @@ def step_backward(dh, dc, before, gates, wx, wh):
 
 @njit(whole="read")
 def places_gradient(df, read, v, weights):
-    """(captioning-places-gradient)  (dh_u, do_u) = wᵀ df_u + what comes back
-    from step u + 1 and its look;  dv = Σ_u dv(u) + (wᵀ δ_0) / S at each place
+    """(captioning-places-gradient)  dv_s = Σ_u dv_s(u) + w_0ᵀ δ_0 / S,
+    (dh_u, do_u) = wᵀ df_u + what step u + 1 and its look send back
     (u v), (u), (s k), weights -> (s k)
     """
     start, _, wq, (wx, wh, _), words = weights
