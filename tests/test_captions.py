@@ -16,6 +16,7 @@ from dlbook.tools.captions import (
     SIDE,
     WORDS,
     captioned,
+    fault,
     written,
 )
 from dlbook.tools.scenes import PARTS
@@ -148,3 +149,28 @@ def test_wrong_arguments(how, words):
 def test_wrong_words():
     with pytest.raises(ValueError, match="row"):
         written([len(WORDS)])
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "what"),
+    [
+        ("a red one", "a red one", "nothing"),
+        ("a red one above", "a red one", "count"),
+        ("a red one and a red two", "a red one", "count"),
+        ("a red one and a red two", "a red one above a red two", "count"),
+        ("", "a red one", "count"),
+        ("a red two", "a red one", "name"),
+        ("a blue one", "a red one", "colour"),
+        ("a blue two", "a red one", "several"),
+        ("a red one left of a red two", "a red one above a red two", "order"),
+        ("a red two above a red one", "a red one above a red two", "order"),
+        ("a red two above a red two", "a red one left of a red two", "name"),
+        (
+            "a red one and a blue six and a red six",
+            "a red six and a blue six and a red one",
+            "order",
+        ),
+    ],
+)
+def test_faults(found, wanted, what):
+    assert fault(found, wanted) == what

@@ -5,7 +5,7 @@ Names are imported from here: ``from dlbook.nets import MLP, fit``.
 
 from dlbook.nets.attention import LuongAttention, MultiHeadAttention, PositionalEncoding
 from dlbook.nets.autoencoders import Autoencoder, ConvAutoencoder
-from dlbook.nets.captioning import Captioner, taught, viewer
+from dlbook.nets.captioning import Captioner, maps_of, taught, viewer
 from dlbook.nets.check import Report, check_model
 from dlbook.nets.checkpoint import Checkpoint
 from dlbook.nets.cnn import CNN
@@ -125,6 +125,7 @@ __all__ = [
     "fit",
     "fit_stream",
     "train_skipgram",
+    "maps_of",
     "named_ap",
     "new_step",
     "random_filters",

@@ -18,16 +18,16 @@ from dlbook.nets.costs import SoftmaxCrossEntropy, Together
 from dlbook.nets.decoding import greedy, of_so_many
 from dlbook.nets.encoder_decoder import together
 from dlbook.nets.images import GlobalPool, MaxPool2d
-from dlbook.nets.layer import Layer
+from dlbook.nets.layer import Layer, new_step
 from dlbook.nets.layers import Activation, Dense, Embedding
 from dlbook.nets.looking import LookingLSTM, Places
-from dlbook.nets.network import AT_ONCE, Composition, Network, pieces
+from dlbook.nets.network import AT_ONCE, Composition, Network, joined, pieces
 from dlbook.nets.norms import BatchNorm
 from dlbook.sequence_tasks import beam_search, teacher_forcing
 from dlbook.tools import shapes
 from dlbook.tools.flat import belong, fits
 
-__all__ = ["Captioner", "taught", "viewer"]
+__all__ = ["Captioner", "maps_of", "taught", "viewer"]
 
 
 def viewer(channels: tuple[int, ...] = (16, 32, 32, 32)) -> Sequential:
@@ -63,6 +63,31 @@ def taught(side: int = 24, classes=(10, 4), *, dtype: str = "float32", **how) ->
     heads = Parallel(*map(Dense, classes), join="tuple")
     net = Sequential(body=viewer(**how), pool=GlobalPool("max"), heads=heads)
     return Network((3, side, side), net, Together(*[SoftmaxCrossEntropy()] * 2), dtype=dtype)
+
+
+def maps_of(net: Network, params: Any, state: Any, x: ArrayLike) -> np.ndarray:
+    """Return the maps that the body of a `taught` network makes of images, with what it has learned.
+
+    Parameters
+    ----------
+    net : Network
+        From `taught`.
+    params, state : Views
+        Of the network.
+    x : array_like, shape (n, 3, side, side)
+        Images.
+
+    Returns
+    -------
+    ndarray, shape (n, c, h, w)
+        As a `Captioner` without an encoder reads them.
+    """
+    belong(net, params, state)
+    x, body = net._examples(shapes.Axes(), x), net.net.layers[0]
+    p, held = net.by_layer(params).body, net._held(state).body
+    still = lambda: new_step(net.dtype, training=False, state=held)
+    found = [body.forward(p, part, still())[0] for part in pieces(x)]
+    return np.ascontiguousarray(joined(found).transpose(0, 3, 1, 2))
 
 
 class _Captions(Container):

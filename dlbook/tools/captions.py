@@ -9,6 +9,7 @@ Four of the forty pairs of a colour and a digit are held out: they occur in a sc
 is asked for.
 """
 
+import re
 from functools import cache
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ __all__ = [
     "WORDS",
     "Captioned",
     "captioned",
+    "fault",
     "written",
 ]
 
@@ -43,6 +45,8 @@ WORDS = ("<", ">", "a", "above", "left", "of", "and", *COLOURS, *NAMES)
 BEGIN, END = 0, 1  # what is read first, and the word that ends a caption
 HELD = (("red", "seven"), ("green", "four"), ("blue", "one"), ("yellow", "eight"))
 PAIRS = ("seen", "held", "any")
+PAIR = re.compile(f"a ({'|'.join(COLOURS)}) ({'|'.join(NAMES)})")
+FORMS = {1: ([],), 2: (["above"], ["left", "of"]), 3: (["and", "and"],)}
 NUMBER = {word: k for k, word in enumerate(WORDS)}
 OUT = np.zeros((len(COLOURS), len(NAMES)), bool)
 OUT[[COLOURS.index(c) for c, _ in HELD], [NAMES.index(n) for _, n in HELD]] = True
@@ -81,6 +85,34 @@ def written(row: ArrayLike) -> str:
     """
     row = shapes.Axes().labels("row", row, "u", len(WORDS), least=-1).tolist()
     return " ".join(WORDS[k] for k in row[: row.index(END) if END in row else None])
+
+
+def fault(found: str, wanted: str) -> str:
+    """Say what is wrong with a caption.
+
+    Parameters
+    ----------
+    found, wanted : str
+        The caption as it was written, and as it should be.
+
+    Returns
+    -------
+    {"nothing", "count", "order", "name", "colour", "several"}
+        "count" is another number of digits, or no caption at all; "order" is another order or
+        position of the right digits in their colours; "name" and "colour" say that the names alone
+        are wrong, or the colours alone.
+    """
+    if found == wanted:
+        return "nothing"
+    pairs = [PAIR.findall(text) for text in (found, wanted)]
+    if len(pairs[0]) != len(pairs[1]) or PAIR.sub("", found).split() not in FORMS[len(pairs[1])]:
+        return "count"
+    if sorted(pairs[0]) == sorted(pairs[1]):
+        return "order"
+    (found_colours, found_names), (colours, names) = (zip(*some, strict=True) for some in pairs)
+    if found_names != names and found_colours != colours:
+        return "several"
+    return "name" if found_names != names else "colour"
 
 
 @cache
@@ -218,7 +250,7 @@ def _picture(part, rng, labels, colours, boxes):
 
 def _captions(counts, labels, colours, between):
     """Return the numbers of the words, how many there are, and of which digit each speaks."""
-    joins = {0: ["and"], 1: ["above"], 2: ["left", "of"]}
+    joins = ["and"], ["above"], ["left", "of"]
     y = np.full((len(counts), 12), END)
     speaks = np.full(y.shape, -1)
     ends = np.empty(len(counts), np.int64)

@@ -17,6 +17,7 @@ from dlbook.nets import (
     Sequential,
     check_model,
     fit,
+    maps_of,
     taught,
     viewer,
 )
@@ -204,6 +205,13 @@ def test_a_viewer_is_taught(rng):
     out = fit(net, net.init(rng), (x, (kind, colour)), Adam(0.01), rng, epochs=20, batch=16)
     found = net.predict(out.params, out.state, x)
     assert [np.mean(a == b) for a, b in zip(found, (kind, colour), strict=True)] == [1, 1]
+    maps = maps_of(net, out.params, out.state, x)
+    assert maps.shape == (64, 4, 2, 2)
+    heads, most = out.params.net.heads, maps.max(axis=(2, 3))
+    for answer, head in zip(found, heads, strict=True):
+        assert ((most @ head.w.T + head.b).argmax(axis=1) == answer).all()
+    with pytest.raises(TypeError, match="state is None"):
+        maps_of(net, out.params, None, x)
 
 
 def test_layers_by_themselves(rng):
