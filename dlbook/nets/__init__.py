@@ -5,7 +5,7 @@ Names are imported from here: ``from dlbook.nets import MLP, fit``.
 
 from dlbook.nets.attention import LuongAttention, MultiHeadAttention, PositionalEncoding
 from dlbook.nets.autoencoders import Autoencoder, ConvAutoencoder
-from dlbook.nets.captioning import Captioner, maps_of, taught, viewer
+from dlbook.nets.captioning import Captioner
 from dlbook.nets.check import Report, check_model
 from dlbook.nets.checkpoint import Checkpoint
 from dlbook.nets.cnn import CNN
@@ -37,6 +37,7 @@ from dlbook.nets.sequences import SequenceNetwork
 from dlbook.nets.style import Styled, Transfer, random_filters, reduced, style_distances
 from dlbook.nets.symbols import fit_stream
 from dlbook.nets.variational import VAE, Bound, Latent
+from dlbook.nets.viewing import maps_of, taught, viewer
 from dlbook.nets.vision import Detection, Found, backbone, box_ap, detector, named_ap, segmenter
 
 __all__ = [
