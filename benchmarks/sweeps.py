@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks import machine
 from benchmarks.adversarial import gan_averaged, gan_digits, gan_released, gan_ring, gan_slow
+from benchmarks.captions import captioning_coverage, captioning_looks, captioning_taught
 from benchmarks.codes import variational_digits
 from benchmarks.diffusing import (
     diffusion_digits,
@@ -464,6 +465,9 @@ SWEEPS = {
     "architectures-ways": architectures_ways,
     "backprop-digits": backprop_digits,
     "diffusion-bits": diffusion_bits,
+    "captioning-coverage": captioning_coverage,
+    "captioning-looks": captioning_looks,
+    "captioning-taught": captioning_taught,
     "diffusion-digits": diffusion_digits,
     "diffusion-models": diffusion_models,
     "diffusion-others": diffusion_others,
