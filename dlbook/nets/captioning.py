@@ -156,7 +156,7 @@ class Captioner(Composition):
 
     @cached_property
     def inside(self) -> tuple:
-        """Shape of an example as the first layer gets it: an image, channels last, and a word."""
+        """Shape of an example for the first layer, an image with channels last, and of a word."""
         return (*self.input[1:], self.input[0]), ()
 
     @cached_property
