@@ -166,7 +166,7 @@ def look_backward(do, h, v, wq, a):
     (k), (j), (s k), (k j), (s) -> (j), (s k), (k j)
     """
     q, da = times(wq, h), times(v, do)
-    dz = a * (da - np.sum(a * da)) / np.sqrt(v.shape[1])
+    dz = a * (da - np.sum(a * da)) / v.dtype.type(np.sqrt(v.shape[1]))
     dq, dv = times(v.T, dz), np.outer(a, do) + np.outer(dz, q)
     return times(wq.T, dq), dv, np.outer(dq, h)
 
@@ -209,7 +209,8 @@ def places_gradient(df, read, v, weights):
         do = back[J:] + dx[len(dx) - v.shape[1] :]
         dh, more, _ = look_backward(do, h[u], v, wq, a[u])
         dh, dv = dh + before, dv + more
-    return dv + times(start[0].T, dh * (1 - h[0] ** 2)) / len(v)
+    delta = dh * (v.dtype.type(1) - h[0] * h[0])
+    return dv + times(start[0].T, delta) / v.dtype.type(len(v))
 
 
 # Where it has looked
