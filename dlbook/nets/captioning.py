@@ -14,13 +14,13 @@ from numpy.typing import ArrayLike
 from dlbook.fast.sequences import arrange
 from dlbook.nets.containers import Container
 from dlbook.nets.costs import SoftmaxCrossEntropy
-from dlbook.nets.decoding import greedy, of_so_many
+from dlbook.nets.decoding import greedy, searched
 from dlbook.nets.encoder_decoder import together
 from dlbook.nets.layer import Layer
 from dlbook.nets.layers import Dense, Embedding
 from dlbook.nets.looking import LookingLSTM, Places
 from dlbook.nets.network import AT_ONCE, Composition, pieces
-from dlbook.sequence_tasks import beam_search, teacher_forcing
+from dlbook.sequence_tasks import teacher_forcing
 from dlbook.tools import shapes
 from dlbook.tools.flat import belong, fits
 
@@ -371,12 +371,4 @@ class Captioner(Composition):
         width = shapes.count("width", width)
         images = np.repeat(shapes.array("x", x)[None], width, axis=0)
         first, step = self.stepper(params, state, images)
-        return beam_search(
-            of_so_many(step, width),
-            first[:1],
-            self.begin,
-            self.end,
-            width=width,
-            max_length=self.max_length,
-            length_penalty=length_penalty,
-        )
+        return searched(self, first, step, width, length_penalty)
