@@ -68,8 +68,8 @@ test-tiles: $(READY) ## run the tests with every shape of the register tile, and
 	for shape in $$able none; do DLBOOK_SIMD=$$shape $(PY) -m pytest $(SPREAD) $(TILED:%=tests/test_%.py) tests/nets; done; \
 	for shape in $$others; do NUMBA_DISABLE_JIT=1 DLBOOK_SIMD=$$shape $(PY) -m pytest $(SPREAD) $(TILED:%=tests/test_%.py) tests/nets; done
 
-test-peers: $(READY) ## compare the kernels with PyTorch and gensim (installs them)
-	@$(PY) -c 'import sys; from importlib.util import find_spec; sys.exit(not all(map(find_spec, ("gensim", "torch"))))' || $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt gensim torch==2.13.0
+test-peers: $(READY) ## compare the kernels with PyTorch, gensim and sacrebleu (installs them)
+	@$(PY) -c 'import sys; from importlib.util import find_spec; sys.exit(not all(map(find_spec, ("gensim", "sacrebleu", "torch"))))' || $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt gensim sacrebleu torch==2.13.0
 	$(PY) -m pytest tests/peers
 
 test-site: book ## read the built site in a real browser (needs Chromium)

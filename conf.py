@@ -34,6 +34,7 @@ author = "the dlbook authors"
 copyright = "the dlbook authors. Text CC BY 4.0, code BSD-3-Clause"
 extensions = [
     "myst_nb",
+    "sharing",
     "dependencies",
     "parts",
     "contents",

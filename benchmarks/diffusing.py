@@ -14,7 +14,7 @@ from dlbook.optimization import Adam, WarmupCosine
 from dlbook.tools import data
 from dlbook.tools.judges import judge, nearest, pixel_gaussian, readings
 
-__all__ = ["diffusion_digits", "diffusion_models", "diffusion_others"]
+__all__ = ["diffusion_digits", "diffusion_models", "diffusion_others", "diffusion_real"]
 
 SEEDS, CHOOSING, SAMPLES, CALLS = range(10), (100, 101), 500, 50
 ASKED = np.repeat(np.arange(10), SAMPLES // 10)
@@ -272,3 +272,36 @@ def diffusion_others(spread):
     found, (held, gaussian) = at_best(OTHERS, (*RATES, 0.064), spread), real()
     found["judged"] |= {"Gaussian in pixels": gaussian}
     return found | {"real": held}
+
+
+# What no network has made
+
+
+def divided(seed):
+    """Measure real digits: as many as samples, all that are unseen, and small sets to learn from."""
+    (x, _), rng = digits(), generator(seed)
+    some = x[rng.permutation(len(x))[:SAMPLES]]
+    unseen = rng.permutation(np.concatenate((digits("val")[0], digits("test")[0])))
+    held = len(digits("test")[0])
+    close = nearest(unseen[held:], rng.permutation(x)[:held])
+    share = np.mean(close < nearest(unseen[held:], unseen[:held]))
+    small = [x[generator([seed, 2]).permutation(len(x))[:n]] for n in SETS]
+    found = judge(some, seed)
+    return rounded([apart(some), *found.two_sample, found.to_held_out, share]), rounded(
+        [nearer(digits("val")[0], few) for few in small]
+    )
+
+
+def diffusion_real(spread):
+    """Real digits in the place of samples: 500 that models have learned from, and those that none has."""
+    unseen = np.concatenate((digits("val")[0], digits("test")[0]))
+    runs, copies = zip(*spread(divided, SEEDS), strict=True)
+    return {
+        "seeds": [*SEEDS],
+        "samples": SAMPLES,
+        "unseen": len(unseen),
+        "judged": rounded(judge(unseen)[:2]),
+        "measures": ("Fréchet", "mmd2", "p", "to held out", "nearer"),
+        "divided": runs,
+        "copies": copies,
+    }

@@ -12,9 +12,16 @@ import numpy as np
 
 from benchmarks import machine
 from benchmarks.adversarial import gan_averaged, gan_digits, gan_released, gan_ring, gan_slow
+from benchmarks.captions import captioning_coverage, captioning_looks, captioning_taught
 from benchmarks.codes import variational_digits
-from benchmarks.diffusing import diffusion_digits, diffusion_models, diffusion_others
+from benchmarks.diffusing import (
+    diffusion_digits,
+    diffusion_models,
+    diffusion_others,
+    diffusion_real,
+)
 from benchmarks.languages import language_models_window
+from benchmarks.likelihoods import diffusion_bits
 from benchmarks.scenes import vision_boxes, vision_dice, vision_masks, vision_transfer
 from benchmarks.styles import gan_style
 from benchmarks.transformers import (
@@ -464,9 +471,14 @@ SWEEPS = {
     "architectures-unseen": architectures_unseen,
     "architectures-ways": architectures_ways,
     "backprop-digits": backprop_digits,
+    "diffusion-bits": diffusion_bits,
+    "captioning-coverage": captioning_coverage,
+    "captioning-looks": captioning_looks,
+    "captioning-taught": captioning_taught,
     "diffusion-digits": diffusion_digits,
     "diffusion-models": diffusion_models,
     "diffusion-others": diffusion_others,
+    "diffusion-real": diffusion_real,
     "embeddings-settings": embeddings_settings,
     "gan-averaged": gan_averaged,
     "gan-digits": gan_digits,

@@ -6,7 +6,8 @@ Page: ``book/diffusion.md``. Builds on `attention` (the lookup that an ideal den
 Sources: Sohl-Dickstein et al., ICML (2015), and Ho, Jain & Abbeel, NeurIPS (2020), for the chain of
 steps and its loss; Efron, J. Am. Stat. Assoc. 106 (2011), for Tweedie's formula; Vincent, Neural
 Comput. 23 (2011), for matching a score by denoising; Song, Meng & Ermon, ICLR (2021), for steps
-without noise; Song et al., ICLR (2021), for the differential equation; Salimans & Ho, ICLR (2022),
+without noise; Song et al., ICLR (2021), for the differential equation; Chen et al., NeurIPS (2018),
+for the density along its paths; Salimans & Ho, ICLR (2022),
 for the target v; Lipman et al., ICLR (2023), for straight paths; Ho & Salimans,
 arXiv:2207.12598 (2022), for guidance.
 
@@ -34,6 +35,7 @@ from dlbook.tools.jit import njit
 __all__ = [
     "Schedule",
     "ancestral_step",
+    "change_of_variables",
     "cosine",
     "cosine_schedule",
     "ddim_step",
@@ -368,6 +370,19 @@ def ode(x, x0, alpha, sigma, dalpha, dsigma):
             eps = (x[n, d] - alpha * x0[n, d]) / sigma
             slope[n, d] = dalpha * x0[n, d] + dsigma * eps
     return slope
+
+
+@njit
+def change_of_variables(jacobian):
+    """(diffusion-change-of-variables)  d log p(x_n)/du = −Σ_d jacobian_ndd,
+    jacobian_nde = ∂slope_nd / ∂x_ne, along the path of x_n
+    (n d d) -> (n)
+    """
+    change = np.zeros(jacobian.shape[0], jacobian.dtype)
+    for n in range(jacobian.shape[0]):
+        for d in range(len(jacobian[n])):
+            change[n] -= jacobian[n, d, d]
+    return change
 
 
 @njit

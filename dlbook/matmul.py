@@ -456,7 +456,7 @@ def panels(K: int, N: int, dtype: DTypeLike = np.float32) -> np.ndarray:
     return simd.aligned((-(-N // width), K, width), dtype)
 
 
-@njit_fast
+@njit_fast(apart=True)
 def _pack_columns(b, out):
     """`pack` where columns are contiguous, in squares that are turned in registers."""
     W, S, (K, J) = PANEL_BYTES // b.itemsize, simd.SQUARE, b.shape
@@ -476,13 +476,13 @@ def _pack_columns(b, out):
                 place[k, w] = b[k, first + w]
 
 
-@njit_fast
+@njit_fast(apart=True)
 def pack(b, out):
     """Copy b into panels: P_qkw = b_k,(qW+w), zero beyond the last column
     (k j) -> (q k w)
     """
     if b.strides[0] == b.itemsize:
-        _pack_columns(b, out)
+        _pack_columns(simd.any_layout(b), out)
         return
     W, J = PANEL_BYTES // b.itemsize, b.shape[1]  # W: known when compiling
     S, beside = W // VECTORS, b.strides[1] == b.itemsize
@@ -508,7 +508,7 @@ def pack(b, out):
                     place[k, w] = 0
 
 
-@njit_fast
+@njit_fast(apart=True)
 def _wide_strip(a, first, last, panel, c, j, columns, more):
     """`_strip` by tiles of all vectors."""
     i = first
@@ -528,7 +528,7 @@ def _wide_strip(a, first, last, panel, c, j, columns, more):
             i += 1
 
 
-@njit_fast
+@njit_fast(apart=True)
 def _narrow_strip(a, first, last, panel, c, j, columns, more):
     """`_strip` by tiles of one vector."""
     i = first
@@ -557,7 +557,7 @@ def _strip(a, first, last, panel, c, j, columns, more):
         _wide_strip(a, first, last, panel, c, j, columns, more)
 
 
-@njit_fast
+@njit_fast(apart=True)
 def multiply_tiled(a, packed, c, more):
     """c_ij = Σ_k a_ik b_kj, or added to c_ij if `more`; b in panels
     (i k), (q k w), (i j) -> (i j)
@@ -566,13 +566,15 @@ def multiply_tiled(a, packed, c, more):
         _multiply_turned(a, packed, c, more)
         return
     W, J = packed.shape[2], c.shape[1]
+    a_any, c_any = simd.any_layout(a), simd.any_layout(c)
     for i in range(0, a.shape[0], BLOCK):
         for q in range(packed.shape[0]):
             last, columns = min(i + BLOCK, a.shape[0]), min(W, J - q * W)
-            _strip(a, i, last, packed[q], c, q * W, columns, more)
+            panel = simd.any_layout(packed[q])
+            _strip(a_any, i, last, panel, c_any, q * W, columns, more)
 
 
-@njit_fast
+@njit_fast(apart=True)
 def _multiply_turned(a, packed, c, more):
     """The same where a is a transposed matrix: far-apart lines are brought together first."""
     W, J = packed.shape[2], c.shape[1]
@@ -580,25 +582,26 @@ def _multiply_turned(a, packed, c, more):
     for k in range(0, a.shape[1], DEPTH):
         lines = a[:, k : k + DEPTH].T
         for i in range(0, a.shape[0], 2 * ROWS):
-            count, rows = min(2 * ROWS, a.shape[0] - i), c[i : i + 2 * ROWS]
+            count, rows = min(2 * ROWS, a.shape[0] - i), simd.any_layout(c[i : i + 2 * ROWS])
             for line in range(lines.shape[0]):
                 for m in range(count):
                     copied[line, m] = lines[line, i + m]
-            block = copied[: lines.shape[0], :count].T
+            block = simd.any_layout(copied[: lines.shape[0], :count].T)
             for q in range(packed.shape[0]):
                 panel, columns = packed[q, k : k + DEPTH], min(W, J - q * W)
-                _strip(block, 0, count, panel, rows, q * W, columns, more or k > 0)
+                panel_any = simd.any_layout(panel)
+                _strip(block, 0, count, panel_any, rows, q * W, columns, more or k > 0)
 
 
-@njit_fast
+@njit_fast(apart=True)
 def multiply_deep_tiled(a, packed, c, more):
     """The same where the columns of a are two axes of an array, such as one of overlapping views
     (i k l), (q kl w), (i j) -> (i j)
     """
-    W, J = packed.shape[2], c.shape[1]
+    W, J, a_any, c_any = packed.shape[2], c.shape[1], simd.any_layout(a), simd.any_layout(c)
     for q in range(packed.shape[0]):
         columns = min(W, J - q * W)
-        _strip(a, 0, a.shape[0], packed[q], c, q * W, columns, more)
+        _strip(a_any, 0, a.shape[0], simd.any_layout(packed[q]), c_any, q * W, columns, more)
 
 
 @njit
@@ -632,7 +635,7 @@ multiply_deep = multiply_deep_tiled if TILED else multiply_deep_blas
 PARALLEL_FROM = 1_000_000  # multiply-adds; some ten microseconds of work
 
 
-@njit_fast(parallel=True)
+@njit_fast(apart=True, parallel=True)
 def _pack_parallel(b, out):
     """Pack each panel in a thread of its own."""
     W = out.shape[2]
@@ -640,7 +643,7 @@ def _pack_parallel(b, out):
         pack(b[:, q * W : (q + 1) * W], out[q : q + 1])
 
 
-@njit_fast(parallel=True)
+@njit_fast(apart=True, parallel=True)
 def _multiply_parallel(a, packed, c, more, parts):
     """Give each thread some rows of a, and with them of c."""
     I, step = a.shape[0], -(-a.shape[0] // (parts * ROWS)) * ROWS
@@ -649,7 +652,7 @@ def _multiply_parallel(a, packed, c, more, parts):
         multiply(a[first:last], packed, c[first:last], more)
 
 
-@njit_fast
+@njit_fast(apart=True)
 def pack_parallel(b, out):
     """`pack`, by all threads where b is large
     (k j) -> (q k w)
@@ -660,7 +663,7 @@ def pack_parallel(b, out):
         pack(b, out)
 
 
-@njit_fast
+@njit_fast(apart=True)
 def multiply_parallel(a, packed, c, more):
     """`multiply`, by all threads where there is much to do; the same bits
     (i k), (q k w), (i j) -> (i j)

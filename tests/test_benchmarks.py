@@ -467,7 +467,7 @@ def test_the_lane_of_peers_installs_every_rival_it_needs():
     needed = {library(side) for row in all_rows().values() for r in row for side in r.sides}
     needed |= {module for file in PEERS for module in imported(file)}
     rivals = {name.replace("-", "_") for name in extra("bench")} - {"jax", "threadpoolctl"}
-    assert asked == needed & rivals == {"gensim", "torch"}
+    assert asked == needed & rivals == {"gensim", "sacrebleu", "torch"}
     for name in asked:
         assert re.search(rf"pip install .*\b{name}\b", lane), name
 

@@ -54,6 +54,7 @@ KERNELS = [
     ),
     (di.ddim_step, lambda rng: (*some_pair(rng), ALPHA, SIGMA, 0.8, 0.6)),
     (di.ode, lambda rng: (*some_pair(rng), ALPHA, SIGMA, -SIGMA, ALPHA)),
+    (di.change_of_variables, lambda rng: (rng.normal(size=(4, 3, 3)),)),
     (di.euler_step, lambda rng: (*some_pair(rng), -0.3)),
     (di.heun_step, lambda rng: (*some_pair(rng), rng.normal(size=(5, 3)), -0.3)),
     (di.straight_path, lambda rng: (*some_pair(rng), rng.uniform(size=5))),

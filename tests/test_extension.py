@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from pages import ROOT
@@ -489,3 +490,23 @@ def test_a_bound_needs_a_sharp_case(small):
     status, _, warnings = small.build()
     assert status == 1
     assert "is a bound, and no check with sharp= reaches 90% of it" in warnings
+
+
+def test_long_pages_are_handed_out_one_by_one(tmp_path, monkeypatch):
+    """The longest first; short ones in stretches; what is written is cut as Sphinx cuts it."""
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
+    import sharing
+    from sphinx import builders
+    from sphinx.util.parallel import make_chunks
+
+    sizes = {"a": 40_000, "b": 1_000, "c": 90_000, **{f"p{i}": i for i in range(20)}}
+    for name, size in sizes.items():
+        (tmp_path / name).write_bytes(b" " * size)
+    env = SimpleNamespace(doc2path=lambda name: tmp_path / name)
+    sharing.before_read(None, env, [])
+    names = sorted(sizes)
+    found = builders.make_chunks(names, 2)
+    assert found[:2] == [["c"], ["a"]]
+    assert sorted(name for chunk in found for name in chunk) == names
+    assert found[2:] == make_chunks([name for name in names if sizes[name] < 20_000], 2)
+    assert builders.make_chunks(names, 2) == make_chunks(names, 2)

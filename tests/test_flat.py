@@ -20,6 +20,7 @@ from dlbook.nets import (
     AttentiveDecoder,
     Autoencoder,
     BatchNorm,
+    Captioner,
     ConvAutoencoder,
     Denoiser,
     Dense,
@@ -47,6 +48,7 @@ N, T = 4, 3
 STEPS = np.arange(N * T).reshape(N, T) % 5
 FEATURES = np.linspace(-1, 1, N * 16).reshape(N, 16)
 LABELS = np.arange(N) % 3
+MAPS = np.linspace(-1, 1, N * 8).reshape(N, 2, 2, 2)
 LINES = STEPS, np.where(np.arange(T) == T - 1, 1, 2 + STEPS % 3), np.full(N, T), np.full(N, T)
 
 MODELS = {
@@ -163,6 +165,19 @@ MODELS = {
         [{"inputs": 6}, {"hidden": 5}, {"outputs": 7}, {"cell": "tanh"}, {"cell": "lstm"}],
         LINES,
     ),
+    "Captioner": (
+        Captioner((2, 2, 2), 6, 4, 3, max_length=3),
+        [
+            {"input": (2, 2, 3)},
+            {"words": 7},
+            {"hidden": 5},
+            {"width": 4},
+            {"look": "uniform"},
+            {"look": "flat"},
+            {"encoder": Dense(2)},
+        ],
+        (MAPS, *LINES[1::2]),
+    ),
 }
 
 
@@ -228,8 +243,8 @@ def borders(model, data):
 
 def call(method, needed, given):
     """Call one of them to its end."""
-    if method.__name__ == "beam":  # which reads a single line
-        given = given | {"x": given["prompt"]}
+    if method.__name__ == "beam":  # which reads a single line, or writes under a single image
+        given = given | {"x": given["prompt"] if given["x"].ndim == 2 else given["x"][0]}
     found = method(**{name: given[name] for name in needed})
     return list(found) if inspect.isgenerator(found) else found
 

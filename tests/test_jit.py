@@ -136,6 +136,77 @@ def test_a_parallel_kernel_starts_its_threads_in_every_process(package, tmp_path
     assert run(CALL, **where) == "21 1"
 
 
+APART = """from dlbook.tools.jit import njit_fast
+
+
+@njit_fast(apart=True)
+def two(x, more=False):
+    if x < 0:
+        raise ValueError("negative")
+    return 2 * x + more
+"""
+CALLED = """
+    from dlbook.one import one
+    from dlbook.two import two
+    print(one(10), sum(one.stats.cache_hits.values()), sum(two.stats.cache_hits.values()))
+    try:
+        one(-1)
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_an_apart_kernel_is_called_where_it_is(package, tmp_path):
+    """Its callers hold no copy of it, and find it in every process, compiled if need be."""
+    (package / "dlbook" / "two.py").write_text(APART)
+    (package / "dlbook" / "three.py").write_text(
+        "from dlbook.tools.jit import njit\nfrom dlbook.one import one\n\n\n"
+        "@njit\ndef three(x):\n    return one(x) + 1\n"
+    )
+    where = {"PYTHONPATH": package, "DLBOOK_CACHE_DIR": tmp_path / "cache"}
+    assert run(CALLED, **where) == "21 0 0\nnegative"
+    assert run(CALLED, **where) == "21 1 1\nnegative"
+    [folder] = (tmp_path / "cache" / "dlbook.two" / "two").iterdir()
+    for file in folder.iterdir():
+        file.unlink()  # what is on the disk calls by a name that does not depend on the process
+    assert run(CALLED, **where) == "21 1 0\nnegative"
+    through = (
+        "from dlbook.three import three; print(three(10), sum(three.stats.cache_hits.values()))"
+    )
+    assert run(through, **where) == "22 0"  # another kernel holds the caller, from the disk
+    assert run(through, **where) == "22 1"
+    (package / "dlbook" / "two.py").write_text(APART.replace("2 * x", "3 * x") + "# edited\n")
+    assert run(CALLED, **where) == "31 0 0\nnegative"
+
+
+def test_an_apart_kernel_has_one_form_for_all_constants(package, tmp_path):
+    (package / "dlbook" / "two.py").write_text(APART)
+    (package / "dlbook" / "one.py").write_text(
+        "from dlbook.tools.jit import njit\nfrom dlbook.two import two\n\n\n"
+        "@njit\ndef one(x):\n    return two(x, True) + two(x, x > 2) + two(x, more=False)\n"
+    )
+    code = (
+        "from dlbook.one import one; print(one(10), len(one.py_func.__globals__['two'].overloads))"
+    )
+    where = {"PYTHONPATH": package, "DLBOOK_CACHE_DIR": tmp_path / "cache"}
+    assert run(code, **where) == "62 1"
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 4), (3, 2, 3)])
+def test_an_array_of_another_shape_is_not_assigned(shape):
+    """Without compiling the making of a text into each kernel that assigns to a part of an array."""
+
+    def assign(x, y):
+        x[:] = y
+
+    kernel, x = njit(assign), np.zeros((2, 3))
+    kernel(x, np.ones((2, 3)))
+    assert (x == 1).all()
+    with pytest.raises(ValueError, match=r"cannot assign slice of shape.*from input of shape"):
+        kernel(x, np.ones(shape))
+    assert all(len(code) < 100_000 for code in kernel.inspect_llvm().values())
+
+
 def test_old_versions_are_pruned(package, tmp_path):
     where = {"PYTHONPATH": package, "DLBOOK_CACHE_DIR": tmp_path / "cache"}
     two = package / "dlbook" / "two.py"

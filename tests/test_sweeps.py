@@ -4,10 +4,11 @@ import sys
 
 import numpy as np
 import pytest
+from numpy.random import default_rng as generator
 from pages import ROOT
 
 sys.path.insert(0, str(ROOT))
-from benchmarks import adversarial, diffusing
+from benchmarks import adversarial, diffusing, likelihoods
 from benchmarks import sweeps as benchmark
 from dlbook.tools.sweeps import stored
 from dlbook.verification import complex_step
@@ -413,3 +414,138 @@ def test_the_stored_decoder_is_the_one_that_the_sweep_tells_of():
     assert told["settings"] == transformers.WRITER
     assert data.WRITER.stat().st_size < 2_000_000
     assert round(told["bits"]["held out"], 2) == round(told["in half"], 2)
+def test_bits_are_chosen_by_other_seeds_and_asked_of_all(monkeypatch):
+    def scored(kind, rate, code, seed):
+        return abs(rate - 0.008) if seed in likelihoods.CHOOSING else [float(seed)] * 4
+
+    monkeypatch.setattr(likelihoods, "scored", scored)
+    monkeypatch.setattr(likelihoods, "gaussians", lambda seed, mixed: [2.0, 3.0 - mixed])
+    found = likelihoods.diffusion_bits(map)
+    assert {kind: rate for kind, (rate, _) in found["best"].items()} == dict.fromkeys(
+        likelihoods.RATES, 0.008
+    )
+    assert [row[0] for row in found["bits"]["flow"]] == [*likelihoods.SEEDS]
+    assert found.keys() == stored("diffusion-bits").keys() - {"machine"}
+
+
+def test_the_trace_along_a_flow_is_that_of_all_directions(rng):
+    net = likelihoods.Denoiser((64, 5, 3, 64), target="velocity", dtype="float64")
+    params = net.init(rng)
+    params.flat[:] = rng.normal(size=len(params.flat)) / 3
+    x, u = rng.normal(size=(2, 64)), 0.3
+    waves = np.tile(
+        np.hstack((np.sin(a := np.pi / 2 * u * 2.0 ** np.arange(4)), np.cos(a))), (2, 1)
+    )
+    said, trace = likelihoods.slopes(params, np.hstack((x, waves)))
+    np.testing.assert_allclose(said, net.predict(params, None, x, u), rtol=1e-10)
+    every = complex_step(lambda y: likelihoods.slopes(params, np.hstack((y, waves)))[0], x)
+    own = [np.trace(every[n, :, n]) for n in range(2)]
+    np.testing.assert_allclose(trace, own, rtol=1e-9)
+
+
+def test_a_network_that_says_nothing_needs_the_bits_of_its_noise():
+    net = likelihoods.Denoiser((64, 5, 3, 64), target="velocity")
+    params = net.init(generator(0))
+    params.flat[:] = 0
+    x = likelihoods.held("val")[:7]
+    log_p = -0.5 * np.sum((2 * x - 1.0) ** 2, axis=1) - 32 * np.log(2 * np.pi) + 64 * np.log(2)
+    found = likelihoods.along((net, params), x, 3)
+    assert found == pytest.approx(likelihoods.bits(log_p), rel=1e-5)
+
+
+def test_real_digits_stand_in_the_place_of_samples():
+    assert diffusing.diffusion_real.__doc__.startswith("Real digits")
+    kept = stored("diffusion-real")
+    measures, copies = diffusing.divided(0)
+    np.testing.assert_allclose(measures, kept["divided"][0], atol=1e-4)
+    np.testing.assert_allclose(copies, kept["copies"][0], atol=0.02)
+
+
+def test_decoders_of_captions_have_their_own_rates_and_all_seeds(monkeypatch):
+    """Rates are chosen by other seeds; what is judged has the form of what is stored."""
+    from benchmarks import captions
+
+    kept, judged = stored("captioning-looks"), []
+    peak = {"attention": 0.008, "uniform": 0.016, "flat": 0.0005}
+
+    def run(look, rate, seed):
+        judged.append((look, rate, seed))
+        more = dict.fromkeys(("where", "single", "read", "beams", "open", "wrong"), seed)
+        return (
+            more
+            | {key: [seed] for key in ("graded", "held", "seconds", "faults")}
+            | {"parameters": len(look)}
+        )
+
+    monkeypatch.setattr(captions, "chosen", lambda look, rate, seed: -abs(rate - peak[look]))
+    monkeypatch.setattr(captions, "judged", run)
+    found = captions.captioning_looks(map)
+    assert found["best"] == peak
+    assert {(look, peak[look], s) for look in peak for s in range(10)} == set(judged)
+    assert found["where"] == found["searched"] == [*range(10)]
+    assert found["test"]["flat"] == [[s] for s in range(10)]
+    assert found.keys() == kept.keys() - {"machine"}
+
+
+def test_coverage_and_teaching_go_on_from_the_looks(monkeypatch):
+    from benchmarks import captions
+
+    rate = stored("captioning-looks")["best"]["attention"]
+    monkeypatch.setattr(captions, "covered", lambda weight, rate, seed: [weight, rate, seed])
+    found = captions.captioning_coverage(map)
+    assert found["test"] == [[[w, rate, s] for s in range(5)] for w in captions.WEIGHTS]
+    assert found.keys() == stored("captioning-coverage").keys() - {"machine"}
+    once = lambda rate, seed, part: [-abs(rate - 0.02) if part == "val" else seed] * 7
+    monkeypatch.setattr(captions, "at_once", once)
+    monkeypatch.setattr(captions, "lesson_time", lambda seed: 1.0)
+    found = captions.captioning_taught(map)
+    assert found["best"]["at once"] == 0.02
+    assert [run[0] for run in found["at once"]] == [*range(10)]
+    assert found.keys() == stored("captioning-taught").keys() - {"machine"}
+
+
+def test_where_a_network_looked_is_read_off_the_right_word():
+    """A network that looks at one place only: in scenes where it is inside of a digit, or not."""
+    from types import SimpleNamespace
+
+    from benchmarks import captions
+
+    some = captions.captioned("val", 30)
+    for place in (7, 21):
+        looks = np.zeros((*some.y.shape, 36))
+        looks[:, :, place] = 1
+        net = SimpleNamespace(looks=lambda *given, a=looks: a, input=(32, 6, 6))
+        found = captions.where(net, SimpleNamespace(params=None, state=None), some)
+        y, x = (4 * k + 2 for k in divmod(place, 6))
+        named, others = [], []
+        for m, boxes in zip(some.counts, some.boxes, strict=True):
+            inside = [top <= y < down and left <= x < end for top, left, down, end in boxes[:m]]
+            if m > 1:
+                named += inside
+                others += [any(inside) and not mine for mine in inside]
+        assert found[:4] == [round(np.mean(part), 4) for part in (named, others) * 2]
+        assert found[4] == round(1 / 9, 4)  # 4 of 36 places, wherever a digit stands
+
+
+def test_what_is_said_of_single_digits_is_counted():
+    """A network that reads the colour and says it, or always a blue two."""
+    from types import SimpleNamespace
+
+    from benchmarks import captions
+
+    some = captions.captioned("val", 40, digits=(1,))
+    two = captions.WORDS.index("two")
+
+    def step(state, words):
+        return np.eye(len(captions.WORDS))[np.full(len(words), two)], state
+
+    net = SimpleNamespace(
+        predict=lambda *given: np.tile(captions.captioned("val", 1, digits=(1,)).y, (40, 1)),
+        stepper=lambda *given: (None, step),
+    )
+    said = captions.captioned("val", 1, digits=(1,))
+    found = captions.named(net, SimpleNamespace(params=None), some)
+    name, colour = some.labels[:, 0] == said.labels[0, 0], some.colours[:, 0] == said.colours[0, 0]
+    kinds = name & colour, name & ~colour, ~name & colour, ~name & ~colour
+    assert found[:4] == [round(float(k.mean()), 4) for k in kinds]
+    assert found[4:] == [round(float((some.labels[:, 0] == 2).mean()), 4)] * 2

@@ -75,7 +75,7 @@ def penalty_into(g, kind, gamma, v):
     return gamma * total / N
 
 
-@njit_fast
+@njit_fast(apart=True)
 def up_into(flat, table, slopes, v, a, e, panels):
     """Carry v up through the switches that `a` shows: e holds what enters each layer but the first
     (numbers), (l 4), (l), (n k), (numbers) -> (numbers)
@@ -92,7 +92,7 @@ def up_into(flat, table, slopes, v, a, e, panels):
         below, place = z, place + N * J
 
 
-@njit_fast
+@njit_fast(apart=True)
 def weights_into(table, x, a, delta, ds, v, e, mixed, panels, grads):
     """Add Σ_n δ_n (ṡ_n a_n + e_n)ᵀ to the gradients of weights, Σ_n ṡ_n δ_n to those of biases
     (l 4), (n k), (numbers), (numbers), (n), (n k), (numbers), (numbers) -> (numbers)
@@ -123,7 +123,7 @@ def weights_into(table, x, a, delta, ds, v, e, mixed, panels, grads):
         place += N * J
 
 
-@njit_fast
+@njit_fast(apart=True)
 def one_side(
     flat, table, slopes, x, sign, loss, kind, gamma, a, delta, ds, e, mixed, panels, grads, g, v
 ):

@@ -69,7 +69,7 @@ def weigh_into(z, seen, slope, n, scale, most, sums, o, first, step):
         most[r], sums[r] = m, total + new
 
 
-@njit_fast
+@njit_fast(apart=True)
 def _attend_head(q, k, v, o, L, total, T, S, places, how, scale, kt, vp, z, sums):
     """Attention of one head: o and L of the first T of all queries, to S keys."""
     (fq, fk, step), (first, slope), W = places, how, kt.shape[2]
@@ -140,7 +140,7 @@ def weigh_backward_into(z, dz, wide, seen, slope, n, scale, L, dots):
             row[s], back[s] = zero, zero
 
 
-@njit_fast
+@njit_fast(apart=True)
 def _attend_head_backward(do, q, k, v, o, L, dq, dk, dv, whole, T, S, places, how, scale, memory):
     """The way back of one head; `whole` says how many queries and keys there are with padding."""
     (fq, fk, step), (first, slope) = places, how

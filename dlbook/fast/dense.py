@@ -14,7 +14,7 @@ __all__ = [
 ]
 
 
-@njit_fast
+@njit_fast(apart=True)
 def dense_into(a, w, b, panels, z):
     """z = a wᵀ + 1 bᵀ; `panels` is memory for the packed factor
     (n k), (j k), (j), (numbers) -> (n j)
@@ -29,7 +29,7 @@ def dense_into(a, w, b, panels, z):
             z[n, j] += b[j]
 
 
-@njit_fast
+@njit_fast(apart=True)
 def dense_backward_into(delta, a, panels, dw, db):
     """dw = δᵀ a,   db_j = Σ_n δ_nj
     (n j), (n k), (numbers) -> (j k), (j)
@@ -45,7 +45,7 @@ def dense_backward_into(delta, a, panels, dw, db):
             db[j] += delta[n, j]
 
 
-@njit_fast
+@njit_fast(apart=True)
 def dense_input_into(delta, w, panels, da, more=False):
     """da = δ w, or added to da if `more`
     (n j), (j k), (numbers) -> (n k)
@@ -57,7 +57,7 @@ def dense_input_into(delta, w, panels, da, more=False):
     multiply_parallel(delta, right, da, more)
 
 
-@njit_fast
+@njit_fast(apart=True)
 def rows_gradient_into(delta, a, panels, dw):
     """dw_jk = dw_jk + Σ_r δ_rj a_rk, a few rows at a time, which stay in cache
     (r j), (r k), (numbers) -> (j k)
@@ -85,7 +85,7 @@ def rows_sum_into(delta, db):
 MANY = 512  # rows from which on a gradient is summed in blocks that stay in cache
 
 
-@njit_fast
+@njit_fast(apart=True)
 def gradients_into(delta, a, panels, dw, db):
     """dw = δᵀ a,   db_j = Σ_n δ_nj,   the same for a few rows or many
     (n j), (n k), (numbers) -> (j k), (j)

@@ -7,6 +7,7 @@ it is not: a loop that writes what it reads under another name is not turned int
 import numpy as np
 
 from dlbook.tools.jit import njit_fast
+from dlbook.tools.lanes import WIDE, lanes, load, store
 
 __all__ = [
     "affine_rows",
@@ -18,26 +19,37 @@ __all__ = [
 ]
 
 
+UNSIGNED = np.uintp
+
+
+@njit_fast(forceinline=True)
+def _moments_at(x, share, j, like, mean, variance):
+    """Mean and variance of some neighbouring columns of x, which lies flat, from column j on."""
+    total = square = like
+    for n in range(j, x.size, mean.size):
+        total = total + load(x, UNSIGNED(n), like)
+    middle = share * total
+    for n in range(j, x.size, mean.size):
+        apart = load(x, UNSIGNED(n), like) - middle
+        square = square + apart * apart
+    store(mean, UNSIGNED(j), middle)
+    store(variance, UNSIGNED(j), share * square)
+
+
 @njit_fast
 def fused_batchnorm(x, gamma, beta, eps, mean, root, y):
     """`batchnorm`; mean and root = √(v + ε) are kept for the way back
     (n j), (j), (j), () -> (j), (j), (n j)
     """
-    N, J = x.shape
-    share = x.dtype.type(1 / N)
-    small = x.dtype.type(eps)
-    mean[:], root[:] = 0, 0
-    for n in range(N):
-        for j in range(J):
-            mean[j] += x[n, j]
+    (N, J), flat = x.shape, x.reshape(-1)
+    share, small, zero = x.dtype.type(1 / N), x.dtype.type(eps), x.dtype.type(0)
+    whole = J - J % WIDE
+    for j in range(0, whole, WIDE):
+        _moments_at(flat, share, j, lanes(zero, WIDE), mean, root)
+    for j in range(whole, J):
+        _moments_at(flat, share, j, lanes(zero, 1), mean, root)
     for j in range(J):
-        mean[j] *= share
-    for n in range(N):
-        for j in range(J):
-            apart = x[n, j] - mean[j]
-            root[j] += apart * apart
-    for j in range(J):
-        root[j] = np.sqrt(root[j] * share + small)
+        root[j] = np.sqrt(root[j] + small)
     affine_rows(x, mean, root, gamma, beta, y)
 
 
@@ -52,26 +64,39 @@ def affine_rows(x, mean, root, gamma, beta, y):
             y[n, j] = scale[j] * (x[n, j] - mean[j]) + beta[j]
 
 
+@njit_fast(forceinline=True)
+def _slopes_at(dy, x, mean, scale, gamma, share, j, like, dx, dgamma, dbeta):
+    """`fused_batchnorm_backward` for some neighbouring columns, from column j on; x lies flat."""
+    J, at = mean.size, UNSIGNED(j)
+    middle, unit = load(mean, at, like), load(scale, at, like)
+    total = along = like
+    for n in range(j, x.size, J):
+        d = load(dy, UNSIGNED(n), like)
+        total = total + d
+        along = along + d * (load(x, UNSIGNED(n), like) - middle)
+    store(dbeta, at, total)
+    store(dgamma, at, along * unit)
+    common, slope = share * total, share * (along * unit * unit)
+    factor = load(gamma, at, like) * unit
+    for n in range(j, x.size, J):
+        apart = load(x, UNSIGNED(n), like) - middle
+        d = load(dy, UNSIGNED(n), like) - common - apart * slope
+        store(dx, UNSIGNED(n), factor * d)
+
+
 @njit_fast
 def fused_batchnorm_backward(dy, x, gamma, mean, root, dx, dgamma, dbeta):
     """`batchnorm_backward`, from what `fused_batchnorm` kept; dx may be dy
     (n j), (n j), (j), (j), (j) -> (n j), (j), (j)
     """
     N, J = x.shape
-    share = x.dtype.type(1 / N)
-    dgamma[:], dbeta[:] = 0, 0
-    if dx.ctypes.data != dy.ctypes.data:
-        dx[:] = dy
-    for n in range(N):
-        for j in range(J):
-            dbeta[j] += dx[n, j]
-            dgamma[j] += dx[n, j] * (x[n, j] - mean[j])
-    scale, common, along = gamma / root, dbeta * share, dgamma / (root * root) * share
-    for n in range(N):
-        for j in range(J):
-            dx[n, j] = scale[j] * (dx[n, j] - common[j] - (x[n, j] - mean[j]) * along[j])
-    for j in range(J):
-        dgamma[j] /= root[j]
+    share, zero = x.dtype.type(1 / N), x.dtype.type(0)
+    dy, x, dx, scale = dy.reshape(-1), x.reshape(-1), dx.reshape(-1), x.dtype.type(1) / root
+    whole = J - J % WIDE
+    for j in range(0, whole, WIDE):
+        _slopes_at(dy, x, mean, scale, gamma, share, j, lanes(zero, WIDE), dx, dgamma, dbeta)
+    for j in range(whole, J):
+        _slopes_at(dy, x, mean, scale, gamma, share, j, lanes(zero, 1), dx, dgamma, dbeta)
 
 
 @njit_fast

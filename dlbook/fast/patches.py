@@ -44,7 +44,7 @@ def bias_gradient_into(dz, db):
             db[k] += row[k]
 
 
-@njit_fast
+@njit_fast(apart=True)
 def gather_patches(x, channel, line, how, J, p):
     """Rows (m, j) of `patches` for the lines m from `line` on, of channels from `channel` on
     (n h w c), (), (), (8), () -> (mj uvc)
@@ -76,7 +76,7 @@ def gather_patches(x, channel, line, how, J, p):
                             place[c] = pixel[c]
 
 
-@njit_fast
+@njit_fast(apart=True)
 def scatter_patches(dp, channel, line, how, J, dx):
     """The way back of `gather_patches`: each number is added where it was read
     (mj uvc), (), (), (8), () -> (n h w c)

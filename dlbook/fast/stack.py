@@ -35,7 +35,7 @@ KINDS = (
 )  # in a table by their place here
 
 
-@njit_fast
+@njit_fast(apart=True)
 def stack_forward(flat, table, slopes, x, a, panels):
     """Fill `a` with what each layer gives, one after the other
     (numbers), (l 4), (l), (n k), (numbers) -> (numbers)
@@ -71,7 +71,7 @@ def stack_forward(flat, table, slopes, x, a, panels):
         below, place = z, place + N * J
 
 
-@njit_fast
+@njit_fast(apart=True)
 def stack_backward(flat, table, slopes, x, a, dy, da, panels, grads, wanted, dx):
     """Overwrite the gradients and, where dx is not empty, ∂C/∂x; dy is lost
     (numbers), (l 4), (l), (n k), (numbers), (n j), (numbers), (numbers), (), -> (numbers), (n k)

@@ -11,6 +11,7 @@ import numpy as np
 
 from dlbook.matmul import multiply
 from dlbook.tools.jit import njit_fast
+from dlbook.tools.lanes import NARROW, WIDE, lanes, load, store
 from dlbook.tools.simd import any_layout
 
 __all__ = [
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 UNSIGNED = np.uintp
-TWO, FOUR, FIVE, EIGHT = (np.float32(n) for n in (2, 4, 5, 8))
+ZERO, TWO, FOUR, FIVE, EIGHT = (np.float32(n) for n in (0, 2, 4, 5, 8))
 HALF, FOURTH, SIXTH = (np.float32(1 / n) for n in (2, 4, 6))
 
 
@@ -37,88 +38,179 @@ def _at(first, i, step, n):
     return UNSIGNED(first) + UNSIGNED(i) * UNSIGNED(step) + n
 
 
+@njit_fast(forceinline=True)
+def input_at(x, p, s, y, q, t, n, like):
+    """y = Bᵀ x: six inputs, at six points."""
+    a, b, c = (
+        load(x, _at(p, 0, s, n), like),
+        load(x, _at(p, 1, s, n), like),
+        load(x, _at(p, 2, s, n), like),
+    )
+    d, e, f = (
+        load(x, _at(p, 3, s, n), like),
+        load(x, _at(p, 4, s, n), like),
+        load(x, _at(p, 5, s, n), like),
+    )
+    even, odd, half, twice = e - FOUR * c, d - FOUR * b, e - c, TWO * (d - b)
+    store(y, _at(q, 0, t, n), FOUR * a - FIVE * c + e)
+    store(y, _at(q, 1, t, n), even + odd)
+    store(y, _at(q, 2, t, n), even - odd)
+    store(y, _at(q, 3, t, n), half + twice)
+    store(y, _at(q, 4, t, n), half - twice)
+    store(y, _at(q, 5, t, n), FOUR * b - FIVE * d + f)
+
+
 @njit_fast
 def input_values(x, p, s, y, q, t, size):
-    """y = Bᵀ x: six inputs, at six points."""
-    for n in range(UNSIGNED(size)):
-        a, b, c = x[_at(p, 0, s, n)], x[_at(p, 1, s, n)], x[_at(p, 2, s, n)]
-        d, e, f = x[_at(p, 3, s, n)], x[_at(p, 4, s, n)], x[_at(p, 5, s, n)]
-        even, odd, half, twice = e - FOUR * c, d - FOUR * b, e - c, TWO * (d - b)
-        y[_at(q, 0, t, n)] = FOUR * a - FIVE * c + e
-        y[_at(q, 1, t, n)] = even + odd
-        y[_at(q, 2, t, n)] = even - odd
-        y[_at(q, 3, t, n)] = half + twice
-        y[_at(q, 4, t, n)] = half - twice
-        y[_at(q, 5, t, n)] = FOUR * b - FIVE * d + f
+    """The same for rows of `size` numbers; they overlap nowhere."""
+    whole, most = size - size % WIDE, size - size % NARROW
+    for n in range(0, whole, WIDE):
+        input_at(x, p, s, y, q, t, UNSIGNED(n), lanes(ZERO, WIDE))
+    for n in range(whole, most, NARROW):
+        input_at(x, p, s, y, q, t, UNSIGNED(n), lanes(ZERO, NARROW))
+    for n in range(most, size):
+        input_at(x, p, s, y, q, t, UNSIGNED(n), lanes(ZERO, 1))
+
+
+@njit_fast(forceinline=True)
+def output_at(y, p, s, z, q, t, extra, n, like):
+    """z = Aᵀ y: four outputs from the products at six points; `extra` is added to the second."""
+    a, b, c = (
+        load(y, _at(p, 0, s, n), like),
+        load(y, _at(p, 1, s, n), like) + load(extra, n, like),
+        load(y, _at(p, 2, s, n), like),
+    )
+    d, e, f = (
+        load(y, _at(p, 3, s, n), like),
+        load(y, _at(p, 4, s, n), like),
+        load(y, _at(p, 5, s, n), like),
+    )
+    near, far, slope, steep = b + c, d + e, b - c, d - e
+    store(z, _at(q, 0, t, n), a + near + far)
+    store(z, _at(q, 1, t, n), slope + TWO * steep)
+    store(z, _at(q, 2, t, n), near + FOUR * far)
+    store(z, _at(q, 3, t, n), slope + EIGHT * steep + f)
 
 
 @njit_fast
 def output_values(y, p, s, z, q, t, size, extra):
-    """z = Aᵀ y: four outputs from the products at six points; `extra` is added to the second."""
-    for n in range(UNSIGNED(size)):
-        a, b, c = y[_at(p, 0, s, n)], y[_at(p, 1, s, n)] + extra[n], y[_at(p, 2, s, n)]
-        d, e, f = y[_at(p, 3, s, n)], y[_at(p, 4, s, n)], y[_at(p, 5, s, n)]
-        near, far, slope, steep = b + c, d + e, b - c, d - e
-        z[_at(q, 0, t, n)] = a + near + far
-        z[_at(q, 1, t, n)] = slope + TWO * steep
-        z[_at(q, 2, t, n)] = near + FOUR * far
-        z[_at(q, 3, t, n)] = slope + EIGHT * steep + f
+    """The same for rows of `size` numbers; they overlap nowhere."""
+    whole, most = size - size % WIDE, size - size % NARROW
+    for n in range(0, whole, WIDE):
+        output_at(y, p, s, z, q, t, extra, UNSIGNED(n), lanes(ZERO, WIDE))
+    for n in range(whole, most, NARROW):
+        output_at(y, p, s, z, q, t, extra, UNSIGNED(n), lanes(ZERO, NARROW))
+    for n in range(most, size):
+        output_at(y, p, s, z, q, t, extra, UNSIGNED(n), lanes(ZERO, 1))
+
+
+@njit_fast(forceinline=True)
+def error_at(dz, p, s, y, q, t, n, like):
+    """y = A dz: the way back of `output_values`."""
+    a, b = load(dz, _at(p, 0, s, n), like), load(dz, _at(p, 1, s, n), like)
+    c, d = load(dz, _at(p, 2, s, n), like), load(dz, _at(p, 3, s, n), like)
+    even, odd, far, steep = a + c, b + d, a + FOUR * c, TWO * b + EIGHT * d
+    store(y, _at(q, 0, t, n), a)
+    store(y, _at(q, 1, t, n), even + odd)
+    store(y, _at(q, 2, t, n), even - odd)
+    store(y, _at(q, 3, t, n), far + steep)
+    store(y, _at(q, 4, t, n), far - steep)
+    store(y, _at(q, 5, t, n), d)
 
 
 @njit_fast
 def error_values(dz, p, s, y, q, t, size):
-    """y = A dz: the way back of `output_values`."""
-    for n in range(UNSIGNED(size)):
-        a, b = dz[_at(p, 0, s, n)], dz[_at(p, 1, s, n)]
-        c, d = dz[_at(p, 2, s, n)], dz[_at(p, 3, s, n)]
-        even, odd, far, steep = a + c, b + d, a + FOUR * c, TWO * b + EIGHT * d
-        y[_at(q, 0, t, n)] = a
-        y[_at(q, 1, t, n)] = even + odd
-        y[_at(q, 2, t, n)] = even - odd
-        y[_at(q, 3, t, n)] = far + steep
-        y[_at(q, 4, t, n)] = far - steep
-        y[_at(q, 5, t, n)] = d
+    """The same for rows of `size` numbers; they overlap nowhere."""
+    whole, most = size - size % WIDE, size - size % NARROW
+    for n in range(0, whole, WIDE):
+        error_at(dz, p, s, y, q, t, UNSIGNED(n), lanes(ZERO, WIDE))
+    for n in range(whole, most, NARROW):
+        error_at(dz, p, s, y, q, t, UNSIGNED(n), lanes(ZERO, NARROW))
+    for n in range(most, size):
+        error_at(dz, p, s, y, q, t, UNSIGNED(n), lanes(ZERO, 1))
+
+
+@njit_fast(forceinline=True)
+def filter_at(w, p, s, y, q, t, n, like):
+    """y = G w: three weights, at six points."""
+    a, b, c = (
+        load(w, _at(p, 0, s, n), like),
+        load(w, _at(p, 1, s, n), like),
+        load(w, _at(p, 2, s, n), like),
+    )
+    near, far = -SIXTH * (a + c), FOURTH * SIXTH * a + SIXTH * c
+    store(y, _at(q, 0, t, n), FOURTH * a)
+    store(y, _at(q, 1, t, n), near - SIXTH * b)
+    store(y, _at(q, 2, t, n), near + SIXTH * b)
+    store(y, _at(q, 3, t, n), far + HALF * SIXTH * b)
+    store(y, _at(q, 4, t, n), far - HALF * SIXTH * b)
+    store(y, _at(q, 5, t, n), c)
 
 
 @njit_fast
 def filter_values(w, p, s, y, q, t, size):
-    """y = G w: three weights, at six points."""
-    for n in range(UNSIGNED(size)):
-        a, b, c = w[_at(p, 0, s, n)], w[_at(p, 1, s, n)], w[_at(p, 2, s, n)]
-        near, far = -SIXTH * (a + c), FOURTH * SIXTH * a + SIXTH * c
-        y[_at(q, 0, t, n)] = FOURTH * a
-        y[_at(q, 1, t, n)] = near - SIXTH * b
-        y[_at(q, 2, t, n)] = near + SIXTH * b
-        y[_at(q, 3, t, n)] = far + HALF * SIXTH * b
-        y[_at(q, 4, t, n)] = far - HALF * SIXTH * b
-        y[_at(q, 5, t, n)] = c
+    """The same for rows of `size` numbers; they overlap nowhere."""
+    whole, most = size - size % WIDE, size - size % NARROW
+    for n in range(0, whole, WIDE):
+        filter_at(w, p, s, y, q, t, UNSIGNED(n), lanes(ZERO, WIDE))
+    for n in range(whole, most, NARROW):
+        filter_at(w, p, s, y, q, t, UNSIGNED(n), lanes(ZERO, NARROW))
+    for n in range(most, size):
+        filter_at(w, p, s, y, q, t, UNSIGNED(n), lanes(ZERO, 1))
+
+
+@njit_fast(forceinline=True)
+def filter_backward_at(dy, p, s, dw, q, t, n, like):
+    """dw = Gᵀ dy: the way back of `filter_values`."""
+    a, b, c = (
+        load(dy, _at(p, 0, s, n), like),
+        load(dy, _at(p, 1, s, n), like),
+        load(dy, _at(p, 2, s, n), like),
+    )
+    d, e, f = (
+        load(dy, _at(p, 3, s, n), like),
+        load(dy, _at(p, 4, s, n), like),
+        load(dy, _at(p, 5, s, n), like),
+    )
+    near, far = b + c, d + e
+    store(dw, _at(q, 0, t, n), FOURTH * a - SIXTH * near + FOURTH * SIXTH * far)
+    store(dw, _at(q, 1, t, n), SIXTH * (c - b) + HALF * SIXTH * (d - e))
+    store(dw, _at(q, 2, t, n), SIXTH * (far - near) + f)
 
 
 @njit_fast
 def filter_values_backward(dy, p, s, dw, q, t, size):
-    """dw = Gᵀ dy: the way back of `filter_values`."""
-    for n in range(UNSIGNED(size)):
-        a, b, c = dy[_at(p, 0, s, n)], dy[_at(p, 1, s, n)], dy[_at(p, 2, s, n)]
-        d, e, f = dy[_at(p, 3, s, n)], dy[_at(p, 4, s, n)], dy[_at(p, 5, s, n)]
-        near, far = b + c, d + e
-        dw[_at(q, 0, t, n)] = FOURTH * a - SIXTH * near + FOURTH * SIXTH * far
-        dw[_at(q, 1, t, n)] = SIXTH * (c - b) + HALF * SIXTH * (d - e)
-        dw[_at(q, 2, t, n)] = SIXTH * (far - near) + f
+    """The same for rows of `size` numbers; they overlap nowhere."""
+    whole, most = size - size % WIDE, size - size % NARROW
+    for n in range(0, whole, WIDE):
+        filter_backward_at(dy, p, s, dw, q, t, UNSIGNED(n), lanes(ZERO, WIDE))
+    for n in range(whole, most, NARROW):
+        filter_backward_at(dy, p, s, dw, q, t, UNSIGNED(n), lanes(ZERO, NARROW))
+    for n in range(most, size):
+        filter_backward_at(dy, p, s, dw, q, t, UNSIGNED(n), lanes(ZERO, 1))
 
 
 @njit_fast
+def _zeros_into(y, q, size):
+    """Write zeros from place q on."""
+    for n in range(UNSIGNED(size)):
+        y[UNSIGNED(q) + n] = ZERO
+
+
+@njit_fast(apart=True)
 def _rows_into(x, n, first, count, margin, strip):
     """Copy rows of an image into a strip, zero where there is none and to the left and right."""
     _, H, W, C = x.shape
-    wide, rows = strip.size // count, x.reshape(-1, W * C)
+    wide, flat, left, size = strip.size // count, x.reshape(-1), margin * C, W * C
     for r in range(count):
-        row, h = strip[r * wide : (r + 1) * wide], first + r
+        q, h = r * wide, first + r
         if 0 <= h < H:
-            row[: margin * C] = 0
-            row[margin * C : (margin + W) * C] = rows[n * H + h]
-            row[(margin + W) * C :] = 0
+            _zeros_into(strip, q, left)
+            for m in range(UNSIGNED(size)):
+                strip[UNSIGNED(q + left) + m] = flat[UNSIGNED((n * H + h) * size) + m]
+            _zeros_into(strip, q + left + size, wide - left - size)
         else:
-            row[:] = 0
+            _zeros_into(strip, q, wide)
 
 
 @njit_fast
@@ -143,7 +235,7 @@ def pack_values(w, back, room, packed):
         filter_values(some, 3 * i * size, size, flat, 6 * i * size, size, size)
 
 
-@njit_fast
+@njit_fast(apart=True)
 def _input_line(x, m, P, Q, TH, TW, T, at, strip, lines, values):
     """Values of line m of tiles, the first of them to be tile `at` of T."""
     C = x.shape[3]
@@ -156,7 +248,7 @@ def _input_line(x, m, P, Q, TH, TW, T, at, strip, lines, values):
             input_values(lines, i * wide + 4 * t * C, C, values, place, T * C, C)
 
 
-@njit_fast
+@njit_fast(apart=True)
 def _output_line(sums, m, TH, TW, T, at, b, none, lines, strip, z):
     """Outputs of line m of tiles."""
     _, I, J, K = z.shape
@@ -166,19 +258,25 @@ def _output_line(sums, m, TH, TW, T, at, b, none, lines, strip, z):
             place = i * wide + 4 * t * K
             bias = b if i == 1 else none  # the second point is 1: it reaches all four
             output_values(sums, (6 * i * T + at + t) * K, T * K, lines, place, K, K, bias)
-    rows = z.reshape(-1, J * K)[n * I + row : n * I + min(row + 4, I)]
-    output_values(lines, 0, wide, strip, 0, J * K, J * K, none)
-    for r in range(rows.shape[0]):
-        rows[r] = strip[r * J * K : (r + 1) * J * K]
+    flat, place, size = z.reshape(-1), (n * I + row) * J * K, J * K
+    if row + 4 <= I:
+        output_values(lines, 0, wide, flat, place, size, size, none)
+        return
+    output_values(lines, 0, wide, strip, 0, size, size, none)
+    for m in range(UNSIGNED((I - row) * size)):
+        flat[UNSIGNED(place) + m] = strip[m]
 
 
-@njit_fast
+@njit_fast(apart=True)
 def _error_line(dz, m, TH, TW, T, at, strip, lines, width, values):
     """Errors of line m of tiles at 36 points, in panels."""
-    K = dz.shape[3]
-    wide, panels = 4 * TW * K, -(-K // width)
-    _rows_into(dz, m // TH, 4 * (m % TH), 4, 0, strip[: 4 * wide])
-    error_values(strip, 0, wide, lines, 0, wide, wide)
+    _, I, J, K = dz.shape
+    wide, panels, n, row = 4 * TW * K, -(-K // width), m // TH, 4 * (m % TH)
+    if row + 4 <= I and J == 4 * TW:
+        error_values(dz.reshape(-1), (n * I + row) * wide, wide, lines, 0, wide, wide)
+    else:
+        _rows_into(dz, n, row, 4, 0, strip[: 4 * wide])
+        error_values(strip, 0, wide, lines, 0, wide, wide)
     for t in range(TW):
         for i in range(6):
             for q in range(panels):

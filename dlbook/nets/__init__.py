@@ -7,6 +7,7 @@ from dlbook.nets.attention import LuongAttention, MultiHeadAttention, Positional
 from dlbook.nets.autoencoders import Autoencoder, ConvAutoencoder
 from dlbook.nets.blocks import Places, Scale, Tied, TransformerBlock
 from dlbook.nets.cached import Cache, Reader
+from dlbook.nets.captioning import Captioner
 from dlbook.nets.check import Report, check_model
 from dlbook.nets.checkpoint import Checkpoint
 from dlbook.nets.cnn import CNN
@@ -21,6 +22,7 @@ from dlbook.nets.gan import GAN, Players
 from dlbook.nets.images import AvgPool2d, GlobalPool, MaxPool2d, MaxUnpool2d, Shift, Upsample
 from dlbook.nets.layer import Layer, Step, new_step
 from dlbook.nets.layers import Activation, Dense, Dropout, Embedding, Noise, Reshape
+from dlbook.nets.looking import LookingLSTM, Places
 from dlbook.nets.loop import fit
 from dlbook.nets.mlp import MLP, Layers, Running
 from dlbook.nets.model import Diverged, Fitted, History, Model
@@ -38,10 +40,12 @@ from dlbook.nets.style import Styled, Transfer, random_filters, reduced, style_d
 from dlbook.nets.symbols import fit_stream
 from dlbook.nets.transformer import Transformer
 from dlbook.nets.variational import VAE, Bound, Latent
+from dlbook.nets.viewing import maps_of, taught, viewer
 from dlbook.nets.vision import Detection, Found, backbone, box_ap, detector, named_ap, segmenter
 
 __all__ = [
     "GAN",
+    "Places",
     "Played",
     "Players",
     "Scores",
@@ -59,6 +63,7 @@ __all__ = [
     "Bound",
     "CNN",
     "Cache",
+    "Captioner",
     "Checkpoint",
     "Composition",
     "Container",
@@ -85,6 +90,7 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "Layers",
+    "LookingLSTM",
     "MLP",
     "LuongAttention",
     "MaxPool2d",
@@ -130,10 +136,13 @@ __all__ = [
     "fit",
     "fit_stream",
     "train_skipgram",
+    "maps_of",
     "named_ap",
     "new_step",
     "random_filters",
     "reduced",
     "segmenter",
     "style_distances",
+    "taught",
+    "viewer",
 ]

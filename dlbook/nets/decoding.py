@@ -13,7 +13,7 @@ from dlbook.sequence_tasks import beam_search
 from dlbook.tools import shapes
 from dlbook.tools.flat import belong
 
-__all__ = ["Decoding", "greedy", "of_so_many"]
+__all__ = ["Decoding", "greedy", "of_so_many", "searched"]
 
 
 def greedy(
@@ -60,6 +60,21 @@ def of_so_many(step: Callable, count: int) -> Callable:
         return logs[:many], after[:many]
 
     return some
+
+
+def searched(
+    model: Any, first: np.ndarray, step: Callable, width: int, length_penalty: float
+) -> list[tuple[np.ndarray, float]]:
+    """Search with a beam, from a state and a step for as many sequences as the beam is wide."""
+    return beam_search(
+        of_so_many(step, width),
+        first[:1],
+        model.begin,
+        model.end,
+        width=width,
+        max_length=model.max_length,
+        length_penalty=length_penalty,
+    )
 
 
 class Decoding:
@@ -126,12 +141,4 @@ class Decoding:
         x = shapes.Axes().labels("x", x, "t", self.inputs)
         width = shapes.count("width", width)
         first, step = self.stepper(params, np.repeat(x[None], width, axis=0))
-        return beam_search(
-            of_so_many(step, width),
-            first[:1],
-            self.begin,
-            self.end,
-            width=width,
-            max_length=self.max_length,
-            length_penalty=length_penalty,
-        )
+        return searched(self, first, step, width, length_penalty)

@@ -214,7 +214,7 @@ PARALLEL_FROM, CHUNK = 65_536, 16_384  # numbers; a launch of threads costs as m
 PIECE = 1024  # numbers that are read before any of them is overwritten
 
 
-@njit_fast
+@njit_fast(apart=True)
 def _apply_apart(which, x, out):
     """Compute one of the four functions over a vector that shares no memory with the result."""
     if which == EXP:
@@ -248,7 +248,7 @@ def _apply(which, x, out):
         _apply_apart(which, copy, part)
 
 
-@njit_fast(parallel=True)
+@njit_fast(apart=True, parallel=True)
 def _apply_parallel(which, x, out):
     """Compute one of the four functions over a vector, in chunks, by all threads."""
     for c in prange((x.size + CHUNK - 1) // CHUNK):
@@ -290,7 +290,7 @@ def gelu(x, out):
     _whole(GELU, x, out)
 
 
-@njit_fast
+@njit_fast(apart=True)
 def _softmax_rows(x, out):
     """Compute softmax along the last axis of a matrix: three passes over a row in cache."""
     for n in range(x.shape[0]):
@@ -308,7 +308,7 @@ def _softmax_rows(x, out):
             p[k] *= share
 
 
-@njit_fast(parallel=True)
+@njit_fast(apart=True, parallel=True)
 def _softmax_parallel(x, out, rows):
     """Compute softmax along the last axis of a matrix, by all threads, `rows` rows at a time."""
     for c in prange((x.shape[0] + rows - 1) // rows):

@@ -24,7 +24,8 @@ as it is.
 A compiled kernel holds copies of the kernels it calls, and of several copies that are loaded the
 first one runs. Copies of a loop whose sums may be reordered can round differently, so that results
 would depend on what had been compiled before. A loop over floating-point numbers that fast kernels
-share is therefore inlined into each of them: ``njit_fast(forceinline=True)``.
+share is therefore inlined into each of them: ``njit_fast(forceinline=True)``. What is large exists
+once, for all that call it: ``njit_fast(apart=True)``.
 
 Where no private folder can be written, kernels compile in memory in every new process; nothing
 raises. Cache files are pickles, and loading one runs what it says: a folder that somebody else
@@ -33,6 +34,7 @@ owns, or that others may write to, is not used.
 
 import ast
 import contextlib
+import copy
 import hashlib
 import os
 import shutil
@@ -40,19 +42,22 @@ import stat
 import sys
 import warnings
 from functools import cache, cached_property, partial, wraps
+from importlib import import_module
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 
 import numba
 import numpy as np
-from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
-from numba.core import caching, config, errors
+from llvmlite.binding import add_symbol, get_host_cpu_features, get_host_cpu_name
+from numba.core import caching, config, errors, types
+from numba.core.base import user_function
 from numba.core.dispatcher import OmittedArg
 
 __all__ = ["cache_root", "check_indices", "njit", "njit_fast", "package_files"]
 
 PACKAGE = Path(__file__).resolve().parents[1]
 FAST_FLAGS = {"reassoc", "contract", "nsz", "arcp"}
+OPTIONS = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}  # nobody's C calls
 KEPT_VERSIONS = 4  # folders of one kernel: other environments may share the cache
 
 
@@ -222,6 +227,35 @@ def digest(kernel):
     return found.hexdigest()[:16]
 
 
+# What Numba compiles into kernels
+
+
+def _unequal_shapes(source, target):
+    """Refuse to assign an array to a part of another shape; for compiled code."""
+    raise NotImplementedError
+
+
+@cache
+def _shorten_message():
+    """Let an assignment to a part of an array, where shapes differ, name them as they are.
+
+    Numba compiles the making of its message, as text, into each kernel with such an assignment:
+    two thirds of what the kernel takes to compile, and seconds in each new process.
+    """
+    from numba.extending import overload
+    from numba.np import arrayobj
+
+    @overload(_unequal_shapes)
+    def refuse(source, target):
+        def refuse(source, target):
+            raise ValueError("cannot assign slice of shape", target, "from input of shape", source)
+
+        return refuse
+
+    if hasattr(arrayobj, "raise_with_shape_context"):
+        arrayobj.raise_with_shape_context = _unequal_shapes
+
+
 # The cache
 
 
@@ -262,14 +296,14 @@ def _private(folder):
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not others
 
 
-def _cache_folder(kernel):
+def _cache_folder(kernel, state):
     """Return a folder of the user's own for this state of a kernel, or None."""
     root = cache_root()
     if root is None:
         return None
     function = kernel.py_func
     name = "".join(c if c.isalnum() or c in "._" else "-" for c in function.__qualname__)
-    folder = root / function.__module__ / name / digest(kernel)
+    folder = root / function.__module__ / name / state
     try:
         root.mkdir(parents=True, exist_ok=True)
         for level in (folder.parent.parent, folder.parent, folder):
@@ -323,8 +357,12 @@ class _Cache(caching.FunctionCache):
         self._enabled = True
 
     @cached_property
+    def digest(self):
+        return digest(self._kernel)
+
+    @cached_property
     def _folder(self):
-        return _cache_folder(self._kernel)
+        return _cache_folder(self._kernel, self.digest)
 
     @cached_property
     def _impl(self):
@@ -347,6 +385,7 @@ class _Cache(caching.FunctionCache):
             super().flush()
 
     def load_overload(self, sig, target_context):
+        _shorten_message()
         if self._folder is None:
             return None
         try:
@@ -371,6 +410,55 @@ class _Cache(caching.FunctionCache):
                 super().save_overload(sig, data)
         except OSError:  # disk full, folder gone or turned read-only
             self.disable()
+
+
+# Kernels that others call, and do not copy
+
+
+def _load(module, name, arguments):
+    """Make an apart kernel ready for arguments of these types: from the cache, or by compiling."""
+    getattr(import_module(module), name).compile(arguments)
+
+
+def _set_apart(kernel):
+    """Let other kernels call this one where it is, in one compiled form for arrays of one kind.
+
+    A kernel usually becomes part of each that calls it: its code is linked into theirs, and then
+    optimized and translated again with them. That pays for a small one; matrix products, which
+    nearly all fast kernels call, cost more time than everything around them. And constants among
+    the arguments, such as False, would each have a form of their own.
+    """
+    kernel.add_overload = partial(_add_apart, kernel, kernel.add_overload)
+    template = kernel.get_call_template
+    kernel.get_call_template = lambda args, kws: template(
+        tuple(map(types.unliteral, args)), {name: types.unliteral(a) for name, a in kws.items()}
+    )
+
+
+def _add_apart(kernel, add_overload, compiled):
+    """Add a compiled form to an apart kernel.
+
+    The callers know a name only. It is made of what decides the machine code, so that it is the
+    same in every process, and what calls it and comes from the disk loads it first.
+    """
+    add_overload(compiled)
+    function, arguments = kernel.py_func, compiled.signature.args
+    known = hashlib.sha256(f"{kernel._cache.digest} {arguments}".encode()).hexdigest()[:24]
+    called = copy.copy(compiled.fndesc)
+    address = compiled.library.get_pointer_to_function(called.mangled_name)
+    called.mangled_name = f"dlbook.{function.__name__}.{known}"
+    add_symbol(called.mangled_name, address)
+    emit_call = user_function(called, ())
+    load = partial(_load, function.__module__, function.__name__, arguments)
+
+    def call(context, builder, signature, arguments):
+        context.active_code_library._reload_init.add(load)
+        return emit_call(context, builder, signature, arguments)
+
+    call.signature, call.libs = emit_call.signature, ()
+    context = compiled.target_context
+    context.remove_user_function(compiled.entry_point)
+    context._defns[compiled.entry_point].append(call, call.signature)
 
 
 # Whole numbers, lists, and what cannot be taken
@@ -473,6 +561,7 @@ def _compile_for_args(kernel, compile_for_args, whole, *arguments, **keywords):
 
     Numba's dispatcher asks for this method and calls what it returns with the same arguments.
     """
+    _shorten_message()
     function = kernel.py_func
     values = [a.value if isinstance(a, OmittedArg) else a for a in arguments]
     taken = _floating(values, function.__code__.co_varnames, whole)
@@ -507,7 +596,7 @@ def _interpreted(function, whole):
     return kernel
 
 
-def _kernel(function, whole, options):
+def _kernel(function, whole, options, apart=False):
     """Return a kernel of the package or of a reader, compiled or not.
 
     `whole` names the arguments that keep whole numbers; with None all are taken as they come.
@@ -519,7 +608,7 @@ def _kernel(function, whole, options):
             raise ValueError(f"{function.__name__} has no argument {', '.join(sorted(unknown))}")
         if config.DISABLE_JIT:
             return _interpreted(function, whole)
-    kernel = numba.njit(**{"error_model": "numpy", "nogil": True} | options)(function)
+    kernel = numba.njit(**OPTIONS | options)(function)
     if config.DISABLE_JIT:
         return kernel
     if whole is not None:
@@ -527,6 +616,8 @@ def _kernel(function, whole, options):
         kernel._compile_for_args = partial(_compile_for_args, kernel, compile_for_args, whole)
     if _ours(function.__module__):
         kernel._cache = _Cache(kernel)
+        if apart:
+            _set_apart(kernel)
     return kernel
 
 
@@ -556,7 +647,7 @@ def njit(function=None, *, whole="", **options):
     return _kernel(function, whole, {"fastmath": False} | options)
 
 
-def njit_fast(function=None, *, whole=None, **options):
+def njit_fast(function=None, *, whole=None, apart=False, **options):
     """Compile a fast kernel: sums may be reordered, NaN and infinities survive.
 
     Parameters
@@ -566,12 +657,16 @@ def njit_fast(function=None, *, whole=None, **options):
     whole : str, optional
         As for `njit`, in a kernel that readers call. All others get what public functions have
         checked, and take it as it comes.
+    apart : bool
+        Whether kernels that call this one find it where it is, instead of holding a copy of it:
+        for what is large and called seldom, such as a matrix product.
     **options
         Further options of :func:`numba.njit`.
     """
     if function is None:
-        return lambda f: njit_fast(f, whole=whole, **options)
-    return _kernel(function, whole, {"fastmath": FAST_FLAGS} | options)
+        return lambda f: njit_fast(f, whole=whole, apart=apart, **options)
+    options = {"fastmath": FAST_FLAGS} | ({"forceinline": False} if apart else {}) | options
+    return _kernel(function, whole, options, apart)
 
 
 @njit(whole="indices")
