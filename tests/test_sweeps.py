@@ -331,9 +331,9 @@ def test_counts_are_chosen_by_the_text_for_choosing():
     V, seen, text = transformers.parts(True)
     assert len(transformers.parts(False)[1]) < len(seen)
     at = transformers.places(text)
-    x, y = transformers.graded(text)
+    _, y = transformers.graded(text)
     assert np.array_equal(text[at], y[:, transformers.LENGTH // 2 :].ravel())
-    assert V == 1 + max(seen.max(), text.max())
+    assert 1 + max(seen.max(), text.max()) == V
 
 
 @pytest.mark.parametrize("kind", ["window", "GRU", "transformer"])
@@ -348,7 +348,11 @@ def test_all_models_are_judged_by_the_same_symbols(kind):
     for first in range(0, len(text) - transformers.LENGTH, transformers.LENGTH // 2):
         for at in range(first + transformers.LENGTH // 2 + 1, first + transformers.LENGTH + 1):
             before = text[None, first:at] if kind != "window" else text[None, at - 10 : at]
-            z = net.run(params, before).scores if kind == "GRU" else net.outputs(params, None, before)
+            z = (
+                net.run(params, before).scores
+                if kind == "GRU"
+                else net.outputs(params, None, before)
+            )
             found.append(-np.log2(softmax(z.reshape(-1, z.shape[-1]))[-1, text[at]]))
     assert np.isclose(transformers.bits(net, params, text)[0], np.mean(found), atol=1e-5)
 
@@ -414,6 +418,8 @@ def test_the_stored_decoder_is_the_one_that_the_sweep_tells_of():
     assert told["settings"] == transformers.WRITER
     assert data.WRITER.stat().st_size < 2_000_000
     assert round(told["bits"]["held out"], 2) == round(told["in half"], 2)
+
+
 def test_bits_are_chosen_by_other_seeds_and_asked_of_all(monkeypatch):
     def scored(kind, rate, code, seed):
         return abs(rate - 0.008) if seed in likelihoods.CHOOSING else [float(seed)] * 4

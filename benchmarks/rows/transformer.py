@@ -92,7 +92,7 @@ def twin(symbols, width, blocks, heads, length, batch):
 
     _, params, (x, y) = drawn(symbols, width, blocks, heads, length, batch)
     theirs, p = Decoder(), params.net
-    given = [(theirs.tokens.weight, p.tokens.w), (theirs.places.weight, p.places.w)]
+    given = [(theirs.tokens.weight, p.tokens.w), (theirs.places.weight, p.positions.w)]
     given += [(theirs.norm.weight, p.norm.gamma), (theirs.norm.bias, p.norm.beta)]
     for ours, block in zip(p.blocks, theirs.blocks, strict=True):
         a, (up, _, down) = ours.attention, ours.feed

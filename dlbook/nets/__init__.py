@@ -5,7 +5,7 @@ Names are imported from here: ``from dlbook.nets import MLP, fit``.
 
 from dlbook.nets.attention import LuongAttention, MultiHeadAttention, PositionalEncoding
 from dlbook.nets.autoencoders import Autoencoder, ConvAutoencoder
-from dlbook.nets.blocks import Places, Scale, Tied, TransformerBlock
+from dlbook.nets.blocks import Positions, Scale, Tied, TransformerBlock
 from dlbook.nets.cached import Cache, Reader
 from dlbook.nets.captioning import Captioner
 from dlbook.nets.check import Report, check_model
@@ -45,7 +45,6 @@ from dlbook.nets.vision import Detection, Found, backbone, box_ap, detector, nam
 
 __all__ = [
     "GAN",
-    "Places",
     "Played",
     "Players",
     "Scores",
@@ -104,6 +103,7 @@ __all__ = [
     "Parallel",
     "Places",
     "PositionalEncoding",
+    "Positions",
     "RecurrentNetwork",
     "Reader",
     "Repeat",

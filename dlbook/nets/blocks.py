@@ -17,7 +17,7 @@ from dlbook.nets.layers import Activation, Dense, Dropout, Embedding
 from dlbook.nets.norms import LayerNorm
 from dlbook.tools import shapes
 
-__all__ = ["Places", "Scale", "Tied", "TransformerBlock"]
+__all__ = ["Positions", "Scale", "Tied", "TransformerBlock"]
 
 NORMS = ("pre", "post")
 
@@ -56,7 +56,7 @@ class Scale(Layer):
 
 
 @dataclass(frozen=True)
-class Places(Layer):
+class Positions(Layer):
     """y_tm = x_tm + p_tm, where p is learned: row t stands for the step t of a sequence.
 
     Steps are counted from 0, or from what `step.start` says; what comes next stands in `step.last`.

@@ -110,7 +110,7 @@ class Cached:
         first, size = net.blocks[0][0].gamma, sum(a.size for a in arrays(net.blocks[0]))
         at = (first.ctypes.data - params.flat.ctypes.data) // kind.itemsize
         learned = self.positions == "learned"
-        places = net.places.w if learned else table(self.length, self.width, kind)
+        places = net.positions.w if learned else table(self.length, self.width, kind)
         factor = 1.0 if learned else self.width**0.5
         last = (net.norm.gamma, net.norm.beta) if self.norm == "pre" else (first[:0], first[:0])
         blocks = params.flat[at : at + self.blocks * size], size

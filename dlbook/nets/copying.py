@@ -91,7 +91,7 @@ class Given(Transformer):
             tokens=Embedding(self.symbols, self.width // 2, self.width**-0.5),
             before=Before(),
             scale=Scale(self.width**0.5),
-            places=PositionalEncoding(self.length),
+            positions=PositionalEncoding(self.length),
             blocks=Sequential(*[self._block()] * self.blocks),
             norm=LayerNorm(),
             scores=Dense(self.symbols, bias=False, initial="xavier"),

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dlbook.nets.attention import PositionalEncoding
-from dlbook.nets.blocks import Places, Scale, Tied, TransformerBlock, truth
+from dlbook.nets.blocks import Positions, Scale, Tied, TransformerBlock, truth
 from dlbook.nets.cached import Cached
 from dlbook.nets.containers import Sequential
 from dlbook.nets.costs import Cost, SoftmaxCrossEntropy
@@ -127,10 +127,10 @@ class Transformer(Cached, Composition):
         """The layers."""
         parts = {"tokens": Embedding(self.symbols, self.width, self.width**-0.5)}
         if self.positions == "learned":
-            parts["places"] = Places(self.length, self.width**-0.5)
+            parts["positions"] = Positions(self.length, self.width**-0.5)
         else:
             parts["scale"] = Scale(self.width**0.5)
-            parts["places"] = PositionalEncoding(self.length)
+            parts["positions"] = PositionalEncoding(self.length)
         if self.dropout:
             parts["dropout"] = Dropout(self.dropout)
         parts["blocks"] = Sequential(*[self._block()] * self.blocks)

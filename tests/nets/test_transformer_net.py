@@ -15,7 +15,7 @@ from dlbook.nets import (
     Gaussian,
     LayerNorm,
     Network,
-    Places,
+    Positions,
     Scale,
     Sequential,
     Tied,
@@ -69,7 +69,7 @@ def test_the_decoder_computes_the_equations(rng):
     net, ids = small(), rng.integers(V, size=(3, 5))
     params = without_biases(drawn(net, rng))
     for row, found in zip(ids, net.outputs(params, None, ids), strict=True):
-        x = params.net.tokens.w[row] + params.net.places.w[:5]
+        x = params.net.tokens.w[row] + params.net.positions.w[:5]
         for p in params.net.blocks:
             x = block_of(x, p)
         expected = layernorm(x, *params.net.norm, 1e-5) @ params.net.tokens.w.T
@@ -143,7 +143,7 @@ def test_gradients_are_those_of_the_loss(rng, settings):
 @pytest.mark.parametrize("causal", [True, False])
 def test_blocks_of_numbers(rng, causal):
     block = TransformerBlock(M, 1, causal=causal)
-    net = Network((3, M), Sequential(Places(3), Scale(-0.5), block), Gaussian(), dtype="float64")
+    net = Network((3, M), Sequential(Positions(3), Scale(-0.5), block), Gaussian(), dtype="float64")
     check_model(net, (rng.normal(size=(2, 3, M)), rng.normal(size=(2, 3, M))), count=6)
 
 
@@ -193,7 +193,7 @@ def test_first_weights_of_what_is_added_shrink_with_depth():
 
 
 def test_places_go_on_from_where_they_stopped(rng):
-    layer, step = Places(5), new_step("float64")
+    layer, step = Positions(5), new_step("float64")
     params = built(layer.parameters((5, M)), "float64")
     layer.draw(params.net, rng)
     found = []
@@ -228,7 +228,7 @@ def test_keys_and_values_are_those_of_the_kernel(rng):
     net, ids = small(), rng.integers(V, size=C)
     params, cache = without_biases(drawn(net, rng)), net.cache()
     p, nothing = params.net.blocks[0], np.zeros((0, M))
-    x = params.net.tokens.w[ids] + params.net.places.w
+    x = params.net.tokens.w[ids] + params.net.positions.w
     feed, k, v = (p.feed[0].w, p.feed[0].b, p.feed[2].w, p.feed[2].b), nothing, nothing
     for t in range(C):
         net.step(params, ids[t : t + 1], cache)
@@ -356,10 +356,10 @@ def test_parts_that_do_not_fit():
     with pytest.raises(ValueError, match=r"wants sequences \(t, 4\)"):
         TransformerBlock(4, 2).shape((3, 5))
     with pytest.raises(ValueError, match="has 4 places and gets 5 steps"):
-        Places(4).shape((5, 3))
+        Positions(4).shape((5, 3))
     for words, wrong in (
-        ("length is 0", lambda: Places(0)),
-        ("scale is -1", lambda: Places(3, -1.0)),
+        ("length is 0", lambda: Positions(0)),
+        ("scale is -1", lambda: Positions(3, -1.0)),
         ("factor is nan", lambda: Scale(np.nan)),
     ):
         with pytest.raises(ValueError, match=words):

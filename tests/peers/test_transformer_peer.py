@@ -196,7 +196,7 @@ def twin(names, model, params):
     theirs, p = names["Decoder"](), params.net
     with torch.no_grad():
         theirs.symbols.weight.copy_(torch.from_numpy(p.tokens.w))
-        theirs.places.weight.copy_(torch.from_numpy(p.places.w))
+        theirs.places.weight.copy_(torch.from_numpy(p.positions.w))
         theirs.norm.weight.copy_(torch.from_numpy(p.norm.gamma))
         theirs.norm.bias.copy_(torch.from_numpy(p.norm.beta))
     for ours, layer in zip(p.blocks, theirs.blocks, strict=True):
@@ -233,7 +233,7 @@ def test_a_decoder_with_one_table(seed):
     close(loss, expected)
     g = grads.net
     close(g.tokens.w, theirs.symbols.weight.grad)
-    close(g.places.w, theirs.places.weight.grad)
+    close(g.positions.w, theirs.places.weight.grad)
     close(g.norm.gamma, theirs.norm.weight.grad)
     close(g.norm.beta, theirs.norm.bias.grad)
     for ours, layer in zip(g.blocks, theirs.blocks, strict=True):
