@@ -57,7 +57,8 @@ __all__ = [
     "windows",
 ]
 
-SMOOTHINGS = ("kneser-ney", "laplace", "none")
+DISCOUNTING = ("kneser-ney", "modified-kneser-ney", "absolute")  # over all orders
+SMOOTHINGS = (*DISCOUNTING, "laplace", "none")
 
 
 # A text and its counts
@@ -374,8 +375,8 @@ class Level(NamedTuple):
     raw: np.ndarray  # (k) how often each of them was seen
     counts: np.ndarray  # (k) what the model divides: raw, or for how many first symbols
     totals: np.ndarray  # (h) sum of counts for each context
-    kinds: np.ndarray  # (h) how many of them are above zero
-    discount: float  # what Kneser and Ney's model takes off each count
+    kinds: np.ndarray  # (3, h) how many of them are one, two, and more
+    discounts: np.ndarray  # (3) what is taken off each of those
     slots: np.ndarray  # a table by which an n-gram finds its number, and
     known: np.ndarray  # (k) the keys in it
 
@@ -410,9 +411,11 @@ class NGram:
     ----------
     order : int
         The n of its n-grams: it looks at n − 1 symbols to predict the next.
-    smoothing : {"kneser-ney", "laplace", "none"}
-        Interpolated Kneser–Ney over all orders up to n, with a discount for each; α added to every
-        count of order n; or the counts of order n alone.
+    smoothing : {"kneser-ney", "modified-kneser-ney", "absolute", "laplace", "none"}
+        Interpolated Kneser–Ney over all orders up to n, with a discount for each; the same with
+        three of them, for counts of one, of two, and of more; with one, but places in place of
+        neighbours in the shorter orders; α added to every count of order n; or the counts of order
+        n alone.
     alpha : float
         The α of "laplace".
 
@@ -425,7 +428,13 @@ class NGram:
 
     Notes
     -----
-    A discount that the counts leave open, since no n-gram was seen once, is ½.
+    A discount that the counts leave open, since no n-gram was seen once, is ½. Of three discounts D_r
+    each is r − (r + 1) Y N_{r+1}/N_r with Y = N_1/(N_1 + 2N_2); where one of them does not lie between 0
+    and r, since few n-grams were seen, all are Y.
+
+    References
+    ----------
+    Chen & Goodman, Computer Speech & Language 13 (1999), for three discounts.
     """
 
     def __init__(self, order: int, smoothing: str = "kneser-ney", alpha: float = 1.0):
@@ -465,7 +474,7 @@ class NGram:
             found.append((raw, within, known // V, contexts, slots, known))
             shorter = ends
         counts = [raw for raw, *_ in found]
-        if self.smoothing == "kneser-ney":
+        if self.smoothing in DISCOUNTING[:2]:
             for k in range(self.order - 1, 0, -1):
                 within = found[k][1][counts[k] > 0]
                 counts[k - 1] = np.bincount(within, minlength=len(counts[k - 1])).astype(float)
@@ -479,9 +488,21 @@ class NGram:
     def _level(self, raw, counts, context, contexts, slots, known):
         """Return the sums that the model needs of one order."""
         totals = np.bincount(context, counts, contexts)
-        kinds = np.bincount(context, counts > 0, contexts)
-        taken = discount(counts[None]) if (counts == 1).any() else 0.5
-        return Level(raw, counts, totals, kinds, taken, slots, known)
+        kinds = np.stack(
+            [np.bincount(context, some, contexts) for some in (counts == 1, counts == 2, counts > 2)]
+        )
+        return Level(raw, counts, totals, kinds, self._discounts(counts), slots, known)
+
+    def _discounts(self, counts):
+        """Return what is taken off a count of one, of two, and of more."""
+        once = discount(counts[None]) if (counts == 1).any() else 0.5
+        r = np.arange(1, 4)
+        times = [np.sum(counts == n) for n in range(1, 5)]
+        if self.smoothing == "modified-kneser-ney" and all(times[:3]):
+            found = r - (r + 1) * once * np.divide(times[1:], times[:3])
+            if np.all((found > 0) & (found < r)):
+                return found
+        return np.full(3, once)
 
     def _mixed(self, k, context, gram, p):
         """Return probabilities by order k + 1, given those of the order below."""
@@ -489,9 +510,10 @@ class NGram:
         seen = context >= 0
         total = np.where(seen, level.totals[context], 0)
         count = np.where(gram >= 0, level.counts[gram], 0)
-        if self.smoothing == "kneser-ney":
-            rest = level.discount * level.kinds[context] * p
-            kept = np.maximum(count - level.discount, 0) + rest
+        if self.smoothing in DISCOUNTING:
+            rest = level.discounts @ level.kinds[:, context] * p
+            taken = level.discounts[np.clip(count, 1, 3).astype(int) - 1]
+            kept = np.maximum(count - taken, 0) + rest
             return np.where(total > 0, kept / np.where(total > 0, total, 1), p)
         if k + 1 < self.order:
             return p
@@ -560,7 +582,7 @@ class NGram:
     @property
     def stored(self) -> int:
         """Number of counts that the model keeps, one for each n-gram of the orders that it uses."""
-        used = self.levels if self.smoothing == "kneser-ney" else self.levels[-1:]
+        used = self.levels if self.smoothing in DISCOUNTING else self.levels[-1:]
         return sum(len(level.known) for level in used)
 
 

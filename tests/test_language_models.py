@@ -84,9 +84,9 @@ def test_levels_hold_what_a_dictionary_counts(n, length, rng):
         seen = grams_of(ids, k)
         assert sorted(level.raw) == sorted(seen.values())
         assert level.totals.sum() == len(ids) - k + 1
-        assert sorted(level.kinds[level.kinds > 0]) == sorted(
-            Counter(gram[:-1] for gram in seen).values()
-        )
+        kinds = level.kinds.sum(axis=0)
+        assert sorted(kinds[kinds > 0]) == sorted(Counter(gram[:-1] for gram in seen).values())
+        assert level.kinds[1].sum() == sum(count == 2 for count in seen.values())
     assert model.stored == len(grams_of(ids, n))
     assert lm.NGram(n).fit(ids, V).stored == sum(len(grams_of(ids, k)) for k in range(1, n + 1))
 
@@ -99,7 +99,7 @@ def test_the_class_gives_what_the_tables_give(n, rule, rng):
     model = lm.NGram(n, rule, alpha=0.5).fit(ids, V)
     c = lm.gram_counts(ids, n, V)
     p = {
-        "kneser-ney": lambda: lm.kneser_ney(c, [level.discount for level in model.levels]),
+        "kneser-ney": lambda: lm.kneser_ney(c, [level.discounts[0] for level in model.levels]),
         "laplace": lambda: lm.laplace(c, 0.5),
         "none": lambda: lm.ngram(c),
     }[rule]()
@@ -110,10 +110,47 @@ def test_the_class_gives_what_the_tables_give(n, rule, rng):
     np.testing.assert_allclose(model.probabilities(other)[n - 1 :], wanted, rtol=1e-13)
 
 
+def by_dictionaries(ids, n, rule, h):
+    """Return the probabilities after h by the definition, with dictionaries of counts."""
+    tables = [grams_of(ids, k) for k in range(1, n + 1)]
+    if rule != "absolute":
+        for k in range(n - 1, 0, -1):
+            tables[k - 1] = Counter(gram[1:] for gram in tables[k])
+    p = np.full(V, 1 / V)
+    for k, count in enumerate(tables):
+        times = Counter(count.values())
+        y = times[1] / (times[1] + 2 * times[2]) if times[1] else 0.5
+        off = dict.fromkeys((1, 2, 3), y)
+        if rule == "modified-kneser-ney":
+            three = {r: r - (r + 1) * y * times[r + 1] / max(times[r], 1) for r in off}
+            if all(times[r] and 0 < three[r] < r for r in off):
+                off = three
+        after = {gram[-1]: c for gram, c in count.items() if gram[:-1] == h[len(h) - k :]}
+        if after:
+            p = p * sum(off[min(c, 3)] for c in after.values())
+            for w, c in after.items():
+                p[w] += c - off[min(c, 3)]
+            p = p / sum(after.values())
+    return p
+
+
+@pytest.mark.parametrize("rule", ["kneser-ney", "modified-kneser-ney", "absolute"])
+def test_discounts_by_the_definition(rule, rng):
+    """Each rule for shorter orders and discounts, after contexts that were seen and not."""
+    ids = np.minimum(rng.geometric(0.35, size=150) - 1, V - 1)
+    model = lm.NGram(3, rule).fit(ids, V)
+    for h in product(range(V), repeat=2):
+        np.testing.assert_allclose(
+            model.distribution(np.array(h)), by_dictionaries(ids, 3, rule, h), rtol=1e-12
+        )
+    several = [len({*level.discounts}) for level in model.levels]
+    assert max(several) == (3 if rule == "modified-kneser-ney" else 1)
+
+
 @pytest.mark.parametrize("order", [1, 2, 5, 9])
 def test_probabilities_add_up_to_one(order, rng):
     ids = np.append(text(rng, 300, 3), [0, 0, 0])
-    for rule in ("kneser-ney", "laplace"):
+    for rule in ("kneser-ney", "modified-kneser-ney", "absolute", "laplace"):
         model = lm.NGram(order, rule, alpha=0.1).fit(ids, 6)
         for length in (0, 1, 3, 20):
             p = model.distribution(text(rng, length, 6))
@@ -149,7 +186,7 @@ def test_one_symbol_is_sure():
 
 def test_a_discount_that_nothing_decides_is_one_half():
     model = lm.NGram(1).fit([0, 0, 0, 1, 1, 1], 3)
-    assert model.levels[0].discount == 0.5
+    assert model.levels[0].discounts.tolist() == [0.5] * 3
     np.testing.assert_allclose(model.distribution([]), [2.5 / 6 + 1 / 18] * 2 + [1 / 18])
 
 
