@@ -304,7 +304,7 @@ def copies(kind, rate, seed, steps=COPY_STEPS):
     numba.set_num_threads(1)
     net, draw = copier(*COPIERS[kind]), generator(seed)
     params, work = net.init(draw), net.workspace(COPY_BATCH)
-    adam, grads = Adam(WarmupCosine(rate, 50, steps), beta2=0.98), like(params)
+    adam, grads = Adam(WarmupCosine(rate, steps // 6, steps), beta2=0.98), like(params)
     slots, (x, y) = adam.start(params.flat), repeated(500, generator(1000 + seed))
     known, found = y >= 0, []
     for step in range(1, steps + 1):

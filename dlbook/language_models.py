@@ -489,7 +489,10 @@ class NGram:
         """Return the sums that the model needs of one order."""
         totals = np.bincount(context, counts, contexts)
         kinds = np.stack(
-            [np.bincount(context, some, contexts) for some in (counts == 1, counts == 2, counts > 2)]
+            [
+                np.bincount(context, some, contexts)
+                for some in (counts == 1, counts == 2, counts > 2)
+            ]
         )
         return Level(raw, counts, totals, kinds, self._discounts(counts), slots, known)
 
