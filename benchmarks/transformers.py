@@ -39,7 +39,7 @@ __all__ = [
     "transformer_text",
 ]
 
-SEEDS, CHOOSING, LONG_SEEDS = range(5), 100, range(3)
+SEEDS, CHOOSING, LONG_SEEDS = range(5), 100, range(5)
 SECONDS, LONGER = 10.0, 40.0
 LENGTH, BATCH, PLACES = 64, 8, 256
 ORDERS = range(2, 10)
