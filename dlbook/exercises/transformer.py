@@ -270,7 +270,7 @@ OWN = Exercise(
         "A block has 12 M² weights: four projections of M², and two layers of 4 M². Then count what has M numbers, or 4 M.",
         "A block has 12 M² + 13 M; around the blocks stand 2 V M + C M + 2 M.",
     ),
-    used="{eq}`transformer-parameters` with one V M less, since there the scores are made with the table of the symbols.",
+    used="{eq}`transformer-parameters` has one V M less: there the scores are made with the table of the symbols.",
     right=(own_listed, own_arrays, own_compiled),
     others=(
         (lambda *args: -with_own_scores(*args), "every number has the opposite sign"),
