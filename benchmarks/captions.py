@@ -12,6 +12,7 @@ from dlbook.optimization import Adam, WarmupCosine
 from dlbook.tools.captions import (
     COLOURS,
     END,
+    HELD,
     NAMES,
     OUT,
     SIDE,
@@ -30,15 +31,17 @@ LESSONS, TAUGHT, TEACHING = 5000, 940, 0.01  # scenes of one digit, steps, rate
 SCENES, BATCH = 8000, 32
 WRITTEN, SINGLE, SEARCHED = 600, 400, 200  # scenes to judge by
 FAULTS = ("nothing", "count", "order", "name", "colour", "several")
-STEPS = {"attention": 2500, "uniform": 3000, "flat": 2750}  # which take about the same time
+STEPS = {"attention": 2500, "fixed": 2500, "uniform": 3000, "flat": 3000}  # in about the same time
 RATES = {
-    "attention": (0.004, 0.008, 0.016),
+    "attention": (0.004, 0.008, 0.016, 0.032),
+    "fixed": (0.004, 0.008, 0.016, 0.032, 0.064),
     "uniform": (0.004, 0.008, 0.016, 0.032),
     "flat": (0.0005, 0.001, 0.002, 0.004),
 }
 WHOLE, WHOLE_RATES = 1600, (0.005, 0.01, 0.02, 0.04)  # steps in which all is learned at once
+ALONE = ("seen", "held", "others")  # single digits, see `singles`
 BEAMS = ((1, 0.0), (3, 0.0), (3, 1.0), (8, 0.0))  # width, and power of the length
-WEIGHTS = (0.03, 0.3)  # of coverage
+WEIGHTS = (0.0, 0.03, 0.3)  # of coverage
 
 
 def learned(net, data, rate, steps, seed, clip=None):
@@ -65,6 +68,23 @@ def seen(seed, part, count, pairs="seen", digits=(1, 2, 3)):
     some = captioned(part, count, seed if part == "train" else 0, pairs=pairs, digits=digits)
     net, out, _ = lessons(seed)
     return some._replace(x=maps_of(net, out.params, out.state, some.x))
+
+
+@lru_cache(maxsize=4)
+def singles(seed, which):
+    """Return scenes with one digit, and the same ones with maps in the place of images.
+
+    "seen" and "held" are as in `captioned`; "others" are the digits of `HELD` in their other colours.
+    """
+    if which != "others":
+        some = captioned("test", SINGLE, 0, pairs=which, digits=(1,))
+    else:
+        some = captioned("test", 4 * SINGLE, 0, digits=(1,))
+        names = [NAMES.index(name) for _, name in HELD]
+        kept = np.flatnonzero(np.isin(some.labels[:, 0], names))[:SINGLE]
+        some = type(some)(*(part[kept] for part in some))
+    net, out, _ = lessons(seed)
+    return some, some._replace(x=maps_of(net, out.params, out.state, some.x))
 
 
 def sentences(rows):
@@ -128,13 +148,24 @@ def named(net, out, some):
     return [round(float(v), 4) for v in (*kinds, *((s == labels).mean() for s in said))]
 
 
-def read(seed, pairs):
+def read(seed, which):
     """Return how often one who was taught reads single digits right: both, name, colour."""
     net, out, _ = lessons(seed)
-    some = captioned("test", SINGLE, 0, pairs=pairs, digits=(1,))
+    some = singles(seed, which)[0]
     name, colour = net.predict(out.params, out.state, some.x)
     name, colour = name == some.labels[:, 0], colour == some.colours[:, 0]
     return [round(float(v.mean()), 4) for v in (name & colour, name, colour)]
+
+
+def read_as(seed):
+    """Return how often one who was taught gives each name to each of the pairs in `HELD`."""
+    net, out, _ = lessons(seed)
+    some = singles(seed, "held")[0]
+    name, wanted = net.predict(out.params, out.state, some.x)[0], some.labels[:, 0]
+    return [
+        np.bincount(name[wanted == NAMES.index(one)], minlength=len(NAMES)).tolist()
+        for _, one in HELD
+    ]
 
 
 def searched(net, out, some):
@@ -182,11 +213,15 @@ def judged(look, rate, seed):
     pairs = zip(map(written, found), some.texts, strict=True)
     kinds = [fault(*pair) for pair in pairs]
     all_["faults"] = [kinds.count(kind) for kind in FAULTS]
-    if look == "attention":
-        single = [seen(seed, "test", SINGLE, pairs, (1,)) for pairs in ("seen", "held")]
+    learned_from = seen(seed, "train", SCENES)
+    few = type(some)(*(part[:WRITTEN] for part in learned_from))
+    all_["train"] = graded(net.predict(out.params, None, few.x), few)
+    if look in ("attention", "fixed"):
         all_["where"] = where(net, out, some)
-        all_["single"] = [named(net, out, part) for part in single]
-        all_["read"] = [read(seed, pairs) for pairs in ("seen", "held")]
+    if look == "attention":
+        all_["single"] = [named(net, out, singles(seed, which)[1]) for which in ALONE]
+        all_["read"] = [read(seed, which) for which in ALONE]
+        all_["read as"] = read_as(seed)
         all_["beams"] = searched(net, out, seen(seed, "test", SEARCHED))
     if look == "attention" and seed == 0:
         n = int(np.flatnonzero(some.counts == 2)[0])
@@ -205,7 +240,7 @@ def judged(look, rate, seed):
 
 
 def captioning_looks(spread):
-    """Write captions with attention, with uniform weights and from a flat map, ten seeds each."""
+    """Write captions with attention, fixed looks, uniform weights and a flat map, ten seeds each."""
     jobs = [(look, rate, seed) for seed in CHOOSING for look in STEPS for rate in RATES[look]]
     right = dict(zip(jobs, spread(chosen, *zip(*jobs, strict=True)), strict=True))
     scores = {
@@ -231,12 +266,15 @@ def captioning_looks(spread):
         "parameters": {look: each[look][0]["parameters"] for look in STEPS},
         "measures": ["exact", "exact of one", "exact of two", "exact of three", "BLEU"],
         "test": part("graded"),
+        "train": part("train"),
         "held": part("held"),
         "kinds of faults": FAULTS,
         "faults": part("faults"),
-        "where": [run["where"] for run in seeing],
+        "where": {look: [run["where"] for run in each[look]] for look in ("attention", "fixed")},
+        "alone": ALONE,
         "single": [run["single"] for run in seeing],
         "read": [run["read"] for run in seeing],
+        "read as": [run["read as"] for run in seeing],
         "beams": BEAMS,
         "searched": [run["beams"] for run in seeing],
         "open": seeing[0]["open"],

@@ -350,14 +350,14 @@ def test_decoders_of_captions_have_their_own_rates_and_all_seeds(monkeypatch):
     from benchmarks import captions
 
     kept, judged = stored("captioning-looks"), []
-    peak = {"attention": 0.008, "uniform": 0.016, "flat": 0.0005}
+    peak = {"attention": 0.008, "fixed": 0.064, "uniform": 0.016, "flat": 0.0005}
 
     def run(look, rate, seed):
         judged.append((look, rate, seed))
-        more = dict.fromkeys(("where", "single", "read", "beams", "open", "wrong"), seed)
+        more = ("where", "single", "read", "read as", "beams", "open", "wrong")
         return (
-            more
-            | {key: [seed] for key in ("graded", "held", "seconds", "faults")}
+            dict.fromkeys(more, seed)
+            | {key: [seed] for key in ("graded", "train", "held", "seconds", "faults")}
             | {"parameters": len(look)}
         )
 
@@ -366,7 +366,7 @@ def test_decoders_of_captions_have_their_own_rates_and_all_seeds(monkeypatch):
     found = captions.captioning_looks(map)
     assert found["best"] == peak
     assert {(look, peak[look], s) for look in peak for s in range(10)} == set(judged)
-    assert found["where"] == found["searched"] == [*range(10)]
+    assert found["where"]["fixed"] == found["searched"] == [*range(10)]
     assert found["test"]["flat"] == [[s] for s in range(10)]
     assert found.keys() == kept.keys() - {"machine"}
 
