@@ -23,7 +23,7 @@ from dlbook.tools.captions import (
 )
 from dlbook.tools.sweeps import stored
 
-__all__ = ["captioning_coverage", "captioning_looks", "captioning_taught"]
+__all__ = ["captioning_coverage", "captioning_fixed", "captioning_looks", "captioning_taught"]
 
 SEEDS, CHOOSING = range(10), (100, 101)
 FEW = range(5)
@@ -31,17 +31,17 @@ LESSONS, TAUGHT, TEACHING = 5000, 940, 0.01  # scenes of one digit, steps, rate
 SCENES, BATCH = 8000, 32
 WRITTEN, SINGLE, SEARCHED = 600, 400, 200  # scenes to judge by
 FAULTS = ("nothing", "count", "order", "name", "colour", "several")
-STEPS = {"attention": 2500, "fixed": 2500, "uniform": 3000, "flat": 3000}  # in about the same time
+STEPS = {"attention": 2500, "uniform": 3000, "flat": 2750}  # which take about the same time
 RATES = {
-    "attention": (0.004, 0.008, 0.016, 0.032),
-    "fixed": (0.004, 0.008, 0.016, 0.032, 0.064),
+    "attention": (0.004, 0.008, 0.016),
     "uniform": (0.004, 0.008, 0.016, 0.032),
     "flat": (0.0005, 0.001, 0.002, 0.004),
 }
+FIXED_STEPS, FIXED_RATES = 2500, (0.004, 0.016, 0.064)
+LARGER = 0.032  # a rate of attention beyond those of `RATES`
 WHOLE, WHOLE_RATES = 1600, (0.005, 0.01, 0.02, 0.04)  # steps in which all is learned at once
-ALONE = ("seen", "held", "others")  # single digits, see `singles`
 BEAMS = ((1, 0.0), (3, 0.0), (3, 1.0), (8, 0.0))  # width, and power of the length
-WEIGHTS = (0.0, 0.03, 0.3)  # of coverage
+WEIGHTS = (0.03, 0.3)  # of coverage
 
 
 def learned(net, data, rate, steps, seed, clip=None):
@@ -68,23 +68,6 @@ def seen(seed, part, count, pairs="seen", digits=(1, 2, 3)):
     some = captioned(part, count, seed if part == "train" else 0, pairs=pairs, digits=digits)
     net, out, _ = lessons(seed)
     return some._replace(x=maps_of(net, out.params, out.state, some.x))
-
-
-@lru_cache(maxsize=4)
-def singles(seed, which):
-    """Return scenes with one digit, and the same ones with maps in the place of images.
-
-    "seen" and "held" are as in `captioned`; "others" are the digits of `HELD` in their other colours.
-    """
-    if which != "others":
-        some = captioned("test", SINGLE, 0, pairs=which, digits=(1,))
-    else:
-        some = captioned("test", 4 * SINGLE, 0, digits=(1,))
-        names = [NAMES.index(name) for _, name in HELD]
-        kept = np.flatnonzero(np.isin(some.labels[:, 0], names))[:SINGLE]
-        some = type(some)(*(part[kept] for part in some))
-    net, out, _ = lessons(seed)
-    return some, some._replace(x=maps_of(net, out.params, out.state, some.x))
 
 
 def sentences(rows):
@@ -148,24 +131,34 @@ def named(net, out, some):
     return [round(float(v), 4) for v in (*kinds, *((s == labels).mean() for s in said))]
 
 
-def read(seed, which):
-    """Return how often one who was taught reads single digits right: both, name, colour."""
-    net, out, _ = lessons(seed)
-    some = singles(seed, which)[0]
-    name, colour = net.predict(out.params, out.state, some.x)
-    name, colour = name == some.labels[:, 0], colour == some.colours[:, 0]
-    return [round(float(v.mean()), 4) for v in (name & colour, name, colour)]
+def others(count):
+    """Return scenes with one digit, of those that `HELD` names, in colours that are not held out."""
+    some = captioned("test", 4 * count, 0, digits=(1,))
+    names = [NAMES.index(name) for _, name in HELD]
+    kept = np.flatnonzero(np.isin(some.labels[:, 0], names))[:count]
+    return type(some)(*(part[kept] for part in some))
 
 
 def read_as(seed):
-    """Return how often one who was taught gives each name to each of the pairs in `HELD`."""
+    """Return how often one who was taught gives each name to the digits of each pair in `HELD`."""
     net, out, _ = lessons(seed)
-    some = singles(seed, "held")[0]
-    name, wanted = net.predict(out.params, out.state, some.x)[0], some.labels[:, 0]
-    return [
-        np.bincount(name[wanted == NAMES.index(one)], minlength=len(NAMES)).tolist()
-        for _, one in HELD
-    ]
+    some = captioned("test", SINGLE, 0, pairs="held", digits=(1,))
+    name = net.predict(out.params, out.state, some.x)[0]
+    mine = [some.labels[:, 0] == NAMES.index(one) for _, one in HELD]
+    return [np.bincount(name[m], minlength=len(NAMES)).tolist() for m in mine]
+
+
+def read(seed, pairs):
+    """Return how often one who was taught reads single digits right: both, name, colour."""
+    net, out, _ = lessons(seed)
+    some = (
+        others(SINGLE)
+        if pairs == "others"
+        else captioned("test", SINGLE, 0, pairs=pairs, digits=(1,))
+    )
+    name, colour = net.predict(out.params, out.state, some.x)
+    name, colour = name == some.labels[:, 0], colour == some.colours[:, 0]
+    return [round(float(v.mean()), 4) for v in (name & colour, name, colour)]
 
 
 def searched(net, out, some):
@@ -189,7 +182,8 @@ def trained(look, rate, seed, coverage=0.0):
     """Return a captioner over the maps of one who was taught, what it has learned, and the time."""
     some = seen(seed, "train", SCENES)
     net = Captioner(some.x.shape[1:], len(WORDS), look=look, coverage=coverage)
-    return net, *learned(net, some.arrays, rate, STEPS[look], seed, clip=1.0)
+    steps = STEPS.get(look, FIXED_STEPS)
+    return net, *learned(net, some.arrays, rate, steps, seed, clip=1.0)
 
 
 def chosen(look, rate, seed):
@@ -213,15 +207,11 @@ def judged(look, rate, seed):
     pairs = zip(map(written, found), some.texts, strict=True)
     kinds = [fault(*pair) for pair in pairs]
     all_["faults"] = [kinds.count(kind) for kind in FAULTS]
-    learned_from = seen(seed, "train", SCENES)
-    few = type(some)(*(part[:WRITTEN] for part in learned_from))
-    all_["train"] = graded(net.predict(out.params, None, few.x), few)
-    if look in ("attention", "fixed"):
-        all_["where"] = where(net, out, some)
     if look == "attention":
-        all_["single"] = [named(net, out, singles(seed, which)[1]) for which in ALONE]
-        all_["read"] = [read(seed, which) for which in ALONE]
-        all_["read as"] = read_as(seed)
+        single = [seen(seed, "test", SINGLE, pairs, (1,)) for pairs in ("seen", "held")]
+        all_["where"] = where(net, out, some)
+        all_["single"] = [named(net, out, part) for part in single]
+        all_["read"] = [read(seed, pairs) for pairs in ("seen", "held")]
         all_["beams"] = searched(net, out, seen(seed, "test", SEARCHED))
     if look == "attention" and seed == 0:
         n = int(np.flatnonzero(some.counts == 2)[0])
@@ -240,7 +230,7 @@ def judged(look, rate, seed):
 
 
 def captioning_looks(spread):
-    """Write captions with attention, fixed looks, uniform weights and a flat map, ten seeds each."""
+    """Write captions with attention, with uniform weights and from a flat map, ten seeds each."""
     jobs = [(look, rate, seed) for seed in CHOOSING for look in STEPS for rate in RATES[look]]
     right = dict(zip(jobs, spread(chosen, *zip(*jobs, strict=True)), strict=True))
     scores = {
@@ -266,20 +256,58 @@ def captioning_looks(spread):
         "parameters": {look: each[look][0]["parameters"] for look in STEPS},
         "measures": ["exact", "exact of one", "exact of two", "exact of three", "BLEU"],
         "test": part("graded"),
-        "train": part("train"),
         "held": part("held"),
         "kinds of faults": FAULTS,
         "faults": part("faults"),
-        "where": {look: [run["where"] for run in each[look]] for look in ("attention", "fixed")},
-        "alone": ALONE,
+        "where": [run["where"] for run in seeing],
         "single": [run["single"] for run in seeing],
         "read": [run["read"] for run in seeing],
-        "read as": [run["read as"] for run in seeing],
         "beams": BEAMS,
         "searched": [run["beams"] for run in seeing],
         "open": seeing[0]["open"],
         "wrong": seeing[0]["wrong"],
     }
+
+
+def fixed(rate, seed):
+    """Return what is said of a network with fixed looks, and of its encoder on single digits."""
+    net, out, seconds = trained("fixed", rate, seed)
+    some, few = seen(seed, "test", WRITTEN), seen(seed, "train", SCENES)
+    few = type(few)(*(part[:WRITTEN] for part in few))
+    found = net.predict(out.params, None, some.x)
+    kinds = [fault(*pair) for pair in zip(map(written, found), some.texts, strict=True)]
+    return {
+        "test": graded(found, some),
+        "learned from": graded(net.predict(out.params, None, few.x), few),
+        "faults": [kinds.count(kind) for kind in FAULTS],
+        "where": where(net, out, some),
+        "seconds": round(seconds, 2),
+        "parameters": out.params.flat.size,
+        "read others": read(seed, "others"),
+        "read as": read_as(seed),
+    }
+
+
+def captioning_fixed(spread):
+    """Look at places that depend on the number of the word alone; try one more rate of attention."""
+    jobs = [("fixed", rate, seed) for seed in CHOOSING for rate in FIXED_RATES]
+    jobs += [("attention", LARGER, seed) for seed in CHOOSING]
+    found = dict(zip(jobs, spread(chosen, *zip(*jobs, strict=True)), strict=True))
+    mean = lambda *job: round(sum(found[*job, s] for s in CHOOSING) / len(CHOOSING), 4)
+    scores = [mean("fixed", rate) for rate in FIXED_RATES]
+    best = FIXED_RATES[scores.index(max(scores))]
+    runs = [*spread(fixed, [best] * len(SEEDS), SEEDS)]
+    part = lambda key: [run[key] for run in runs]
+    return {
+        "seeds": [*SEEDS],
+        "steps": FIXED_STEPS,
+        "rates": FIXED_RATES,
+        "chosen by": scores,
+        "best": best,
+        "attention at a larger rate": [LARGER, mean("attention", LARGER)],
+        "held": HELD,
+        "parameters": runs[0]["parameters"],
+    } | {key: part(key) for key in runs[0] if key != "parameters"}
 
 
 def covered(weight, rate, seed):

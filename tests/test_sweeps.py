@@ -350,14 +350,14 @@ def test_decoders_of_captions_have_their_own_rates_and_all_seeds(monkeypatch):
     from benchmarks import captions
 
     kept, judged = stored("captioning-looks"), []
-    peak = {"attention": 0.008, "fixed": 0.064, "uniform": 0.016, "flat": 0.0005}
+    peak = {"attention": 0.008, "uniform": 0.016, "flat": 0.0005}
 
     def run(look, rate, seed):
         judged.append((look, rate, seed))
-        more = ("where", "single", "read", "read as", "beams", "open", "wrong")
+        more = dict.fromkeys(("where", "single", "read", "beams", "open", "wrong"), seed)
         return (
-            dict.fromkeys(more, seed)
-            | {key: [seed] for key in ("graded", "train", "held", "seconds", "faults")}
+            more
+            | {key: [seed] for key in ("graded", "held", "seconds", "faults")}
             | {"parameters": len(look)}
         )
 
@@ -366,9 +366,33 @@ def test_decoders_of_captions_have_their_own_rates_and_all_seeds(monkeypatch):
     found = captions.captioning_looks(map)
     assert found["best"] == peak
     assert {(look, peak[look], s) for look in peak for s in range(10)} == set(judged)
-    assert found["where"]["fixed"] == found["searched"] == [*range(10)]
+    assert found["where"] == found["searched"] == [*range(10)]
     assert found["test"]["flat"] == [[s] for s in range(10)]
     assert found.keys() == kept.keys() - {"machine"}
+
+
+def test_fixed_looks_have_their_own_rate_and_all_seeds(monkeypatch):
+    from benchmarks import captions
+
+    monkeypatch.setattr(captions, "chosen", lambda look, rate, seed: -abs(rate - 0.016))
+    monkeypatch.setattr(
+        captions, "fixed", lambda rate, seed: {"test": [rate, seed], "parameters": 7}
+    )
+    found = captions.captioning_fixed(map)
+    assert found["attention at a larger rate"] == [0.032, -0.016]
+    assert found["test"] == [[found["best"], seed] for seed in range(10)]
+    assert found["best"] == 0.016
+    assert found.keys() <= stored("captioning-fixed").keys()
+
+
+def test_digits_of_the_pairs_held_out_are_drawn_in_other_colours():
+    from benchmarks import captions
+
+    some = captions.others(20)
+    pairs = {tuple(text.split()[1:]) for text in some.texts}
+    assert len(some.x) == 20
+    assert {name for _, name in pairs} == {name for _, name in captions.HELD}
+    assert not pairs & set(captions.HELD)
 
 
 def test_coverage_and_teaching_go_on_from_the_looks(monkeypatch):
