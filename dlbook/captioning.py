@@ -195,7 +195,7 @@ def step_backward(dh, dc, before, gates, wx, wh):
 @njit(whole="read")
 def places_gradient(df, read, v, weights):
     """(captioning-places-gradient)  dv_s = Σ_u dv_s(u) + w_0ᵀ δ_0 / S,
-    (dh_u, do_u) = wᵀ df_u + what step u + 1 and its look send back
+    do = (wᵀ df + wxᵀ δ)_o,  dh_{u−1} = whᵀ δ + wqᵀ dq + (wᵀ df_{u−1})_h
     (u v), (u), (s k), weights -> (s k)
     """
     start, _, wq, (wx, wh, _), words = weights
@@ -280,15 +280,15 @@ def occurrences(gram, text):
 
 
 @njit(whole="y refs lengths")
-def clipped_matches(y, refs, lengths, G):
+def clipped_matches(y, refs, lengths, g):
     """(captioning-clipped)  Σ_w min(count_y(w), max_m count_m(w)),
-    over the different n-grams w of y, for n = G
+    over the different n-grams w of y, those of g words
     (u), (m u), (m), () -> ()
     """
     total = 0.0
-    for u in range(len(y) - G + 1):
-        gram, most = y[u : u + G], 0.0
-        if occurrences(gram, y[: u + G]) == 1:
+    for u in range(len(y) - g + 1):
+        gram, most = y[u : u + g], 0.0
+        if occurrences(gram, y[: u + g]) == 1:
             for m in range(len(lengths)):
                 most = max(most, occurrences(gram, refs[m, : lengths[m]]))
             total += min(occurrences(gram, y), most)
@@ -297,7 +297,7 @@ def clipped_matches(y, refs, lengths, G):
 
 @njit
 def precisions(matches, lengths):
-    """(captioning-precision)  P_g = Σ_n matches_ng / Σ_n max(U_n − g + 1, 0),
+    """(captioning-precision)  P_g = Σ_n matches_ng / Σ_n max(ℓ_n − g + 1, 0),
     and 0 where no caption has so many words
     (n g), (n) -> (g)
     """
@@ -313,13 +313,13 @@ def precisions(matches, lengths):
 
 
 @njit(whole="lengths")
-def closest_length(U, lengths):
-    """(captioning-closest)  r = argmin_m |U − R_m|, of two as near the shorter
+def closest_length(length, lengths):
+    """(captioning-closest)  r = argmin_m |ℓ − R_m|, of two as near the shorter
     (), (m) -> ()
     """
-    r, old = U, np.inf
+    r, old = length, np.inf
     for R in lengths:
-        new = abs(R - U)
+        new = abs(R - length)
         if new < old:
             r, old = R, new
         elif new == old:

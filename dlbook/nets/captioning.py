@@ -103,7 +103,7 @@ class Captioner(Composition):
         How many there are, the beginning and the end among them.
     hidden, width : int
         Units of the decoder's state; numbers of a word's vector.
-    look : {"attention", "uniform", "flat"}
+    look : {"attention", "fixed", "uniform", "flat"}
         What the decoder sees of the image; see `LookingLSTM`.
     encoder : Layer, optional
         Turns images into maps, and learns with the rest; `viewer` makes one. To keep one as it is,
@@ -167,7 +167,7 @@ class Captioner(Composition):
             **parts,
             places=Places(),
             words=Embedding(self.words, self.width),
-            decoder=LookingLSTM(self.hidden, self.look, self.coverage),
+            decoder=LookingLSTM(self.hidden, self.look, self.coverage, steps=self.max_length),
             scores=Dense(self.words, initial="xavier"),
         )
 
@@ -263,7 +263,7 @@ class Captioner(Composition):
         Parameters
         ----------
         params, state : Views
-            The network, whose look is "attention".
+            The network, whose look is "attention" or "fixed".
         data : tuple (x, y, ends)
             As for `check`; the decoder reads y, as in training.
 
@@ -272,8 +272,8 @@ class Captioner(Composition):
         ndarray, shape (n, u, s)
             A row sums to one up to the end of the caption, behind it is zero.
         """
-        if self.look != "attention":
-            raise ValueError(f"look is {self.look!r}, and only attention learns where to look")
+        if self.look not in ("attention", "fixed"):
+            raise ValueError(f"look is {self.look!r}, which does not learn where to look")
         batch = self.check(params, data)
         found = []
         for first in range(0, len(batch[0]), AT_ONCE):
@@ -296,27 +296,30 @@ class Captioner(Composition):
 
         Returns
         -------
-        first : ndarray, shape (n, 2j)
-            State and cell of the decoder.
+        first : ndarray, shape (n, 2j+1)
+            State and cell of the decoder, and how many words are written.
         step : callable
             ``step(state, words)`` returns the logarithms of the probabilities of the next words
             (n, v), in float64, and the new state.
         """
         belong(self, params, state)
         x, node = self._examples(shapes.Axes(), x), self._still(self._held(state))
-        N, net, p, J = len(x), self.net, self._tree(params), self.hidden
+        N, net, p = len(x), self.net, self._tree(params)
         node.rows = arrange(np.zeros(N, np.int64), 1)
         a = net.see(p, x, node)["places"][0]
         net.write(p, np.empty(0, np.int64), a, None, node)
-        first, decoder = together(net.part("decoder", node)[2].last), net.part("decoder", node)[2]
+        decoder = net.part("decoder", node)[2]
+        first = np.pad(together(decoder.last), ((0, 0), (0, 1)))
         node.rows = arrange(np.ones(N, np.int64), 1)
 
         def step(state, words):
-            found = net.write(p, np.asarray(words), a, [state[:, :J], state[:, J:]], node)
+            before, (h, c) = int(state[0, -1]), np.split(state[:, :-1], 2, axis=1)
+            found = net.write(p, np.asarray(words), a, [h, c, before], node)
             o = found["scores"][0].astype(float)
             o -= o.max(axis=1, keepdims=True)
             o -= np.log(np.exp(o).sum(axis=1, keepdims=True))
-            return o, together(decoder.last)
+            after = np.pad(together(decoder.last), ((0, 0), (0, 1)), constant_values=before + 1)
+            return o, after
 
         return first, step
 

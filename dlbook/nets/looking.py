@@ -22,7 +22,7 @@ from dlbook.training import xavier
 
 __all__ = ["LOOKS", "LookingLSTM", "Places"]
 
-LOOKS = ("attention", "uniform", "flat")
+LOOKS = ("attention", "fixed", "uniform", "flat")
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,17 @@ class LookingLSTM(Layer):
     ----------
     hidden : int
         Units of the state.
-    look : {"attention", "uniform", "flat"}
-        With "uniform" all weights are 1/s. With "flat" there is no look: the first state is made of
-        all places side by side, and the output is h.
+    look : {"attention", "fixed", "uniform", "flat"}
+        With "fixed" the weights are the softmax of a table that is learned, (steps, s): they depend on
+        how many words were written, and neither on the image nor on the state. With "uniform" all
+        weights are 1/s. With "flat" there is no look: the first state is made of all places side by
+        side, and the output is h.
     coverage : float
         λ: to the cost is added λ Σ_s (1 − Σ_u a_us)², in the mean over images.
     forget_bias : float
         First bias of the forget gate.
+    steps : int
+        Rows of the table of "fixed"; the last one serves for all later steps.
 
     References
     ----------
@@ -95,15 +99,17 @@ class LookingLSTM(Layer):
     look: str = "attention"
     coverage: float = 0.0
     forget_bias: float = 1.0
+    steps: int = 16
 
     def __post_init__(self):
         shapes.count("hidden", self.hidden)
+        shapes.count("steps", self.steps)
         shapes.choice("look", self.look, LOOKS)
         shapes.number("coverage", self.coverage, least=0)
         shapes.number("forget_bias", self.forget_bias)
         if self.coverage and self.look != "attention":
             raise ValueError(
-                f"coverage is {self.coverage}, and with look={self.look!r} no weight of a place learns"
+                f"coverage is {self.coverage}, and with look={self.look!r} it is not added"
             )
 
     def _pair(self, s):
@@ -122,7 +128,9 @@ class LookingLSTM(Layer):
         (E, P, C), J = self._pair(s), self.hidden
         flat = self.look == "flat"
         first = {"ws": (J, P * C if flat else C), "bs": (J,)}
-        query = {"wq": (C, J)} if self.look == "attention" else {}
+        query = {"attention": {"wq": (C, J)}, "fixed": {"table": (self.steps, P)}}.get(
+            self.look, {}
+        )
         return (
             first | query | {"wx": (4 * J, E if flat else E + C), "wh": (4 * J, J), "b": (4 * J,)}
         )
@@ -132,6 +140,8 @@ class LookingLSTM(Layer):
         p.ws[:] = xavier(p.ws.shape, rng)
         if self.look == "attention":
             p.wq[:] = xavier(p.wq.shape, rng)
+        if self.look == "fixed":
+            p.table[:] = 0
         for gate in range(4):
             at = slice(gate * J, (gate + 1) * J)
             p.wx[at], p.wh[at] = xavier((J, p.wx.shape[1]), rng), orthogonal(J, rng)
@@ -148,7 +158,7 @@ class LookingLSTM(Layer):
             np.tanh(h[:N], out=h[:N])
             c[:N] = 0
         else:
-            for part, first in zip((h, c), step.start, strict=True):
+            for part, first in zip((h, c), step.start[:2], strict=True):
                 part[:N] = first.take(rows.order, 0)
         read = step.array("read", R, p.wx.shape[1])
         read[:, :E] = e
@@ -156,11 +166,13 @@ class LookingLSTM(Layer):
         if self.look == "attention":
             looked = self._looked(p, v, e, read, of, step)
         else:
+            looked = None, None
             if self.look == "uniform":
-                by_step(rows.counts, lambda m, row: np.copyto(read[row, E:], whole[:m]))
+                by_step(rows.counts, lambda u, m, row: np.copyto(read[row, E:], whole[:m]))
+            if self.look == "fixed":
+                looked = None, self._fixed(p, v, read[:, E:], step)
             dense_into(read, p.wx, p.b, step.panels(p.wx.T.shape), z)
             lstm_into(*of, 0, N)
-            looked = None, None
         step.last = [np.empty((N, J), z.dtype) for _ in range(2)]  # outlives the step
         for ends, part in zip(step.last, (h, c), strict=True):
             ends_into(part, rows.last, rows.order, ends)
@@ -181,6 +193,30 @@ class LookingLSTM(Layer):
             missed = step.array("missed", N, P)
             step.all.cost += self.coverage / N * missed_into(a, counts, missed)
         return q, a
+
+    def _fixed(self, p, v, o, step):
+        """Write the means of places with the weights of each step; return these weights."""
+        a, before = step.array("a", len(o), v.shape[1]), 0 if step.start is None else step.start[2]
+        table = np.exp(p.table - p.table.max(axis=1, keepdims=True))
+        table /= table.sum(axis=1, keepdims=True)
+
+        def look(u, m, row):
+            a[row] = table[min(before + u, self.steps - 1)]
+            o[row] = a[row.start] @ v[:m]
+
+        by_step(step.rows.counts, look)
+        return a
+
+    def _fixed_back(self, do, v, a, counts, dv, dtable):
+        """Add what fixed looks send back to the places, and to their table."""
+
+        def look(u, m, row):
+            w = a[row.start]
+            dv[:m] += w[:, None] * do[row, None]
+            da = np.einsum("nsk,nk->s", v[:m], do[row])
+            dtable[min(u, self.steps - 1)] += w * (da - w @ da)
+
+        by_step(counts, look)
 
     def backward(self, p, dy, kept, grads, step):
         E, read, whole, v, h, c, z, tanh_c, q, a = kept
@@ -212,10 +248,15 @@ class LookingLSTM(Layer):
         first *= 1 - h[:N] * h[:N]
         dense_input_into(first, p.ws, step.panels(p.ws.shape), dwhole)
         if self.look == "uniform":
-            by_step(rows.counts, lambda m, row: np.add(dwhole[:m], do[row], out=dwhole[:m]))
+            by_step(rows.counts, lambda u, m, row: np.add(dwhole[:m], do[row], out=dwhole[:m]))
         dv += dwhole.reshape(v.shape) if self.look == "flat" else (dwhole / P)[:, None]
+        dtable = np.zeros_like(p.table) if self.look == "fixed" else None
+        if dtable is not None:
+            self._fixed_back(do, v, a, rows.counts, dv, dtable)
         if grads is not None:
             self._weights(grads, read, whole, h, z, first, dq, rows.counts, step)
+            if dtable is not None:
+                grads.table[:] = dtable
         back = step.array("dv in order", *v.shape)
         back[rows.order] = dv
         return de, back
@@ -237,8 +278,8 @@ class LookingLSTM(Layer):
 
 
 def by_step(counts, function):
-    """Call function(m, row) for each step, with the rows of its m sequences."""
+    """Call function(u, m, row) for each step u, with the rows of its m sequences."""
     at = 0
-    for m in counts.tolist():
-        function(m, slice(at, at + m))
+    for u, m in enumerate(counts.tolist()):
+        function(u, m, slice(at, at + m))
         at += m

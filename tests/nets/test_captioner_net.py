@@ -25,7 +25,7 @@ from dlbook.nets.layer import new_step
 from dlbook.nets.tree import built
 from dlbook.optimization import Adam
 
-LOOKS = "attention", "uniform", "flat"
+LOOKS = "attention", "fixed", "uniform", "flat"
 V, SHAPE = 7, (3, 4, 5)
 
 
@@ -121,7 +121,7 @@ def test_writing_word_by_word_gives_the_scores_of_training(rng, look):
     params = stirred(net, rng)
     x, y, ends = data = some(rng, 5)
     state, step = net.stepper(params, None, x)
-    assert state.shape == (5, 8)
+    assert state.shape == (5, 9)
     words, total = np.zeros(5, np.int64), 0.0
     for u in range(y.shape[1]):
         logs, state = step(state, words)
@@ -129,6 +129,16 @@ def test_writing_word_by_word_gives_the_scores_of_training(rng, look):
         total -= logs[np.arange(5), words][u < ends].sum()
     loss = net.loss(params, None, net.check(params, data))
     assert total / ends.sum() == pytest.approx(loss, rel=1e-12)
+
+
+def test_fixed_looks_depend_on_the_number_of_the_word_alone(rng):
+    """Behind the last row of the table the last weights serve; images do not matter."""
+    net = Captioner(SHAPE, V, 4, 3, "fixed", max_length=4, dtype="float64")
+    params, (x, y, ends) = stirred(net, rng), some(rng, 5)
+    table = np.exp(params.net.decoder.table)
+    table /= table.sum(axis=1, keepdims=True)
+    for found, end in zip(net.looks(params, None, (x, y, ends)), ends, strict=True):
+        np.testing.assert_allclose(found[:end], table[[0, 1, 2, 3, 3, 3]][:end], rtol=1e-12)
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -216,7 +226,7 @@ def test_a_viewer_is_taught(rng):
 
 def test_layers_by_themselves(rng):
     assert Places().shape((6, 6, 32)) == (36, 32)
-    for layer, width in zip(map(LookingLSTM, [4] * 3, LOOKS), (6, 6, 4), strict=True):
+    for layer, width in zip(map(LookingLSTM, [4] * 4, LOOKS), (6, 6, 6, 4), strict=True):
         assert layer.shape(((3,), (20, 2))) == (width,)
         params = built(layer.parameters(((3,), (20, 2))), "float32")
         layer.draw(params.net, rng)
@@ -268,5 +278,5 @@ def test_wrong_data(rng):
     y[0, 1:] = -5  # behind the end nothing is looked at
     assert net.check(params, (x, y, ends))[1][0, 1:].tolist() == [1] * 5
     flat = Captioner(SHAPE, V, 4, 3, "uniform")
-    with pytest.raises(ValueError, match="only attention learns where to look"):
+    with pytest.raises(ValueError, match="does not learn where to look"):
         flat.looks(flat.init(rng), None, (x, y, ends))
