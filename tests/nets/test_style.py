@@ -9,9 +9,9 @@ from dlbook.nets import style
 from dlbook.verification import adjoint_gap, central_differences, relative_error
 
 
-def transfer(rng, size=3, **settings):
+def transfer(rng, size=3, shape=(16, 24), **settings):
     """Return two small pictures and what makes one into the other."""
-    content, wanted = rng.random((16, 24, 3)), rng.random((8, 16, 3))
+    content, wanted = rng.random((*shape, 3)), rng.random((8, 16, 3))
     filters = style.random_filters(rng, 4, size)
     return style.Transfer(content, wanted, filters, levels=2, dtype="float64", **settings)
 
@@ -54,7 +54,7 @@ def test_edges_and_their_adjoint(rng):
 @pytest.mark.parametrize("size", [1, 3, 5])
 def test_gradient_of_the_cost(size, rng):
     """Also where pixels lie outside of 0 and 1."""
-    made = transfer(rng, size, edges=0.3, smooth=2.0)
+    made = transfer(rng, size, (8, 12), edges=0.3, smooth=2.0)
     x = made.start + 0.2 * rng.normal(size=made.start.shape)
     slopes = central_differences(lambda v: made.cost(v)[0], x, 1e-6)
     assert relative_error(made.cost(x)[1], slopes) < 1e-6
