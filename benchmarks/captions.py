@@ -12,6 +12,7 @@ from dlbook.optimization import Adam, WarmupCosine
 from dlbook.tools.captions import (
     COLOURS,
     END,
+    HELD,
     NAMES,
     OUT,
     SIDE,
@@ -22,7 +23,7 @@ from dlbook.tools.captions import (
 )
 from dlbook.tools.sweeps import stored
 
-__all__ = ["captioning_coverage", "captioning_looks", "captioning_taught"]
+__all__ = ["captioning_coverage", "captioning_fixed", "captioning_looks", "captioning_taught"]
 
 SEEDS, CHOOSING = range(10), (100, 101)
 FEW = range(5)
@@ -36,6 +37,8 @@ RATES = {
     "uniform": (0.004, 0.008, 0.016, 0.032),
     "flat": (0.0005, 0.001, 0.002, 0.004),
 }
+FIXED_STEPS, FIXED_RATES = 2500, (0.004, 0.016, 0.064)
+LARGER = 0.032  # a rate of attention beyond those of `RATES`
 WHOLE, WHOLE_RATES = 1600, (0.005, 0.01, 0.02, 0.04)  # steps in which all is learned at once
 BEAMS = ((1, 0.0), (3, 0.0), (3, 1.0), (8, 0.0))  # width, and power of the length
 WEIGHTS = (0.03, 0.3)  # of coverage
@@ -128,10 +131,31 @@ def named(net, out, some):
     return [round(float(v), 4) for v in (*kinds, *((s == labels).mean() for s in said))]
 
 
+def others(count):
+    """Return scenes with one digit, of those that `HELD` names, in colours that are not held out."""
+    some = captioned("test", 4 * count, 0, digits=(1,))
+    names = [NAMES.index(name) for _, name in HELD]
+    kept = np.flatnonzero(np.isin(some.labels[:, 0], names))[:count]
+    return type(some)(*(part[kept] for part in some))
+
+
+def read_as(seed):
+    """Return how often one who was taught gives each name to the digits of each pair in `HELD`."""
+    net, out, _ = lessons(seed)
+    some = captioned("test", SINGLE, 0, pairs="held", digits=(1,))
+    name = net.predict(out.params, out.state, some.x)[0]
+    mine = [some.labels[:, 0] == NAMES.index(one) for _, one in HELD]
+    return [np.bincount(name[m], minlength=len(NAMES)).tolist() for m in mine]
+
+
 def read(seed, pairs):
     """Return how often one who was taught reads single digits right: both, name, colour."""
     net, out, _ = lessons(seed)
-    some = captioned("test", SINGLE, 0, pairs=pairs, digits=(1,))
+    some = (
+        others(SINGLE)
+        if pairs == "others"
+        else captioned("test", SINGLE, 0, pairs=pairs, digits=(1,))
+    )
     name, colour = net.predict(out.params, out.state, some.x)
     name, colour = name == some.labels[:, 0], colour == some.colours[:, 0]
     return [round(float(v.mean()), 4) for v in (name & colour, name, colour)]
@@ -158,7 +182,8 @@ def trained(look, rate, seed, coverage=0.0):
     """Return a captioner over the maps of one who was taught, what it has learned, and the time."""
     some = seen(seed, "train", SCENES)
     net = Captioner(some.x.shape[1:], len(WORDS), look=look, coverage=coverage)
-    return net, *learned(net, some.arrays, rate, STEPS[look], seed, clip=1.0)
+    steps = STEPS.get(look, FIXED_STEPS)
+    return net, *learned(net, some.arrays, rate, steps, seed, clip=1.0)
 
 
 def chosen(look, rate, seed):
@@ -242,6 +267,47 @@ def captioning_looks(spread):
         "open": seeing[0]["open"],
         "wrong": seeing[0]["wrong"],
     }
+
+
+def fixed(rate, seed):
+    """Return what is said of a network with fixed looks, and of its encoder on single digits."""
+    net, out, seconds = trained("fixed", rate, seed)
+    some, few = seen(seed, "test", WRITTEN), seen(seed, "train", SCENES)
+    few = type(few)(*(part[:WRITTEN] for part in few))
+    found = net.predict(out.params, None, some.x)
+    kinds = [fault(*pair) for pair in zip(map(written, found), some.texts, strict=True)]
+    return {
+        "test": graded(found, some),
+        "learned from": graded(net.predict(out.params, None, few.x), few),
+        "faults": [kinds.count(kind) for kind in FAULTS],
+        "where": where(net, out, some),
+        "seconds": round(seconds, 2),
+        "parameters": out.params.flat.size,
+        "read others": read(seed, "others"),
+        "read as": read_as(seed),
+    }
+
+
+def captioning_fixed(spread):
+    """Look at places that depend on the number of the word alone; try one more rate of attention."""
+    jobs = [("fixed", rate, seed) for seed in CHOOSING for rate in FIXED_RATES]
+    jobs += [("attention", LARGER, seed) for seed in CHOOSING]
+    found = dict(zip(jobs, spread(chosen, *zip(*jobs, strict=True)), strict=True))
+    mean = lambda *job: round(sum(found[*job, s] for s in CHOOSING) / len(CHOOSING), 4)
+    scores = [mean("fixed", rate) for rate in FIXED_RATES]
+    best = FIXED_RATES[scores.index(max(scores))]
+    runs = [*spread(fixed, [best] * len(SEEDS), SEEDS)]
+    part = lambda key: [run[key] for run in runs]
+    return {
+        "seeds": [*SEEDS],
+        "steps": FIXED_STEPS,
+        "rates": FIXED_RATES,
+        "chosen by": scores,
+        "best": best,
+        "attention at a larger rate": [LARGER, mean("attention", LARGER)],
+        "held": HELD,
+        "parameters": runs[0]["parameters"],
+    } | {key: part(key) for key in runs[0] if key != "parameters"}
 
 
 def covered(weight, rate, seed):

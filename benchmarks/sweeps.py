@@ -12,7 +12,12 @@ import numpy as np
 
 from benchmarks import machine
 from benchmarks.adversarial import gan_averaged, gan_digits, gan_released, gan_ring, gan_slow
-from benchmarks.captions import captioning_coverage, captioning_looks, captioning_taught
+from benchmarks.captions import (
+    captioning_coverage,
+    captioning_fixed,
+    captioning_looks,
+    captioning_taught,
+)
 from benchmarks.codes import variational_digits
 from benchmarks.diffusing import (
     diffusion_digits,
@@ -473,6 +478,7 @@ SWEEPS = {
     "backprop-digits": backprop_digits,
     "diffusion-bits": diffusion_bits,
     "captioning-coverage": captioning_coverage,
+    "captioning-fixed": captioning_fixed,
     "captioning-looks": captioning_looks,
     "captioning-taught": captioning_taught,
     "diffusion-digits": diffusion_digits,

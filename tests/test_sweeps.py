@@ -493,6 +493,30 @@ def test_decoders_of_captions_have_their_own_rates_and_all_seeds(monkeypatch):
     assert found.keys() == kept.keys() - {"machine"}
 
 
+def test_fixed_looks_have_their_own_rate_and_all_seeds(monkeypatch):
+    from benchmarks import captions
+
+    monkeypatch.setattr(captions, "chosen", lambda look, rate, seed: -abs(rate - 0.016))
+    monkeypatch.setattr(
+        captions, "fixed", lambda rate, seed: {"test": [rate, seed], "parameters": 7}
+    )
+    found = captions.captioning_fixed(map)
+    assert found["attention at a larger rate"] == [0.032, -0.016]
+    assert found["test"] == [[found["best"], seed] for seed in range(10)]
+    assert found["best"] == 0.016
+    assert found.keys() <= stored("captioning-fixed").keys()
+
+
+def test_digits_of_the_pairs_held_out_are_drawn_in_other_colours():
+    from benchmarks import captions
+
+    some = captions.others(20)
+    pairs = {tuple(text.split()[1:]) for text in some.texts}
+    assert len(some.x) == 20
+    assert {name for _, name in pairs} == {name for _, name in captions.HELD}
+    assert not pairs & set(captions.HELD)
+
+
 def test_coverage_and_teaching_go_on_from_the_looks(monkeypatch):
     from benchmarks import captions
 
