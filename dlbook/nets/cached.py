@@ -24,8 +24,8 @@ class Cache:
 
     Attributes
     ----------
-    keys, values : ndarray, shape (blocks, n, length, width)
-        Of n sequences; what stands behind the first `steps` of them means nothing.
+    keys, values : object
+        Arrays (blocks, n, length, width) of n sequences; what stands behind the first `steps` of them means nothing.
     steps : int
         How many symbols of each sequence were read.
     """
