@@ -40,6 +40,11 @@ class Given(NamedTuple):
     whole: Any  # takes the step at once, where there is such
 
 
+def in_parts(net):
+    """Return whether layers are a `Sequential` that does nothing but what its parts do in turn."""
+    return isinstance(net, Sequential) and type(net).forward is Sequential.forward
+
+
 class Composition:
     """What a model needs that is made of layers; `Network` is one, `MLP` another.
 
@@ -255,7 +260,7 @@ class Composition:
         belong(self, params, state)
         step, net, p = self._still(self._held(state)), self.net, self._tree(params)
         x, _ = self._entered(step, batch)
-        if not isinstance(net, Sequential):
+        if not in_parts(net):
             yield "net", net.forward(p, x, step)[0]
             return
         for i, layer in enumerate(net.layers):
@@ -280,7 +285,7 @@ class Composition:
             From below, copies.
         """
         belong(self, params, state)
-        if not isinstance(self.net, Sequential):
+        if not in_parts(self.net):
             raise TypeError(f"net is {self.net}, expected a Sequential, whose parts are looked at")
         held = () if state is None else self._held(like(state, state.flat.copy()))
         step, p = new_step(self.dtype, state=held, rng=rng, wants=True), self._tree(params)

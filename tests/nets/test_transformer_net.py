@@ -386,3 +386,14 @@ def test_dropout_drops_in_training_alone(rng):
     }
     assert len(losses) == 3
     assert net.loss(params, None, batch) == net.loss(params, None, batch)
+
+
+def test_what_ties_its_scores_is_looked_at_as_a_whole(rng):
+    """The parts of `Tied` do not give its scores; those of a decoder with a matrix of its own do."""
+    x = rng.integers(5, size=(2, 3))
+    for tied, last in ((True, "net"), (False, "net.scores")):
+        net = Transformer(5, 4, 1, 2, 6, tied=tied)
+        params = net.init(rng)
+        name, scores = [*net.layers(params, None, (x, x))][-1]
+        assert name == last
+        np.testing.assert_allclose(scores, net.outputs(params, None, x), rtol=1e-5, atol=1e-6)
