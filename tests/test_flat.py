@@ -37,7 +37,7 @@ from dlbook.nets import (
     fit,
     fit_stream,
 )
-from dlbook.nets.network import in_parts
+from dlbook.nets.containers import in_parts
 from dlbook.optimization import SGD
 from dlbook.tools import flat
 from dlbook.tools.flat import belong, fits, laid_out, like, named

@@ -15,7 +15,7 @@ from dlbook.nets.layer import Layer, features
 from dlbook.nets.stack import Stack, in_stacks
 from dlbook.tools import shapes
 
-__all__ = ["Container", "Parallel", "Residual", "Sequential", "within"]
+__all__ = ["Container", "Parallel", "Residual", "Sequential", "in_parts", "within"]
 
 JOINS = ("concatenate", "tuple")
 
@@ -257,6 +257,11 @@ class Parallel(Container):
             else:
                 total += dx
         return total if step.wants else None
+
+
+def in_parts(net: Layer) -> bool:
+    """Return whether layers are a `Sequential` that does nothing but what its parts do in turn."""
+    return isinstance(net, Sequential) and type(net).forward is Sequential.forward
 
 
 def within(layer: Layer) -> Iterator[Layer]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlbook.nets.containers import Sequential
+from dlbook.nets.containers import Sequential, in_parts
 from dlbook.nets.costs import AXES, Cost, SoftmaxCrossEntropy
 from dlbook.nets.layer import Layer, Step, new_step
 from dlbook.nets.tree import Views, built, mapped, viewed
@@ -38,11 +38,6 @@ class Given(NamedTuple):
     p: Any
     g: Any
     whole: Any  # takes the step at once, where there is such
-
-
-def in_parts(net):
-    """Return whether layers are a `Sequential` that does nothing but what its parts do in turn."""
-    return isinstance(net, Sequential) and type(net).forward is Sequential.forward
 
 
 class Composition:

@@ -6,7 +6,7 @@ Equations: `architectures` (parameters, multiply-adds, receptive field).
 from math import inf, prod
 from typing import NamedTuple
 
-from dlbook.nets.containers import Container, Parallel, Residual, Sequential
+from dlbook.nets.containers import Container, Parallel, Residual, Sequential, in_parts
 from dlbook.nets.conv import Conv2d, ConvTranspose2d
 from dlbook.nets.images import AvgPool2d, GlobalPool, MaxPool2d, Shift, Upsample
 from dlbook.nets.layer import Layer
@@ -197,6 +197,10 @@ def _inside(layer, name, at, most, rows):
         after, total = _visit(part, _path(name, label), before, most, rows)
         found.append(after)
         totals.append(total)
+    if isinstance(layer, Sequential) and not in_parts(layer):  # it adds to what its parts do
+        after = _At(layer.shape(at.shape), None, None)
+        rows.append(Row(_path(name, "&"), words(layer), _first(after.shape), 0, None, None))
+        return after, _summed([*totals, (0, None, 0)], sum)
     if not isinstance(layer, Parallel):
         return found[-1], _summed(totals, sum)
     after = _widest(layer.shape(at.shape), found)

@@ -25,6 +25,7 @@ from dlbook.nets import (
 )
 from dlbook.nets.layer import new_step
 from dlbook.nets.rows import carry
+from dlbook.nets.table import table
 from dlbook.nets.tree import built
 from dlbook.neurons import gelu_tanh
 from dlbook.tools.flat import like
@@ -396,4 +397,5 @@ def test_what_ties_its_scores_is_looked_at_as_a_whole(rng):
         params = net.init(rng)
         name, scores = [*net.layers(params, None, (x, x))][-1]
         assert name == last
+        assert table(net.net, (3,)).rows[-1].shape == (3, 5)
         np.testing.assert_allclose(scores, net.outputs(params, None, x), rtol=1e-5, atol=1e-6)
