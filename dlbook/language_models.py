@@ -499,12 +499,12 @@ class NGram:
     def _discounts(self, counts):
         """Return what is taken off a count of one, of two, and of more."""
         once = discount(counts[None]) if (counts == 1).any() else 0.5
-        r = np.arange(1, 4)
-        times = [np.sum(counts == n) for n in range(1, 5)]
-        if self.smoothing == "modified-kneser-ney" and all(times[:3]):
-            found = r - (r + 1) * once * np.divide(times[1:], times[:3])
-            if np.all((found > 0) & (found < r)):
-                return found
+        if self.smoothing == "modified-kneser-ney":
+            r, times = np.arange(1, 4), [np.sum(counts == n) for n in range(1, 5)]
+            if all(times[:3]):
+                found = r - (r + 1) * once * np.divide(times[1:], times[:3])
+                if np.all((found > 0) & (found < r)):
+                    return found
         return np.full(3, once)
 
     def _mixed(self, k, context, gram, p):

@@ -136,14 +136,9 @@ def scores_into(h, gamma, beta, eps, w, f):
     """f_nv = Σ_m w_vm h_nm, where h is normalized first if γ has any numbers
     (n m), (m), (m), (), (v m) -> (n v)
     """
-    x, zero = np.empty(h.shape[1], h.dtype), h.dtype.type(0)
+    x, nothing = np.empty(h.shape[1], h.dtype), np.zeros(len(w), h.dtype)
     for n in range(h.shape[0]):
         x[:] = h[n]
         if gamma.size:
             norm_into(h[n], gamma, beta, eps, x)
-        row = f[n]
-        for v in range(row.size):
-            some, total = w[v], zero
-            for m in range(x.size):
-                total += some[m] * x[m]
-            row[v] = total
+        product_into(w, x, nothing, f[n])
