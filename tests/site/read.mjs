@@ -19,6 +19,7 @@ const pages = pageList.split(",");
 const chapters = new Set(chapterList.split(",").filter(Boolean));
 const THEMES = ["light", "dark"];
 const WIDTHS = [1280, 768, 390];
+const ALIKE = 10; // texts of one style whose colours are read; a finding names five
 const KEYED = 3; // marks of a page that are opened by key too; all have the same script
 const PATIENCE = 300_000; // ms; a busy machine is no fault of a page
 const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
@@ -150,33 +151,86 @@ function look() {
   };
 }
 
-/** Axe, with every rule of the tags, or with those about colours: nothing is left out. */
-async function accessible(page, part = "html", colours = false) {
-  await page.evaluate(axe);
+/** Axe, with every rule of the tags; those about colours; those and the other that asks what lies where ("places");
+ *  or the rest, which reads elements alone. Nothing is left out. */
+async function accessible(page, part = "html", which = "all") {
+  if (!(await page.evaluate(() => "axe" in globalThis))) await page.evaluate(axe);
   const { violations } = await page.evaluate(
-    ([within, tags, only]) => {
+    ([within, tags, some]) => {
       const { getRules, run } = globalThis.axe;
-      const asked = getRules(tags).filter((rule) => rule.tags.includes("cat.color") && !rule.tags.includes("experimental"));
-      const runOnly = only ? { type: "rule", values: asked.map((rule) => rule.ruleId) } : { type: "tag", values: tags };
-      return run(within, { runOnly, resultTypes: ["violations"], preload: location.protocol !== "file:" && !only });
+      const about = getRules(tags).filter((rule) => rule.tags.includes("cat.color") && !rule.tags.includes("experimental"));
+      const colours = about.map((rule) => rule.ruleId);
+      const places = [...colours, "target-size"];
+      const only = { colours, places }[some];
+      return run(within, {
+        runOnly: only ? { type: "rule", values: only } : { type: "tag", values: tags },
+        rules: some === "rest" ? Object.fromEntries(places.map((rule) => [rule, { enabled: false }])) : {},
+        resultTypes: ["violations"],
+        preload: location.protocol !== "file:" && !only,
+      });
     },
-    [part, TAGS, colours],
+    [part, TAGS, which],
   );
   return violations.flatMap(({ id, nodes }) =>
     nodes.slice(0, 5).map((n) => `${id}: ${n.target.join(" ")} ${n.any[0]?.message ?? n.failureSummary}`.slice(0, 300)),
   );
 }
 
-/** Leave the insides of code, formulas and drawings out. They are the same at every width, and nine tenths of a page. */
-function empty() {
-  for (const text of document.querySelectorAll("pre, .katex")) text.textContent = text.textContent;
-  for (const inside of document.querySelectorAll(".frame svg > *")) inside.remove();
+/** Note what the rules about colours read of each text inside code, formulas and drawings, in one theme. */
+function noteColours() {
+  const styles = (globalThis.styles ??= new Map());
+  const grounds = new Map([[null, ""]]);
+  const ground = (element) => {
+    if (!grounds.has(element)) {
+      const { backgroundColor, backgroundImage, opacity, filter, mixBlendMode } = getComputedStyle(element);
+      const own = [backgroundColor, backgroundImage, opacity, filter, mixBlendMode].join();
+      grounds.set(element, `${ground(element.parentElement)} ${own}`);
+    }
+    return grounds.get(element);
+  };
+  for (const element of document.querySelectorAll(":is(pre, .katex, .frame) *")) {
+    const text = [...element.childNodes].map((node) => (node.nodeType === 3 ? node.data : "")).join("").trim();
+    if (!text || !element.checkVisibility({ visibilityProperty: true })) continue;
+    const { color, fontSize, fontWeight, textShadow } = getComputedStyle(element);
+    const style = [ground(element), element.namespaceURI, text.length > 1, color, fontSize, fontWeight, textShadow];
+    styles.set(element, `${styles.get(element) ?? ""} ${style}`);
+  }
 }
 
-/** What a page consists of and what of it is shown. Two themes that agree in it differ in colours alone,
- *  and in the sun and moon on the button that changes them. */
-function outline() {
-  return [...document.querySelectorAll("body *:not(.theme-toggle svg, .theme-toggle svg *)")].map((e) => `${e.cloneNode().outerHTML}${e.checkVisibility()}`).join("");
+/** Leave of code, formulas and drawings only some texts of each style that was noted, and all links. What stands
+ *  on the background of something that does not contain it stays too. */
+function thin(most) {
+  const inside = ":is(pre, .katex, .frame)";
+  globalThis.texts = new Map([...document.querySelectorAll("pre, .katex")].map((e) => [e, e.textContent]));
+  const kept = new Set();
+  const keep = (element) => {
+    for (let e = element; e && !kept.has(e); e = e.parentElement) kept.add(e);
+  };
+  document.querySelectorAll(`${inside} :is(a, a *), .katex:has([style*=background]) *`).forEach(keep);
+  const seen = new Map();
+  for (const [element, style] of styles) {
+    seen.set(style, (seen.get(style) ?? 0) + 1);
+    if (seen.get(style) <= most) keep(element);
+  }
+  for (const element of document.querySelectorAll(`${inside} *`)) if (!kept.has(element)) element.remove();
+}
+
+/** Leave the insides of code, formulas and drawings out, except in one part. They are the same at every width, and nine tenths of a page. */
+function empty(except) {
+  const outside = (e) => !except || !e.closest(except);
+  const flat = [...document.querySelectorAll("pre, .katex")].filter(outside);
+  for (const text of flat) text.textContent = globalThis.texts?.get(text) ?? text.textContent;
+  for (const inside of document.querySelectorAll(".frame svg > *")) if (outside(inside)) inside.remove();
+}
+
+/** Note what a page consists of and what of it is shown, and say whether it is what was noted before. Two themes that
+ *  agree in it differ in colours alone, and in the sun and moon on the button that changes them. */
+function agrees() {
+  const all = document.querySelectorAll("body *:not(.theme-toggle svg, .theme-toggle svg *)");
+  const outline = document.body.outerHTML + [...all].map((e) => Number(e.checkVisibility())).join("");
+  const before = globalThis.outline ?? outline;
+  globalThis.outline = outline;
+  return outline === before;
 }
 
 /** What is clipped on paper, and what of the furniture is printed. */
@@ -200,21 +254,33 @@ async function readPage(name) {
     return `${theme} ${width}`;
   };
   notes.same = true;
+  // Each step changes the width or the theme, not both: a page is laid out anew at each.
   for (const width of WIDTHS) {
-    const shown = {};
-    for (const theme of THEMES) {
-      notes.looks[await at(width, theme)] = await page.evaluate(look);
-      shown[theme] = await page.evaluate(outline);
+    for (const [k, theme] of (width === 768 ? THEMES.toReversed() : THEMES).entries()) {
+      const where = await at(width, theme);
+      notes.looks[where] = await page.evaluate(look);
+      if (k === 0) await page.evaluate(() => delete globalThis.outline);
+      notes.same = (await page.evaluate(agrees)) && notes.same;
+      if (width > 1000) {
+        await page.evaluate(noteColours);
+        if (theme === "light") notes.axe[where] = await accessible(page, "html", "rest");
+      }
     }
-    notes.same &&= shown.light === shown.dark;
   }
   await at(690, "light", "print");
   notes.print = await page.evaluate(printed);
-  for (const width of chapters.has(name) ? WIDTHS : [1280, 390]) {
-    for (const theme of THEMES) {
-      notes.axe[await at(width, theme)] = await accessible(page, "html", theme === "dark");
+  // From here on nothing reads the whole page any more: colours and places are read on some texts of each style,
+  // and other widths without the insides, which have been read at the widest.
+  await page.evaluate(thin, ALIKE);
+  for (const theme of THEMES) {
+    const where = await at(1280, theme);
+    notes.axe[where] = [...(notes.axe[where] ?? []), ...(await accessible(page, "html", theme === "light" ? "places" : "colours"))];
+  }
+  await page.evaluate(empty);
+  for (const width of chapters.has(name) ? [768, 390] : [390]) {
+    for (const theme of width === 768 ? THEMES.toReversed() : THEMES) {
+      notes.axe[await at(width, theme)] = await accessible(page, "html", theme === "dark" ? "colours" : "all");
     }
-    await page.evaluate(empty); // read once, at the widest
   }
   await close(page);
   await close(await open(name, { base: folder }));
@@ -270,9 +336,8 @@ async function readChapter(name) {
     return all.length;
   }, wanted);
   const steps = (await page.evaluate(() => total)) + 5;
-  for (let k = 0; k < steps; k += 1) {
-    await page.keyboard.press("Tab");
-    if (k % 50 === 49 && !(await page.evaluate(() => waiting.size))) break;
+  for (let k = 0; k < steps && (await page.evaluate(() => waiting.size)); k += 50) {
+    await Promise.all(Array.from({ length: 50 }, () => page.keyboard.press("Tab"))); // sent at once, done in order
   }
   found.unreached = await page.evaluate(() => [...waiting].map((e) => e.outerHTML.slice(0, 120)));
 
@@ -309,9 +374,6 @@ async function readChapter(name) {
       await page.keyboard.press("Escape");
       state.closed = await summary.evaluate((s) => !s.parentElement.open && document.activeElement === s);
       if (k > 0) continue;
-      await page.keyboard.press("Enter");
-      if (width === 390) state.axe = await accessible(page, ".mark[open]");
-      await page.keyboard.press("Escape");
       await page.mouse.move(1, 1);
       await summary.hover();
       await page.waitForTimeout(400);
@@ -324,6 +386,12 @@ async function readChapter(name) {
       state.dismissed = await summary.evaluate((s) => !s.parentElement.open);
       await page.mouse.move(1, 1); // a pointer left here would open what scrolls under it
     }
+  }
+  for (const summary of (await page.locator("details.mark > summary").all()).slice(0, 1)) {
+    await summary.focus();
+    await page.keyboard.press("Enter");
+    await page.evaluate(empty, ".mark[open]"); // nothing reads the page after this
+    found.marks[390][0].axe = await accessible(page, ".mark[open]");
   }
   await close(page);
 }
@@ -360,8 +428,9 @@ async function readFurniture(name) {
       before,
       opened: await drawer.isVisible(),
       entered: await drawer.evaluate((d) => d.contains(document.activeElement)),
-      axe: await accessible(page, `#${id}`),
     };
+    await page.evaluate(empty, `#${id}`);
+    found.drawers[label].axe = await accessible(page, `#${id}`);
     await page.keyboard.press("Escape");
     found.drawers[label].closed = !(await drawer.isVisible());
     await close(page);
