@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 PINS   := constraints.txt
 SPREAD := -n logical --maxprocesses 4 --dist worksteal
 TILED  := attention autoencoders backprop convolution gated matmul rnn sequence_tasks simd training training_loop
-APART  := benchmarks book exercises floors extension main notebooks pages store sweeps typing   # what no compilation changes
+APART  := benchmarks book exercises floors extension main notebooks pages starting store sweeps typing   # what no compilation changes
 BOOK   := tests/test_book.py tests/test_notebooks.py   # what reads the built book
 FOREIGN = "$$($(PY) -c 'from dlbook.tools import simd; print(min(simd.TILES.keys() - simd.able()[:1]))')"
 BUILT  := _build/html/.built
@@ -15,7 +15,7 @@ NPM    := $(shell command -v npm 2>/dev/null)
 
 without = $(patsubst %,--ignore=tests/test_%.py,$(1))
 
-.PHONY: help setup book serve test test-modes test-tiles test-peers test-site test-oldest test-newest bench sweeps lint clean
+.PHONY: help setup book serve test test-modes test-checked test-tiles test-peers test-site test-oldest test-newest bench sweeps lint clean
 .DELETE_ON_ERROR:
 
 help:          ## list the targets
@@ -53,12 +53,16 @@ test: $(READY) ## run the tests; they build the book and read its results
 	$(PY) -m pytest $(BOOK); book=$$?; $(PY) -m pytest $(SPREAD) $(BOOK:%=--ignore=%) && exit $$book
 
 # Without compilation NumPy checks the indices of all kernels that run as Python, here with the panels of another
-# register tile than this processor's; the rest is checked compiled, and not optimized: that takes half the time,
-# and the indices are the same. What is exact to the last bit needs fused operations.
-test-modes: $(READY) ## run the tests without compilation, and with every index checked
+# register tile than this processor's. What is for compiled kernels alone, or too long as Python, is then checked
+# compiled, and not optimized: that takes half the time, and the indices are the same.
+test-modes: $(READY) ## run the tests without compilation, and with indices checked what needs compilation
 	NUMBA_DISABLE_JIT=1 DLBOOK_SIMD=$(FOREIGN) $(PY) -m pytest $(SPREAD) $(call without,$(APART))
+	$(MAKE) test-checked CHECKED='-m compiled_only'
+
+# What is exact to the last bit needs fused operations.
+test-checked: $(READY) ## run the tests compiled, with every index checked
 	rm -rf _build/kernels-checked
-	NUMBA_BOUNDSCHECK=1 NUMBA_OPT=0 DLBOOK_CACHE_DIR=_build/kernels-checked $(PY) -m pytest $(SPREAD) $(call without,$(APART) elementary jit kernels)
+	NUMBA_BOUNDSCHECK=1 NUMBA_OPT=0 DLBOOK_CACHE_DIR=_build/kernels-checked $(PY) -m pytest $(CHECKED) $(SPREAD) $(call without,$(APART) elementary jit kernels)
 	NUMBA_BOUNDSCHECK=1 DLBOOK_CACHE_DIR=_build/kernels-checked $(PY) -m pytest tests/test_elementary.py
 
 # What this processor cannot execute runs as plain Python, with the panels that it would have

@@ -1,15 +1,10 @@
 """What the tests need to know of Numba."""
 
-import os
-
 import numba
 import numpy as np
 import pytest
 
-compiled_only = pytest.mark.skipif(
-    os.environ.get("NUMBA_DISABLE_JIT") == "1",
-    reason="compilation is switched off by NUMBA_DISABLE_JIT",
-)
+compiled_only = pytest.mark.compiled_only  # conftest.py skips it where nothing is compiled
 
 
 def same_bits(compute):

@@ -15,10 +15,24 @@ for pool in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads sleep
 
 
+PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"  # kernels run as Python
+
+
 def pytest_configure(config):
     """Compiled code is silent about overflow and NaN; its Python form need not be."""
-    if os.environ.get("NUMBA_DISABLE_JIT") == "1":
+    config.addinivalue_line(
+        "markers", "compiled_only: takes too long as Python, or is about compiling"
+    )
+    if PLAIN:
         config.addinivalue_line("filterwarnings", "ignore::RuntimeWarning")
+
+
+def pytest_collection_modifyitems(items):
+    """Leave out what is for compiled kernels where nothing is compiled."""
+    skip = pytest.mark.skip(reason="compilation is switched off by NUMBA_DISABLE_JIT")
+    for item in items if PLAIN else ():
+        if item.get_closest_marker("compiled_only"):
+            item.add_marker(skip)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compiled import compiled_only
 from pages import ROOT
 
 from dlbook import (
@@ -275,6 +276,7 @@ def asked_for(model, N, monkeypatch, rng, batch=None):
     return factors
 
 
+@compiled_only
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_layers_ask_for_room_for_all_that_is_packed(dtype, monkeypatch, rng):
     """A layer packs its weights on the way up, its inputs for dw, its weights again for dx."""
@@ -306,6 +308,7 @@ def test_layers_ask_for_room_for_all_that_is_packed(dtype, monkeypatch, rng):
         assert held(found, needed([(2 * J, 2 * J)], N))
 
 
+@compiled_only
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("cell", "G"), [("tanh", 1), ("gru", 3), ("lstm", 4)])
 def test_so_do_recurrent_layers(cell, G, dtype, monkeypatch, rng):

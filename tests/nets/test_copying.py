@@ -39,7 +39,7 @@ def test_beside_each_step_stands_the_one_before(rng):
 @pytest.mark.parametrize("before", [True, False])
 def test_copiers_pass_the_check_of_a_model(before):
     net = replace(copier(1, before), dtype="float64")
-    check_model(net, repeated(3, np.random.default_rng(0)), count=5)
+    check_model(net, repeated(1, np.random.default_rng(0)), count=5)
     assert net.hidden == 0
 
 

@@ -271,6 +271,7 @@ def test_a_block_is_taken_out_with_what_it_learned(residual, rng):
         small.lesioned(net, out, 3)
 
 
+@compiled_only
 @pytest.mark.parametrize("norm", [False, True])
 def test_paths_through_a_trained_network_add_up_to_its_gradient(norm):
     d = data.digits(np.float32)
