@@ -7,7 +7,6 @@ PINS   := constraints.txt
 SPREAD := -n logical --maxprocesses 4 --dist worksteal
 TILED  := attention autoencoders backprop convolution gated matmul rnn sequence_tasks simd training training_loop
 APART  := benchmarks book exercises floors extension main notebooks pages starting store sweeps typing   # what no compilation changes
-BOOK   := tests/test_book.py tests/test_notebooks.py   # what reads the built book
 FOREIGN = "$$($(PY) -c 'from dlbook.tools import simd; print(min(simd.TILES.keys() - simd.able()[:1]))')"
 BUILT  := _build/html/.built
 SOURCES = conf.py $(shell find book/. dlbook benchmarks -name __pycache__ -prune -o -print)
@@ -39,25 +38,29 @@ setup: $(READY)  ## make the environment in .venv
 book: $(BUILT) ## build the site into _build/html
 	@echo "The book is in _build/html/index.html"
 
-# Folders stand among the sources, so that a file that went is noticed too. What is edited during a build is newer than its begin.
+# Folders stand among the sources, so that a file that went is noticed too; what Python adds to them is added first.
+# What is edited during a build is newer than its begin.
+BEGIN = mkdir -p _build/html && $(PY) -m compileall -q dlbook book benchmarks && touch _build/begun
+
 $(BUILT): $(READY) $(SOURCES)
-	@mkdir -p _build/html && rm -rf _build/html/reports && touch _build/begun
+	@rm -rf _build/html/reports && $(BEGIN)
 	$(PY) -m sphinx -q -n -W -j auto -c . book _build/html
 	@mv _build/begun $@
 
 serve: book    ## build the site and serve it on this machine
 	$(PY) -m dlbook serve _build/html
 
-# The book first, with the machine to itself: its pages measure time.
+# The book first, with the machine to itself: its pages measure time. What else reads it follows with the rest.
 test: $(READY) ## run the tests; they build the book and read its results
-	$(PY) -m pytest $(BOOK); book=$$?; $(PY) -m pytest $(SPREAD) $(BOOK:%=--ignore=%) && exit $$book
+	@rm -f $(BUILT) && $(BEGIN)
+	$(PY) -m pytest tests/test_book.py && mv _build/begun $(BUILT); book=$$?; DLBOOK_BUILT=1 $(PY) -m pytest $(SPREAD) --ignore=tests/test_book.py && exit $$book
 
 # Without compilation NumPy checks the indices of all kernels that run as Python, here with the panels of another
 # register tile than this processor's. What is for compiled kernels alone, or too long as Python, is then checked
 # compiled, and not optimized: that takes half the time, and the indices are the same.
 test-modes: $(READY) ## run the tests without compilation, and with indices checked what needs compilation
 	NUMBA_DISABLE_JIT=1 DLBOOK_SIMD=$(FOREIGN) $(PY) -m pytest $(SPREAD) $(call without,$(APART))
-	$(MAKE) test-checked CHECKED='-m compiled_only'
+	$(MAKE) test-checked CHECKED='-m compiled_only --ignore=tests/test_simd.py'
 
 # What is exact to the last bit needs fused operations.
 test-checked: $(READY) ## run the tests compiled, with every index checked
