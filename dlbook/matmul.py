@@ -433,6 +433,7 @@ ROWS, VECTORS = simd.SHAPE.rows, simd.SHAPE.vectors
 TWO_THIRDS, THIRD = 2 * ROWS // 3, ROWS // 3  # what is left below a whole tile
 BLOCK = 20 * ROWS  # rows of a that stay in the second cache
 DEPTH = 512  # depth of a block that is copied
+FAR = 1024  # bytes between the columns of a transposed matrix from which on they are copied
 
 
 def panels(K: int, N: int, dtype: DTypeLike = np.float32) -> np.ndarray:
@@ -562,7 +563,8 @@ def multiply_tiled(a, packed, c, more):
     """c_ij = Σ_k a_ik b_kj, or added to c_ij if `more`; b in panels
     (i k), (q k w), (i j) -> (i j)
     """
-    if a.strides[0] < a.strides[1] and 4 * a.shape[1] > DEPTH:
+    far = 4 * a.shape[1] > DEPTH or (8 * a.shape[1] > DEPTH and a.strides[1] > FAR)
+    if a.strides[0] < a.strides[1] and far:
         _multiply_turned(a, packed, c, more)
         return
     W, J = packed.shape[2], c.shape[1]
@@ -577,20 +579,30 @@ def multiply_tiled(a, packed, c, more):
 @njit_fast(apart=True)
 def _multiply_turned(a, packed, c, more):
     """The same where a is a transposed matrix: far-apart lines are brought together first."""
-    W, J = packed.shape[2], c.shape[1]
-    copied = np.empty((min(DEPTH, a.shape[1]), 2 * ROWS), a.dtype)
+    W, J, some = packed.shape[2], c.shape[1], 4 * ROWS
+    copied = np.empty((min(DEPTH, a.shape[1]), some), a.dtype)
     for k in range(0, a.shape[1], DEPTH):
         lines = a[:, k : k + DEPTH].T
-        for i in range(0, a.shape[0], 2 * ROWS):
-            count, rows = min(2 * ROWS, a.shape[0] - i), simd.any_layout(c[i : i + 2 * ROWS])
-            for line in range(lines.shape[0]):
-                for m in range(count):
-                    copied[line, m] = lines[line, i + m]
+        for i in range(0, a.shape[0], some):
+            count, rows = min(some, a.shape[0] - i), simd.any_layout(c[i : i + some])
+            _copy_columns(simd.any_layout(lines), i, count, copied)
             block = simd.any_layout(copied[: lines.shape[0], :count].T)
             for q in range(packed.shape[0]):
                 panel, columns = packed[q, k : k + DEPTH], min(W, J - q * W)
                 panel_any = simd.any_layout(panel)
                 _strip(block, 0, count, panel_any, rows, q * W, columns, more or k > 0)
+
+
+@njit_fast(apart=True)
+def _copy_columns(lines, first, count, out):
+    """Copy columns `first` to first + count, vector by vector where they are contiguous."""
+    S = PANEL_BYTES // (VECTORS * lines.itemsize)
+    whole = count // S * S if lines.strides[1] == lines.itemsize else 0
+    for n in range(lines.shape[0]):
+        for m in range(0, whole, S):
+            simd.move(lines, n, first + m, out, n, m)
+        for m in range(whole, count):
+            out[n, m] = lines[n, first + m]
 
 
 @njit_fast(apart=True)

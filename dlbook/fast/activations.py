@@ -14,6 +14,9 @@ from dlbook.tools.jit import njit_fast
 
 __all__ = [
     "ACTIVATIONS",
+    "KINDS",
+    "activate",
+    "activate_backward",
     "gelu_backward",
     "gelu_with_slope",
     "Pair",
@@ -143,6 +146,62 @@ def silu_backward(da, z):
             v = edge if v > edge else (-edge if v < -edge else v)
             s = logistic(v)
             da[n, j] *= s * (one + v * (one - s))
+
+
+KINDS = (
+    "linear",
+    "relu",
+    "leaky-relu",
+    "sigmoid",
+    "tanh",
+    "silu",
+    "gelu",
+)  # numbered by their place here
+
+
+@njit_fast(apart=True)
+def activate(z, kind, slope, rise):
+    """Apply the activation of that number in place, on one thread
+    (n j), (), (), (n j) -> (n j), (n j)
+
+    Where `rise` is not empty, SiLU and GELU leave their derivative there, which the way back cannot
+    have from what they give.
+    """
+    if kind == 1:
+        rectify(z, 0.0)
+    elif kind == 2:
+        rectify(z, slope)
+    elif kind == 3:
+        elementary.apply(elementary.SIGMOID, z.reshape(-1), z.reshape(-1))
+    elif kind == 4:
+        elementary.apply(elementary.TANH, z.reshape(-1), z.reshape(-1))
+    elif kind == 5 and rise.size:
+        silu_with_slope(z, rise)
+    elif kind == 5:
+        silu(z)
+    elif kind == 6 and rise.size:
+        gelu_with_slope(z, rise)
+    elif kind == 6:
+        elementary.apply(elementary.GELU, z.reshape(-1), z.reshape(-1))
+
+
+@njit_fast(apart=True)
+def activate_backward(da, kind, slope, a, rise):
+    """∂C/∂a becomes ∂C/∂z, from what `activate` gave and left
+    (n j), (), (), (n j), (n j) -> ()
+    """
+    if kind == 1:
+        rectify_backward(da, a, 0.0)
+    elif kind == 2:
+        rectify_backward(da, a, slope)
+    elif kind == 3:
+        sigmoid_backward(da, a)
+    elif kind == 4:
+        tanh_backward(da, a)
+    elif kind == 5 or kind == 6:
+        for n in range(da.shape[0]):
+            for j in range(da.shape[1]):
+                da[n, j] *= rise[n, j]
 
 
 class Pair(NamedTuple):

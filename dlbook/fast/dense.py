@@ -1,7 +1,27 @@
-"""Dense layers: products of packed matrices, for a batch or for very many rows."""
+"""Dense layers: products of packed matrices, for a batch or for very many rows.
 
-from dlbook.matmul import DEPTH, PANEL_BYTES, multiply_parallel, pack_parallel
+Rows go through a layer a hundred or so at a time: what has just been multiplied is still in cache
+when biases are added and a function is applied, and all weights are read seldom enough. Threads
+share these blocks, or the columns of a gradient; which numbers are summed, and in which order,
+depends on neither.
+"""
+
+from numba import prange
+
+from dlbook.fast.activations import activate, activate_backward
+from dlbook.matmul import (
+    PANEL_BYTES,
+    PARALLEL_FROM,
+    ROWS,
+    TILED,
+    multiply,
+    multiply_parallel,
+    pack,
+    pack_parallel,
+)
 from dlbook.tools.jit import njit_fast
+from dlbook.tools.simd import any_layout
+from dlbook.tools.threads import threads
 
 __all__ = [
     "MANY",
@@ -9,24 +29,64 @@ __all__ = [
     "dense_input_into",
     "dense_into",
     "gradients_into",
+    "layer_input_into",
+    "layer_into",
     "rows_gradient_into",
     "rows_sum_into",
 ]
 
 
+SOME = 10 * ROWS if TILED else 1 << 30  # rows that go through a layer together
+AT_ONCE = 128  # rows of which a gradient is summed together
+BESIDE = 8  # panels of a gradient that stay in cache together
+
+
 @njit_fast(apart=True)
-def dense_into(a, w, b, panels, z):
-    """z = a wᵀ + 1 bᵀ; `panels` is memory for the packed factor
-    (n k), (j k), (j), (numbers) -> (n j)
+def _some_rows(a, right, b, z, kind, slope, rise):
+    """A few rows of a layer."""
+    multiply(any_layout(a), right, any_layout(z), z.size < 0)  # no literal: compiled once
+    for n in range(z.shape[0]):
+        for j in range(b.size):
+            z[n, j] += b[j]
+    activate(z, kind, slope, rise)
+
+
+@njit_fast(apart=True, parallel=True)
+def _all_rows(a, right, b, z, kind, slope, rise):
+    """All rows of a layer, a few at a time, by all threads."""
+    for m in prange(-(-len(z) // SOME)):
+        i, j = m * SOME, (m + 1) * SOME
+        _some_rows(a[i:j], right, b, z[i:j], kind, slope, rise[i:j])
+
+
+@njit_fast(apart=True)
+def layer_into(a, w, b, panels, z, kind, slope, rise):
+    """z = g(a wᵀ + 1 bᵀ), and g′ where `rise` has room; `kind` says what g is, as in a stack
+    (n k), (j k), (j), (numbers), (n j), (), (), (n j) -> (n j), (n j)
+
+    `panels` is memory for the packed factor.
     """
     J, K = w.shape
     W = PANEL_BYTES // a.itemsize
     right = panels[: -(-J // W) * W * K].reshape(-(-J // W), K, W)
     pack_parallel(w.T, right)
-    multiply_parallel(a, right, z, False)
-    for n in range(z.shape[0]):
-        for j in range(J):
-            z[n, j] += b[j]
+    if a.size * J < PARALLEL_FROM:
+        _some_rows(any_layout(a), any_layout(right), b, z, kind, slope, rise)
+    elif TILED and threads() > 1:
+        _all_rows(any_layout(a), any_layout(right), b, z, kind, slope, rise)
+    else:
+        for i in range(0, len(z), SOME):
+            j = i + SOME
+            some = any_layout(a[i:j]), any_layout(right), b, z[i:j], kind, slope, rise[i:j]
+            _some_rows(*some)
+
+
+@njit_fast
+def dense_into(a, w, b, panels, z):
+    """z = a wᵀ + 1 bᵀ; `panels` is memory for the packed factor
+    (n k), (j k), (j), (numbers) -> (n j)
+    """
+    layer_into(a, w, b, panels, z, 0, 0.0, z[:0])
 
 
 @njit_fast(apart=True)
@@ -58,28 +118,106 @@ def dense_input_into(delta, w, panels, da, more=False):
 
 
 @njit_fast(apart=True)
+def _some_rows_back(delta, right, da, kind, slope, out, rise):
+    """A few rows of a layer, on the way back."""
+    multiply(any_layout(delta), right, any_layout(da), da.size < 0)
+    activate_backward(da, kind, slope, out, rise)
+
+
+@njit_fast(apart=True, parallel=True)
+def _all_rows_back(delta, right, da, kind, slope, out, rise):
+    """All rows of a layer, on the way back, by all threads."""
+    for m in prange(-(-len(da) // SOME)):
+        i, j = m * SOME, (m + 1) * SOME
+        _some_rows_back(delta[i:j], right, da[i:j], kind, slope, out[i:j], rise[i:j])
+
+
+@njit_fast(apart=True)
+def layer_input_into(delta, w, panels, da, kind, slope, out, rise):
+    """da = δ w ⊙ g′, with the g of the layer below, from what it gave or from g′ itself
+    (n j), (j k), (numbers), (n k), (), (), (n k), (n k) -> (n k)
+    """
+    J, K = w.shape
+    W = PANEL_BYTES // w.itemsize
+    right = panels[: -(-K // W) * W * J].reshape(-(-K // W), J, W)
+    pack_parallel(w, right)
+    if delta.size * K < PARALLEL_FROM:
+        _some_rows_back(any_layout(delta), any_layout(right), da, kind, slope, out, rise)
+    elif TILED and threads() > 1:
+        _all_rows_back(any_layout(delta), any_layout(right), da, kind, slope, out, rise)
+    else:
+        for i in range(0, len(da), SOME):
+            j = i + SOME
+            of = any_layout(delta[i:j]), any_layout(right), da[i:j], kind, slope
+            _some_rows_back(*of, out[i:j], rise[i:j])
+
+
+@njit_fast(apart=True)
+def _some_panels(delta, a, right, dw, first, last):
+    """Columns of `rows_gradient_into` that make panels `first` to `last`."""
+    R, W = a.shape[0], right.shape[2]
+    i, j = first * W, last * W
+    for n in range(0, R, AT_ONCE):
+        m = min(R, n + AT_ONCE)
+        packed = any_layout(right[first:last, : m - n])
+        pack(any_layout(a[n:m, i:j]), packed)
+        multiply(any_layout(delta[n:m].T), packed, any_layout(dw[:, i:j]), n >= 0)
+
+
+@njit_fast(apart=True, parallel=True)
+def _all_panels(delta, a, right, dw, each):
+    """All columns of `rows_gradient_into`, by all threads."""
+    Q = right.shape[0]
+    for q in prange(-(-Q // each)):
+        _some_panels(delta, a, right, dw, q * each, min(Q, (q + 1) * each))
+
+
+@njit_fast(apart=True)
 def rows_gradient_into(delta, a, panels, dw):
     """dw_jk = dw_jk + Σ_r δ_rj a_rk, a few rows at a time, which stay in cache
     (r j), (r k), (numbers) -> (j k)
     """
     (R, K), W = a.shape, PANEL_BYTES // a.itemsize
-    depth = DEPTH if delta.shape[1] > 512 else DEPTH // 4  # deep enough to be copied if far apart
-    for first in range(0, R, depth):
-        last = min(R, first + depth)
-        right = panels[: -(-K // W) * W * (last - first)].reshape(-(-K // W), last - first, W)
-        pack_parallel(a[first:last], right)
-        multiply_parallel(delta[first:last].T, right, dw, True)
+    Q, deep = -(-K // W), min(R, AT_ONCE)
+    right = any_layout(panels[: Q * deep * W].reshape(Q, deep, W))
+    if TILED and delta.size * K >= PARALLEL_FROM and threads() > 1:
+        T = threads()
+        each = -(-Q // (T * -(-Q // (T * BESIDE))))  # as many for each thread, and not too many
+        _all_panels(any_layout(delta), any_layout(a), right, any_layout(dw), each)
+    else:
+        for q in range(0, Q, BESIDE):
+            of = any_layout(delta), any_layout(a), right, any_layout(dw)
+            _some_panels(*of, q, min(Q, q + BESIDE))
+
+
+@njit_fast
+def _columns_sum(delta, db, first, last):
+    """Columns `first` to `last` of `rows_sum_into`."""
+    into = db[first:last]
+    for r in range(delta.shape[0]):
+        row = delta[r][first:last]
+        for j in range(into.size):
+            into[j] += row[j]
+
+
+@njit_fast(apart=True, parallel=True)
+def _all_columns_sum(delta, db, each):
+    """`rows_sum_into` by all threads."""
+    J = delta.shape[1]
+    for m in prange(-(-J // each)):
+        _columns_sum(delta, db, m * each, min(J, (m + 1) * each))
 
 
 @njit_fast
 def rows_sum_into(delta, db):
-    """db_j = db_j + Σ_r δ_rj
+    """db_j = db_j + Σ_r δ_rj; db may be longer
     (r j) -> (j)
     """
-    for r in range(delta.shape[0]):
-        row = delta[r]
-        for j in range(row.size):
-            db[j] += row[j]
+    J = delta.shape[1]
+    if 4 * delta.size >= PARALLEL_FROM and threads() > 1:
+        _all_columns_sum(delta, db, -(-J // threads()))
+    else:
+        _columns_sum(delta, db, 0, J)
 
 
 MANY = 512  # rows from which on a gradient is summed in blocks that stay in cache

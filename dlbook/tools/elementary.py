@@ -36,6 +36,10 @@ from dlbook.tools.simd import largest
 from dlbook.tools.threads import threads
 
 __all__ = [
+    "GELU",
+    "SIGMOID",
+    "TANH",
+    "apply",
     "decay",
     "decay_minus_one",
     "exp",
@@ -232,7 +236,7 @@ def _apply_apart(which, x, out):
 
 
 @njit_fast
-def _apply(which, x, out):
+def apply(which, x, out):
     """The same over a vector that may be the result: then from copies of a few numbers.
 
     A loop over one array under two names is not turned into vectors and takes seven times as long.
@@ -252,7 +256,7 @@ def _apply(which, x, out):
 def _apply_parallel(which, x, out):
     """Compute one of the four functions over a vector, in chunks, by all threads."""
     for c in prange((x.size + CHUNK - 1) // CHUNK):
-        _apply(which, x[c * CHUNK : (c + 1) * CHUNK], out[c * CHUNK : (c + 1) * CHUNK])
+        apply(which, x[c * CHUNK : (c + 1) * CHUNK], out[c * CHUNK : (c + 1) * CHUNK])
 
 
 @njit_fast
@@ -263,7 +267,7 @@ def _whole(which, x, out):
     if x.size >= PARALLEL_FROM and threads() > 1:
         _apply_parallel(which, x.reshape(-1), out.reshape(-1))
     else:
-        _apply(which, x.reshape(-1), out.reshape(-1))
+        apply(which, x.reshape(-1), out.reshape(-1))
 
 
 @njit_fast
