@@ -563,8 +563,9 @@ def multiply_tiled(a, packed, c, more):
     """c_ij = Σ_k a_ik b_kj, or added to c_ij if `more`; b in panels
     (i k), (q k w), (i j) -> (i j)
     """
-    far = 4 * a.shape[1] > DEPTH or (8 * a.shape[1] > DEPTH and a.strides[1] > FAR)
-    if a.strides[0] < a.strides[1] and far:
+    deep = 4 * a.shape[1] > DEPTH
+    far = 8 * a.shape[1] > DEPTH and a.strides[1] > FAR
+    if a.strides[0] < a.strides[1] and (deep or far):
         _multiply_turned(a, packed, c, more)
         return
     W, J = packed.shape[2], c.shape[1]
