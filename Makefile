@@ -62,7 +62,7 @@ test-modes: $(READY) ## run the tests without compilation, and with indices chec
 	NUMBA_DISABLE_JIT=1 DLBOOK_SIMD=$(FOREIGN) $(PY) -m pytest $(SPREAD) $(call without,$(APART))
 	$(MAKE) test-checked CHECKED='-m compiled_only --ignore=tests/test_simd.py'
 
-# What is exact to the last bit needs fused operations.
+# What is exact to the last bit needs fused operations, and is optimized.
 test-checked: $(READY) ## run the tests compiled, with every index checked
 	rm -rf _build/kernels-checked
 	NUMBA_BOUNDSCHECK=1 NUMBA_OPT=0 DLBOOK_CACHE_DIR=_build/kernels-checked $(PY) -m pytest $(CHECKED) $(SPREAD) $(call without,$(APART) elementary jit kernels)

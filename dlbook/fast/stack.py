@@ -5,11 +5,11 @@ small layers the way from Python into a kernel costs as much as the kernel.
 """
 # ruff: noqa: E741
 
-from dlbook.fast.activations import KINDS, activate_backward
+from dlbook.fast.activations import activate_backward
 from dlbook.fast.dense import dense_input_into, gradients_into, layer_input_into, layer_into
 from dlbook.tools.jit import njit_fast
 
-__all__ = ["KINDS", "stack_backward", "stack_forward"]
+__all__ = ["stack_backward", "stack_forward"]
 
 
 @njit_fast
@@ -25,8 +25,9 @@ def stack_forward(flat, table, slopes, x, a, panels):
     (numbers), (l 4), (l), (n k), (numbers) -> (numbers)
 
     A row of the table has the outputs and inputs of a layer, the place of its weights, which its
-    biases follow, in `flat`, and its activation by its place in `KINDS`. Where `a` is twice as long,
-    its second half keeps derivatives that the way back cannot have from what a layer gives.
+    biases follow, in `flat`, and its activation by its place in `activations.KINDS`. Where `a` is
+    twice as long, its second half keeps derivatives that the way back cannot have from what a layer
+    gives.
     """
     N, place = x.shape[0], 0
     total = N * table[:, 0].sum()

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dlbook.backprop import Params, as_params, parameter_count
+from dlbook.fast.activations import KINDS
 from dlbook.fast.adversarial import LOSSES, PENALTIES, critic_into, maker_into
 from dlbook.fast.dense import MANY
 from dlbook.fast.memory import Memory
-from dlbook.fast.stack import KINDS, stack_backward, stack_forward
+from dlbook.fast.stack import stack_backward, stack_forward
 from dlbook.matmul import DEPTH
 from dlbook.tools import shapes
 from dlbook.training import he, xavier

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dlbook.fast.activations import KINDS
 from dlbook.fast.dense import MANY
-from dlbook.fast.stack import KINDS, stack_backward, stack_forward
+from dlbook.fast.stack import stack_backward, stack_forward
 from dlbook.matmul import DEPTH
 from dlbook.nets.layer import Layer, rows_of
 from dlbook.nets.layers import Activation, Dense

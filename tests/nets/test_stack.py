@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from compiled import compiled_only, same_bits
 
+from dlbook.fast.stack import stack_backward, stack_forward
 from dlbook.nets import Activation, Dense, Sequential
 from dlbook.nets.stack import in_stacks
 from dlbook.tools import simd
@@ -13,8 +14,6 @@ KINDS = ("relu", "leaky-relu", "sigmoid", "tanh", "silu", "gelu")
 
 def both_ways(net, x, dy, dtype):
     """Return parameters and their table, what a network gives, ∂C/∂x and the gradients."""
-    from dlbook.fast.stack import stack_backward, stack_forward
-
     (stack, _), *rest = in_stacks(net.layers)
     assert not rest
     table = stack._table(x.shape[1])
