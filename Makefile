@@ -14,7 +14,7 @@ NPM    := $(shell command -v npm 2>/dev/null)
 
 without = $(patsubst %,--ignore=tests/test_%.py,$(1))
 
-.PHONY: help setup book serve test test-modes test-checked test-tiles test-peers test-site test-oldest test-newest bench sweeps lint clean
+.PHONY: help setup book serve test test-modes test-checked test-tiles test-peers test-engines test-site test-oldest test-newest bench sweeps lint clean
 .DELETE_ON_ERROR:
 
 help:          ## list the targets
@@ -78,6 +78,10 @@ test-tiles: $(READY) ## run the tests with every shape of the register tile, and
 test-peers: $(READY) ## compare the kernels with PyTorch, gensim and sacrebleu (installs them)
 	@$(PY) -c 'import sys; from importlib.util import find_spec; sys.exit(not all(map(find_spec, ("gensim", "sacrebleu", "torch"))))' || $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt gensim sacrebleu torch==2.13.0
 	$(PY) -m pytest tests/peers
+
+test-engines: $(READY) ## train on Dask and over MPI, on this machine alone (installs them)
+	@$(PY) -c 'import sys; from importlib.util import find_spec; sys.exit(not all(map(find_spec, ("distributed", "mpi4py"))))' || $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[book,test,dask,mpi]'
+	$(PY) -m pytest tests/engines
 
 test-site: book ## read the built site in a real browser (needs Chromium)
 	$(PY) -m pytest tests/site
