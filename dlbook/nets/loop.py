@@ -95,10 +95,11 @@ def fit(
         Who computes the gradient, in shards: a process pool of the standard library, or what Dask
         and mpi4py offer with the same methods. Each worker uses one thread.
     shards : int, optional
-        Parts into which each batch is cut, 8 where an executor is given. They decide the bits of
-        the result, the workers do not: it is the same on any number of them, on any executor, and
-        without one. What concerns a batch as a whole, such as the statistics of batch norm, is
-        computed of each shard.
+        Parts into which each batch is cut; with an executor 8 where not given, or one for each
+        example of a smaller batch. They decide the bits of the result, the workers do not: it is
+        the same on any number of them (on processors of one kind), on any executor, and without
+        one. What concerns a batch as a whole, such as the statistics of batch norm, is computed of
+        each shard.
 
     Returns
     -------

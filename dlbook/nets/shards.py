@@ -117,7 +117,7 @@ class Shards:
     executor : concurrent.futures.Executor or None
         Who computes the shards; without one they are computed here, one after the other.
     count : int or None
-        Shards of a batch, 8 where an executor is given.
+        Shards of a batch; where not given 8, or as many as it has examples for.
     batch : int
         Examples of a step.
 
@@ -130,8 +130,9 @@ class Shards:
     def __init__(self, model: Model, executor: Executor | None, count: int | None, batch: int):
         if executor is not None and not hasattr(executor, "submit"):
             raise TypeError(f"executor is {shapes.shown(executor)}, which has no submit")
-        self.count = shapes.count("shards", USUAL if count is None else count)
         self.least, self.executor = getattr(model, "smallest_batch", 1), executor
+        usual = max(1, min(USUAL, batch // self.least))
+        self.count = shapes.count("shards", usual if count is None else count)
         if self.count * self.least > batch:
             needs = f", each with {self.least} at least" if self.least > 1 else ""
             raise ValueError(f"shards is {self.count}, batch has {batch} examples{needs}")

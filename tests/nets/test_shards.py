@@ -260,6 +260,14 @@ def test_compiled_layers_find_the_same_bits(pool, rng):
     same(trained(pool), one)
 
 
+def test_the_usual_number_of_shards():
+    with ThreadPoolExecutor(2) as executor:
+        same(train(executor, shards=None), train(shards=8))
+        small = {"batch": 3, "data": tuple(x[:6] for x in DATA)}
+        found = run(executor=executor, **small)
+        same(found, run(shards=3, **small))
+
+
 # What is lost, and what is not
 
 
