@@ -53,7 +53,7 @@ from numba.core import caching, config, errors, types
 from numba.core.base import user_function
 from numba.core.dispatcher import OmittedArg
 
-__all__ = ["cache_root", "check_indices", "njit", "njit_fast", "package_files"]
+__all__ = ["cache_root", "check_indices", "njit", "njit_fast", "package_files", "taken"]
 
 PACKAGE = Path(__file__).resolve().parents[1]
 FAST_FLAGS = {"reassoc", "contract", "nsz", "arcp"}
@@ -506,6 +506,25 @@ def _floating(arguments, names, whole):
     return found if any(f is not a for f, a in zip(found, arguments, strict=True)) else None
 
 
+def taken(kernel, arguments):
+    """Return arguments as a kernel takes them: whole numbers as floating-point ones, lists as arrays.
+
+    Parameters
+    ----------
+    kernel : dispatcher
+    arguments : sequence
+        Of one call, in order.
+
+    Returns
+    -------
+    tuple
+    """
+    whole = getattr(kernel, "whole", None)
+    names = kernel.py_func.__code__.co_varnames
+    found = None if whole is None else _floating(arguments, names, whole)
+    return tuple(arguments if found is None else found)
+
+
 def _arrays(value):
     """Yield the arrays of arguments, those in tuples and lists too."""
     if isinstance(value, np.ndarray):
@@ -614,6 +633,7 @@ def _kernel(function, whole, options, apart=False):
     if whole is not None:
         compile_for_args = kernel._compile_for_args
         kernel._compile_for_args = partial(_compile_for_args, kernel, compile_for_args, whole)
+        kernel.whole = whole
     if _ours(function.__module__):
         kernel._cache = _Cache(kernel)
         if apart:
