@@ -550,6 +550,38 @@ def hypot(x, y):
     return math.sqrt(p + (least * least + lost)) / scale
 
 
+@njit
+def fmod(x, y):
+    """Return what is left of x after whole multiples of y, with the sign of x; it is exact."""
+    a, b = abs(x), abs(y)
+    if not a < INF or not b > 0:
+        return NAN
+    while a >= b:
+        part = b
+        n = ((_bits(a) >> 52) - (_bits(b) >> 52)) - 1
+        if b >= 2.0**-1022 and n > 0:
+            part = _scaled(b, n)
+        while part <= 0.5 * a:
+            part *= 2.0
+        a -= part
+    return math.copysign(a, x)
+
+
+@njit
+def power_of_complex(x, y):
+    """Return x^y of complex numbers, e^(y log x)."""
+    if y == 0:
+        return 1.0 + 0.0j
+    if x == 0:
+        return 0.0 + 0.0j
+    size, angle = hypot(x.real, x.imag), atan2(x.imag, x.real)
+    r, phase = pow(size, y.real), angle * y.real
+    if y.imag != 0:
+        r *= exp(-angle * y.imag)
+        phase += y.imag * log(size)
+    return complex(r * cos(phase), r * sin(phase))
+
+
 # The error function
 
 E = (-0.37612638903183576, 0.11283791670931484, -0.026866170634445727, 0.005223977393549961)
@@ -601,7 +633,7 @@ def erf(x):
         return x
     a = abs(x)
     if a < 0.5:
-        return _small_erf(x)
+        return math.copysign(_small_erf(a), x)
     return math.copysign(1.0 - _tail(a), x)
 
 
@@ -617,4 +649,4 @@ def erfc(x):
 
 _one = (exp, expm1, sinh, cosh, tanh, log, log2, log10, log1p, sin, cos, tan, atan, asin, acos)
 FUNCTIONS = {f.__name__: (f, 1) for f in (*_one, erf, erfc)}
-FUNCTIONS |= {f.__name__: (f, 2) for f in (pow, atan2, hypot)}
+FUNCTIONS |= {f.__name__: (f, 2) for f in (pow, atan2, hypot, fmod)}

@@ -1,206 +1,85 @@
 """Kernels as WebAssembly, so that they run in a reader's browser: no other compiler, no linker.
 
-LLVM, which Numba carries, can write WebAssembly. Here it is a target of Numba's own kind, beside
-the processor's: a kernel is typed and lowered as always, by Numba's own implementations, in
-contexts of its own, and kernels that it calls are compiled anew for this target. Nothing that was
-compiled for the processor is taken, and nothing of Numba is replaced.
+LLVM, which Numba carries, can write WebAssembly. `wasm_target` makes a target of Numba's own kind
+of it, beside the processor: a kernel is typed and lowered as always, and the kernels that it calls
+are compiled anew. Nothing that was compiled for the processor is taken, and nothing of Numba is
+replaced, so that other kernels of the process do not notice.
 
 What LLVM writes is an object for a linker; with everything in one piece, it lacks little of a
 module that runs. `_module` gives it its memory, its stack and its list of exports. The module
-imports nothing: memory comes from `RUNTIME` below, and exp and its kin from `portable`, so that a
-kernel gives the same bits in every browser. What is raised is there as text.
+imports nothing: memory is taken by a few lines of `wasm_target`, and exp and its kin come from
+`portable`, so that a kernel gives the same bits in every browser. What it raises is there as text.
 
-What a kernel may need and is not there, such as the matrix products and factorizations of BLAS and
-LAPACK, is named in `Module.refused`. If a new Numba does something else than is counted on here,
-`available` says so, and nothing but this file depends on it.
+A kernel that needs what is not there, such as the matrix products and factorizations of BLAS and
+LAPACK, is named in `Module.refused`. Where a new Numba is made otherwise than is counted on here,
+`available` says so.
 """
 
-import gzip
 import re
-from functools import cache, cached_property
+from functools import cache
+from importlib import import_module
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import llvmlite.binding as llvm
-import numpy as np
-from llvmlite import ir
-from numba.core import (
-    callconv,
-    cgutils,
-    codegen,
-    cpu,
-    fastmathpass,
-    registry,
-    target_extension,
-    types,
-    typing,
-)
-from numba.core.descriptors import TargetDescriptor
 from numba import typeof
-from numba.core.dispatcher import Dispatcher
+from numba.core import types
 
-from dlbook.tools import jit
+from dlbook.tools import jit, portable
 
-__all__ = ["Module", "available", "build", "signature"]
+__all__ = ["Available", "Module", "available", "build", "signature"]
 
-FEATURES = "+simd128,+bulk-memory,+sign-ext,+nontrapping-fptoint,+mutable-globals"
-NAME, TRIPLE = "dlbook_wasm", "wasm32-unknown-unknown"
-STACK = 65_536  # bytes
-PAGE = 65_536
-ADDRESS = "an address of this process"
-
-# A target of Numba's, beside the processor
+STACK, PAGE = 65_536, 65_536  # bytes
 
 
-class _Library(codegen.CPUCodeLibrary):
-    """Code as it is lowered: LLVM optimizes it once, for WebAssembly, when all is together."""
+class Module(NamedTuple):
+    """A WebAssembly module with kernels.
 
-    def _optimize_functions(self, ll_module):
-        pass
+    Attributes
+    ----------
+    code : bytes
+        The module.
+    table : dict
+        What its loader (``book/_static/kernels.js``) has to know, plain data: for each kernel its
+        ``symbol``, the names and kinds of its arguments ``args``, and the kind of its result
+        ``returns``. A kind is "float64" and so on, {"array": "float64", "axes": 2} or
+        {"tuple": [kinds], "names": [of the fields]}.
+    refused : dict
+        The kernels that were left out, and why.
+    """
 
-    def _optimize_final_module(self):
-        pass
-
-    def _finalize_specific(self):
-        pass
-
-
-class _Codegen(codegen.CPUCodegen):
-    """LLVM for WebAssembly, without an engine that would run what it writes."""
-
-    _library_class = _Library
-
-    def _init(self, llvm_module):
-        llvm.initialize_all_targets()
-        llvm.initialize_all_asmprinters()
-        target = llvm.Target.from_triple(TRIPLE)
-        self._tm = target.create_target_machine(
-            cpu="generic", features=FEATURES, opt=3, reloc="static", codemodel="default"
-        )
-        self._tm_features = FEATURES
-        self._target_data = self._tm.target_data
-        self._data_layout = str(self._target_data)
-
-    def _create_empty_module(self, name):
-        module = super()._create_empty_module(name)
-        module.triple = TRIPLE
-        return module
-
-    def _customize_tm_features(self):
-        return FEATURES
-
-    def _customize_tm_options(self, options):
-        pass
-
-    def _add_module(self, module):
-        pass
+    code: bytes
+    table: dict[str, dict[str, Any]]
+    refused: dict[str, str]
 
 
-class _Convention(callconv.CPUCallConv):
-    """Numba's way of calling, in which what is raised is a text, without the place of a file."""
+class Available(NamedTuple):
+    """Whether kernels can be made WebAssembly here, and in words why not."""
 
-    def set_static_user_exc(self, builder, exc, exc_args=None, loc=None, func_name=None):
-        said = [str(a) for a in exc_args or () if not isinstance(a, ir.Value)]
-        words = ": ".join([exc.__name__ if exc else "error", " … ".join(said)]).removesuffix(": ")
-        text = self.context.insert_const_string(builder.module, words)
-        builder.store(
-            builder.bitcast(text, callconv.excinfo_ptr_t), self._get_excinfo_argument(builder.function)
-        )
+    ok: bool
+    why: str
 
-    def set_dynamic_user_exc(
-        self, builder, exc, exc_args, nb_types, loc=None, func_name=None
-    ):
-        self.set_static_user_exc(builder, exc, exc_args)
+    def __bool__(self):
+        return self.ok
 
 
-class _Context(cpu.CPUContext):
-    """What lowers a kernel: the processor's implementations, and nothing that calls Python."""
+@cache
+def available():
+    """Try a kernel, and return whether this Numba and its LLVM make WebAssembly of it."""
 
-    allow_dynamic_globals = False
+    def twice(x):
+        return x + x
 
-    def init(self):
-        self.is32bit = False  # whole numbers have 64 bits, as everywhere in Numba
-        self._internal_codegen = _Codegen("dlbook.wasm")
+    try:
+        kernel = jit.njit(twice)
+        made = build({"twice": (kernel, (types.Array(types.float64, 1, "C"),))})
+        if made.refused:
+            return Available(False, made.refused["twice"])
+    except Exception as error:  # whatever a Numba of later years does
+        import numba
 
-    @property
-    def call_conv(self):
-        return _Convention(self)
-
-    def load_additional_registries(self):
-        registry.cpu_target.target_context.refresh()  # first of all: it starts Numba's runtime
-        super().load_additional_registries()
-
-    def post_lowering(self, mod, library):
-        if self.fastmath:
-            fastmathpass.rewrite_module(mod, self.fastmath)
-
-    def create_cpython_wrapper(self, *_, **__):
-        pass
-
-    def create_cfunc_wrapper(self, *_, **__):
-        pass
-
-    def add_dynamic_addr(self, builder, intaddr, info):
-        """Stand for an address in this process: a name that is missing if it is really used."""
-        pointer = self.get_value_type(types.voidptr)
-        known = builder.module.globals.get(ADDRESS)
-        return builder.load(known or cgutils.add_global_variable(builder.module, pointer, ADDRESS))
-
-    def get_executable(self, library, fndesc, env):
-        return object()  # what Numba knows a compiled kernel by; nobody calls it
-
-
-class _Typing(typing.Context):
-    """What finds the types in a kernel; a kernel that it calls becomes one of this target."""
-
-    def resolve_value_type(self, val):
-        return super().resolve_value_type(_twin(val) if isinstance(val, Dispatcher) else val)
-
-
-class _Descriptor(TargetDescriptor):
-    options = cpu.CPUTargetOptions
-
-    @cached_property
-    def typing_context(self):
-        return _Typing()
-
-    @cached_property
-    def target_context(self):
-        return _Context(self.typing_context, NAME)
-
-
-class _Kernel(Dispatcher):
-    """A kernel as this target compiles it."""
-
-    targetdescr = _Descriptor(NAME)
-
-    def add_overload(self, cres):
-        self.overloads[tuple(cres.signature.args)] = cres  # and nothing that Python could call
-
-
-class _Wasm(target_extension.CPU):
-    """The target in Numba's hierarchy: what works on the processor, works here."""
-
-
-def _decorated(function=None, **options):
-    """Compile what Numba's implementations consist of."""
-    if function is None:
-        return lambda f: _decorated(f, **options)
-    options = {k: v for k, v in options.items() if k not in ("cache", "pipeline_class")}
-    return _Kernel(function, targetoptions={"nopython": True} | options)
-
-
-_twins = WeakKeyDictionary()
-
-
-def _twin(kernel):
-    """Return a kernel's form for this target."""
-    if isinstance(kernel, _Kernel):
-        return kernel
-    if kernel not in _twins:
-        options = {k: v for k, v in kernel.targetoptions.items() if k != "parallel"}
-        _twins[kernel] = _Kernel(kernel.py_func, kernel.locals, options)
-    return _twins[kernel]
+        words = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+        return Available(False, f"Numba {numba.__version__} makes no WebAssembly ({words})")
+    return Available(True, "")
 
 
 # Types, in and out
@@ -256,191 +135,348 @@ def _kind(kind):
     raise TypeError(f"{kind} is nothing that a page could read")
 
 
-# What a kernel reaches
 
+
+# What a kernel needs
 
 _NAME = re.compile(r'@("[^"]+"|[-\w$.]+)')
+_EXACT = {"sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "rint": "rint"}
+_EXACT |= {"fabs": "fabs", "copysign": "copysign"}  # these are instructions
+_OURS = "|".join(sorted(portable.FUNCTIONS, key=len, reverse=True))
+_MATHS = re.compile(rf"@(?:({_OURS})(f?)|llvm\.({_OURS})\.f(32|64))(?=\()")
+_INSTRUCTION = re.compile(rf"@({'|'.join(_EXACT)})(f?)(?=\()")
+LIBRARIES = {
+    "numba_xx": "a product of BLAS",
+    "numba_xg": "a solution by LAPACK",
+    "numba_ez": "a factorization by LAPACK",
+}
 
 
-def _reached(text, symbol):
-    """Return the names that a function needs and LLVM's text does not define."""
-    parts, defined = {}, None
+def _bound(text):
+    """Return LLVM's code with the functions of the mathematics library replaced by the book's.
+
+    Under their old names LLVM would know them, and compute them itself where it sees a constant.
+    """
+
+    def ours(found):
+        name, single, intrinsic, bits = found.groups()
+        return f'@dlbook.{name or intrinsic}.{bits or ("32" if single else "64")}'
+
+    text = _MATHS.sub(ours, text)
+    text = _INSTRUCTION.sub(lambda f: f"@llvm.{f[1]}.f{32 if f[2] else 64}", text)
+    lines, seen = [], set()
     for line in text.splitlines():
+        if line.startswith("declare"):  # each name once; attributes are of the old one
+            name = _NAME.search(line).group(1)
+            if name in seen:
+                continue
+            seen.add(name)
+            if name.startswith("dlbook."):
+                line = re.sub(r"\s#\d+\s*$", "", line)
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _missing(text, symbol):
+    """Return the names that a function reaches and the code does not define, sorted."""
+    parts, inside = {}, None
+    for line in text.splitlines():
+        names = _NAME.findall(line)
         if line.startswith("define"):
-            defined = parts.setdefault(_NAME.search(line).group(1), set())
-            defined.update(_NAME.findall(line))
+            inside = parts.setdefault(names[0], set())
         elif line.startswith("}"):
-            defined = None
-        elif defined is not None:
-            defined.update(_NAME.findall(line))
-        elif line.startswith("@") and "= external" not in line:
-            name, *needs = _NAME.findall(line)
-            parts[name] = set(needs)
+            inside = None
+        elif line.startswith("@") and " external " not in line:
+            parts[names[0]] = set(names[1:])
+        if inside is not None:
+            inside.update(names)
     todo, seen = [symbol], set()
     while todo:
         name = todo.pop()
         if name not in seen:
             seen.add(name)
             todo += parts.get(name, ())
-    return {name.strip('"') for name in seen if name not in parts}
+    return sorted(name.strip('"') for name in seen if name not in parts)
 
 
-# Memory in WebAssembly: one array of bytes, taken from the bottom to the top, and given back as a
-# whole by the caller. Numba's counts of references therefore have nothing to do. `__multi3` is what
-# LLVM calls for a product of 128 bits, which only asks whether the size of an array overflows.
-RUNTIME = """
-@top = internal global i32 0
-declare i32 @llvm.wasm.memory.size.i32(i32)
-declare i32 @llvm.wasm.memory.grow.i32(i32, i32)
-declare void @llvm.trap()
+def _refusal(missing):
+    """Say what a kernel needs and does not get, or return None."""
+    there = set(re.findall(r"^define \S+ @([\w.]+)\(", _target().RUNTIME, re.M))
+    missing = [m for m in missing if m not in there and not m.startswith(("llvm.", "dlbook."))]
+    missing = [m for m in missing if m not in ("numba_cpow", "numba_cpowf")]
+    for start, words in LIBRARIES.items():
+        if names := [m for m in missing if m.startswith(start)]:
+            return f"needs {words} ({', '.join(names)}), which runs on the processor only"
+    return f"needs {', '.join(missing)}, which runs on the processor only" if missing else None
 
-define void @reset(i32 %to) {
-  store i32 %to, ptr @top
+
+_POWER = """
+define void @numba_cpow(ptr %a, ptr %b, ptr %out) {{
+  %r = alloca {{ double, double }}
+  %e = alloca ptr
+  %ai = getelementptr double, ptr %a, i32 1
+  %bi = getelementptr double, ptr %b, i32 1
+  %a0 = load double, ptr %a
+  %a1 = load double, ptr %ai
+  %b0 = load double, ptr %b
+  %b1 = load double, ptr %bi
+  %s = call i32 @{symbol}(ptr %r, ptr %e, double %a0, double %a1, double %b0, double %b1)
+  %v = load {{ double, double }}, ptr %r
+  store {{ double, double }} %v, ptr %out
   ret void
-}
-
-define i32 @room(i32 %size) {
-  %old = load i32, ptr @top
-  %more = add i32 %old, 63
-  %at = and i32 %more, -64
-  %end = add i32 %at, %size
-  store i32 %end, ptr @top
-  %short = icmp ult i32 %end, %at
-  br i1 %short, label %none, label %look
-look:
-  %last = add i32 %end, 65535
-  %wanted = lshr i32 %last, 16
-  %have = call i32 @llvm.wasm.memory.size.i32(i32 0)
-  %enough = icmp ule i32 %wanted, %have
-  br i1 %enough, label %done, label %grow
-grow:
-  %pages = sub i32 %wanted, %have
-  %grown = call i32 @llvm.wasm.memory.grow.i32(i32 0, i32 %pages)
-  %failed = icmp eq i32 %grown, -1
-  br i1 %failed, label %none, label %done
-none:
-  call void @llvm.trap()
-  unreachable
-done:
-  ret i32 %at
-}
-
-define ptr @NRT_MemInfo_alloc_aligned(i64 %size, i32 %align) {
-  %large = icmp ugt i64 %size, 2147483648
-  br i1 %large, label %none, label %small
-none:
-  call void @llvm.trap()
-  unreachable
-small:
-  %bytes = trunc i64 %size to i32
-  %all = add i32 %bytes, 64
-  %at = call i32 @room(i32 %all)
-  %info = inttoptr i32 %at to ptr
-  store i64 1, ptr %info
-  %destructor = getelementptr i8, ptr %info, i32 8
-  store i64 0, ptr %destructor
-  %begin = add i32 %at, 64
-  %data = inttoptr i32 %begin to ptr
-  %where = getelementptr i8, ptr %info, i32 16
-  store ptr %data, ptr %where
-  %count = getelementptr i8, ptr %info, i32 24
-  store i64 %size, ptr %count
-  ret ptr %info
-}
-
-define ptr @NRT_MemInfo_alloc_safe_aligned(i64 %size, i32 %align) {
-  %info = call ptr @NRT_MemInfo_alloc_aligned(i64 %size, i32 %align)
-  ret ptr %info
-}
-
-define ptr @NRT_MemInfo_data_fast(ptr %info) alwaysinline {
-  %where = getelementptr i8, ptr %info, i32 16
-  %data = load ptr, ptr %where
-  ret ptr %data
-}
-
-define ptr @NRT_Allocate(i64 %size) {
-  %bytes = trunc i64 %size to i32
-  %at = call i32 @room(i32 %bytes)
-  %data = inttoptr i32 %at to ptr
-  ret ptr %data
-}
-
-define void @NRT_incref(ptr %info) alwaysinline { ret void }
-define void @NRT_decref(ptr %info) alwaysinline { ret void }
-define void @NRT_Free(ptr %data) alwaysinline { ret void }
-
-define void @__multi3(ptr %out, i64 %a, i64 %ah, i64 %b, i64 %bh) noinline optnone {
-  %a0 = and i64 %a, 4294967295
-  %a1 = lshr i64 %a, 32
-  %b0 = and i64 %b, 4294967295
-  %b1 = lshr i64 %b, 32
-  %p00 = mul i64 %a0, %b0
-  %p01 = mul i64 %a0, %b1
-  %p10 = mul i64 %a1, %b0
-  %p11 = mul i64 %a1, %b1
-  %c0 = lshr i64 %p00, 32
-  %m0 = and i64 %p01, 4294967295
-  %m1 = and i64 %p10, 4294967295
-  %s0 = add i64 %c0, %m0
-  %s = add i64 %s0, %m1
-  %low = mul i64 %a, %b
-  %c1 = lshr i64 %s, 32
-  %h0 = lshr i64 %p01, 32
-  %h1 = lshr i64 %p10, 32
-  %t0 = add i64 %p11, %c1
-  %t1 = add i64 %t0, %h0
-  %t2 = add i64 %t1, %h1
-  %x0 = mul i64 %a, %bh
-  %x1 = mul i64 %ah, %b
-  %t3 = add i64 %t2, %x0
-  %high = add i64 %t3, %x1
-  store i64 %low, ptr %out
-  %second = getelementptr i8, ptr %out, i32 8
-  store i64 %high, ptr %second
-  ret void
-}
-
-; Numba asks before it calls an array by another shape: 1 where its numbers lie without a gap.
-define i32 @numba_attempt_nocopy_reshape(i64 %nd, ptr %dims, ptr %strides, i64 %newnd,
-    ptr %newdims, ptr %newstrides, i64 %itemsize, i32 %fortran) {
-  br label %old
-old:
-  %i = phi i64 [ %nd, %0 ], [ %j, %next ]
-  %step = phi i64 [ %itemsize, %0 ], [ %larger, %next ]
-  %over = icmp eq i64 %i, 0
-  br i1 %over, label %new, label %look
-look:
-  %j = sub i64 %i, 1
-  %j32 = trunc i64 %j to i32
-  %pd = getelementptr i64, ptr %dims, i32 %j32
-  %d = load i64, ptr %pd
-  %ps = getelementptr i64, ptr %strides, i32 %j32
-  %s = load i64, ptr %ps
-  %larger = mul i64 %step, %d
-  %dense = icmp eq i64 %s, %step
-  %single = icmp ule i64 %d, 1
-  %fine = or i1 %dense, %single
-  br i1 %fine, label %next, label %refuse
-next:
-  br label %old
-refuse:
-  ret i32 0
-new:
-  %k = phi i64 [ %newnd, %old ], [ %l, %set ]
-  %width = phi i64 [ %itemsize, %old ], [ %wider, %set ]
-  %end = icmp eq i64 %k, 0
-  br i1 %end, label %done, label %set
-set:
-  %l = sub i64 %k, 1
-  %l32 = trunc i64 %l to i32
-  %pn = getelementptr i64, ptr %newstrides, i32 %l32
-  store i64 %width, ptr %pn
-  %pm = getelementptr i64, ptr %newdims, i32 %l32
-  %m = load i64, ptr %pm
-  %wider = mul i64 %width, %m
-  br label %new
-done:
-  ret i32 1
-}
+}}
+declare i32 @{symbol}(ptr, ptr, double, double, double, double)
 """
+
+
+def _wrapper(name, kind, symbol, count):
+    """Return LLVM's code of a function of C that calls a compiled kernel, in double precision."""
+    given = ["%x", "%y"][:count]
+    lines = [f"define {kind} @{name}({', '.join(f'{kind} {g}' for g in given)}) {{"]
+    if kind == "float":
+        lines += [f"  {g}w = fpext float {g} to double" for g in given]
+        given = [f"{g}w" for g in given]
+    lines += ["  %r = alloca double", "  %e = alloca ptr"]
+    lines += [f"  %s = call i32 @{symbol}(ptr %r, ptr %e, double {', double '.join(given)})"]
+    lines += ["  %v = load double, ptr %r"]
+    if kind == "float":
+        lines += ["  %n = fptrunc double %v to float", "  ret float %n", "}"]
+    else:
+        lines += ["  ret double %v", "}"]
+    return "\n".join(lines)
+
+
+def _maths(text):
+    """Yield LLVM's code of the functions of the mathematics library that some code calls.
+
+    What calls stands before what is called: LLVM leaves out what nothing has called so far.
+    """
+    wanted = {}
+    for name, bits in sorted(set(re.findall(r"@dlbook\.(\w+)\.(\d\d)\(", text))):
+        kind = {"32": "float", "64": "double"}[bits]
+        wanted.setdefault(name, []).append((f"dlbook.{name}.{bits}", kind))
+    if " frem " in text:  # an instruction for which LLVM calls C
+        wanted["fmod"] = [("fmod", "double"), ("fmodf", "float")]
+    for name, wrappers in wanted.items():
+        function, count = portable.FUNCTIONS[name]
+        code, symbol, _ = _target().compiled(function, (types.float64,) * count)
+        yield f"declare i32 @{symbol}(ptr, ptr{', double' * count})\n" + "\n".join(
+            _wrapper(called, kind, symbol, count) for called, kind in wrappers
+        )
+        yield code
+    if "@numba_cpow(" in text:
+        code, symbol, _ = _target().compiled(portable.power_of_complex, (types.complex128,) * 2)
+        yield _POWER.format(symbol=symbol)
+        yield code
+
+
+# The module
+
+
+@cache
+def _target():
+    """Return the module that knows how Numba is made, which need not be so in every Numba."""
+    return import_module("dlbook.tools.wasm_target")
+
+
+def build(kernels):
+    """Return one WebAssembly module with kernels.
+
+    Parameters
+    ----------
+    kernels : dict
+        Names, and for each a dispatcher and its signature, a tuple of Numba's types as `signature`
+        returns it.
+
+    Returns
+    -------
+    Module
+        The same bytes in every process.
+    """
+    target = _target()
+    texts, table, refused, symbols = [], {}, {}, {}
+    for name, (kernel, types_in) in kernels.items():
+        try:
+            text, symbol, found = target.compiled(kernel, tuple(types_in))
+            returns = _kind(found.return_type)
+            args = {n: _kind(t) for n, t in zip(_names(kernel), found.args, strict=True)}
+        except TypeError as error:
+            refused[name] = str(error)
+            continue
+        text = _bound(text)
+        if words := _refusal(_missing(text, symbol)):
+            refused[name] = words
+            continue
+        texts.append(text)
+        symbols[name] = symbol
+        table[name] = {"symbol": name, "args": args, "returns": returns}
+    maths = list(_maths("\n".join(texts)))
+    whole = _linked([*texts, *maths, target.RUNTIME], [*symbols.values(), *RUNTIME, *EXTRA])
+    exports = {name: symbol for name, symbol in symbols.items()} | {n: n for n in RUNTIME}
+    return Module(_module(_optimized(whole), exports), table, refused)
+
+
+RUNTIME = ("reset", "room")  # what the loader calls
+EXTRA = ("__multi3", "fmod", "fmodf")  # what LLVM calls when it writes the module
+
+
+def _names(kernel):
+    code = kernel.py_func.__code__
+    return code.co_varnames[: code.co_argcount]
+
+
+def _linked(texts, kept):
+    """Return one module of LLVM's, in which only some functions can be seen from outside."""
+    whole = None
+    for text in texts:
+        module = llvm.parse_assembly(text)
+        for function in module.functions:
+            if not function.is_declaration and function.name not in kept:
+                function.linkage = "linkonce_odr"  # what several kernels call is there several times
+        if whole is None:
+            whole = module
+        else:
+            whole.link_in(module)
+    for value in [*whole.functions, *whole.global_variables]:
+        if not value.is_declaration and value.linkage.name not in ("private", "internal"):
+            value.linkage = "external" if value.name in kept else "internal"
+    whole.verify()
+    return whole
+
+
+def _optimized(module):
+    """Return the object that LLVM writes of a module."""
+    machine = _target().machine()
+    options = llvm.create_pipeline_tuning_options(2)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    return machine.emit_object(module)
+
+
+# Bytes of WebAssembly: numbers are in base 128, the last digit marked; parts begin with their size
+
+
+def _number(data, at):
+    value = shift = 0
+    while True:
+        value |= (data[at] & 127) << shift
+        shift, at = shift + 7, at + 1
+        if data[at - 1] < 128:
+            return value, at
+
+
+def _digits(value):
+    found = bytearray()
+    while value > 127:
+        found.append(value & 127 | 128)
+        value >>= 7
+    return bytes(found) + bytes([value])
+
+
+def _signed(value):
+    """Return a positive number as digits whose last has no sign."""
+    found = _digits(value)
+    return found if found[-1] < 64 else found[:-1] + bytes([found[-1] | 128, 0])
+
+
+def _sized(data):
+    return _digits(len(data)) + data
+
+
+def _text(data, at):
+    size, at = _number(data, at)
+    return data[at : at + size].decode(), at + size
+
+
+def _sections(obj):
+    """Return the sections of an object by their number, and the one that tells symbols."""
+    sections, linking, at = {}, b"", 8
+    while at < len(obj):
+        kind = obj[at]
+        size, at = _number(obj, at + 1)
+        body, at = obj[at : at + size], at + size
+        if kind:
+            sections[kind] = body
+        else:
+            name, start = _text(body, 0)
+            linking = body[start:] if name == "linking" else linking
+    return sections, linking
+
+
+def _functions(linking):
+    """Return the functions that an object defines, by name, from its table of symbols."""
+    _, at = _number(linking, 0)
+    found = {}
+    while at < len(linking):
+        kind = linking[at]
+        size, at = _number(linking, at + 1)
+        end = at + size
+        count, at = _number(linking, at) if kind == 8 else (0, end)
+        for _ in range(count):
+            what = linking[at]
+            flags, at = _number(linking, at + 1)
+            foreign, named = flags & 0x10, flags & 0x40
+            if what == 1:  # a constant: its name, and where it lies
+                _, at = _text(linking, at)
+                for _ in range(0 if foreign else 3):
+                    _, at = _number(linking, at)
+                continue
+            index, at = _number(linking, at)
+            if what != 3 and (not foreign or named):
+                name, at = _text(linking, at)
+                if what == 0 and not foreign:
+                    found[name] = index
+        at = end
+    return found
+
+
+def _imported(section):
+    """Return the names that an object imports."""
+    count, at = _number(section, 0)
+    found = []
+    for _ in range(count):
+        _, at = _text(section, at)
+        name, at = _text(section, at)
+        found.append(name)
+        kind, at = section[at], at + 1
+        if kind in (1, 2):  # a table or a memory: least size, and perhaps the largest
+            at += kind == 1
+            flags, at = _number(section, at)
+            for _ in range(1 + flags % 2):
+                _, at = _number(section, at)
+        else:
+            at += 2 if kind == 3 else 0
+            at = _number(section, at)[1] if kind == 0 else at
+    return found
+
+
+def _data_end(section):
+    """Return where in memory the constants of an object end."""
+    count, at = _number(section, 0)
+    end = 0
+    for _ in range(count):
+        if section[at : at + 2] != b"\0\x41":  # active, at a constant address
+            raise RuntimeError("LLVM lays out constants in an unknown way")
+        begin, at = _number(section, at + 2)
+        size, at = _number(section, at + 1)
+        at += size
+        end = max(end, begin + size)
+    return end
+
+
+def _module(obj, exports):
+    """Return a module that runs, of an object: with memory, a stack and exports of its own."""
+    sections, linking = _sections(obj)
+    defined = _functions(linking)
+    if missing := set(_imported(sections.pop(2))) - {"__linear_memory", "__stack_pointer"}:
+        raise RuntimeError(f"LLVM calls {', '.join(sorted(missing))}, which nothing defines")
+    stack = -(-(_data_end(sections.get(11, b"\0")) + STACK) // 64) * 64
+    sections[5] = b"\1\0" + _digits(stack // PAGE + 1)  # one memory
+    sections[6] = b"\1\x7f\1\x41" + _signed(stack) + b"\x0b"  # one variable, its stack's end
+    names = {name: (0, defined[symbol]) for name, symbol in exports.items()}
+    names |= {"memory": (2, 0), "stack": (3, 0)}
+    table = [_sized(n.encode()) + bytes([kind]) + _digits(i) for n, (kind, i) in names.items()]
+    sections[7] = _digits(len(table)) + b"".join(table)
+    order = [1, 3, 4, 5, 6, 7, 8, 9, 12, 10, 11]  # as the format wants them
+    return bytes(obj[:8]) + b"".join(bytes([k]) + _sized(sections[k]) for k in order if k in sections)
