@@ -29,6 +29,8 @@ from dlbook.tools import jit, portable
 __all__ = ["Available", "Module", "available", "build", "signature"]
 
 STACK, PAGE = 65_536, 65_536  # bytes
+MEMORY = ("reset", "room")  # the functions of `wasm_target.RUNTIME` that the loader calls
+LATER = ("__multi3", "fmod", "fmodf")  # those that LLVM calls when it writes the module
 
 
 class Module(NamedTuple):
@@ -40,9 +42,9 @@ class Module(NamedTuple):
         The module.
     table : dict
         What its loader (``book/_static/kernels.js``) has to know, plain data: for each kernel its
-        ``symbol``, the names and kinds of its arguments ``args``, and the kind of its result
-        ``returns``. A kind is "float64" and so on, {"array": "float64", "axes": 2} or
-        {"tuple": [kinds], "names": [of the fields]}.
+        ``symbol``, the names and kinds of its arguments ``args``, the kind of its result
+        ``returns``, and ``maths``, the functions of `portable` it is bound to. A kind is "float64" and so on, {"array": "float64", "axes": ["n", None]}, with
+        the letters that the kernel's docstring has for sizes, or {"tuple": [kinds], "names": […]}.
     refused : dict
         The kernels that were left out, and why.
     """
@@ -122,19 +124,43 @@ def _plain(kind, name):
 
 
 def _kind(kind):
-    """Return a type as plain data: "float64", {"array": "float64", "axes": 2}, {"tuple": […]}."""
+    """Return a type as plain data."""
+    kind = types.unliteral(kind)
     if isinstance(kind, types.Array):
-        return {"array": _kind(kind.dtype), "axes": kind.ndim}
+        return {"array": _kind(kind.dtype), "axes": [None] * kind.ndim}
     if isinstance(kind, types.BaseTuple):
         named = {"names": list(kind.fields)} if isinstance(kind, types.BaseNamedTuple) else {}
         return {"tuple": [_kind(k) for k in kind.types]} | named
     if isinstance(kind, (types.Number, types.Boolean, types.NoneType)):
         return {"boolean": "bool"}.get(kind.name, kind.name)
-    if isinstance(kind, types.Literal):
-        return _kind(types.unliteral(kind))
-    raise TypeError(f"{kind} is nothing that a page could read")
+    raise TypeError(f"it gives {kind}, which a page cannot read")
 
 
+def _arguments(kernel, kinds):
+    """Return the arguments of a kernel as plain data, with the letters of their axes.
+
+    Parameters
+    ----------
+    kernel : dispatcher
+        Its docstring may say "(j k), (k), () -> (j)".
+    kinds : sequence
+        The types of its arguments.
+
+    Returns
+    -------
+    dict
+        Names and kinds. What is no letter and no number in the docstring is not held to anything.
+    """
+    code = kernel.py_func.__code__
+    found = dict(zip(code.co_varnames[: code.co_argcount], map(_kind, kinds), strict=True))
+    lines = (kernel.py_func.__doc__ or "").splitlines()
+    said = next((line.split(" -> ")[0] for line in lines if " -> " in line), "")
+    groups = [g.strip() for g in re.split(r",(?![^(]*\))", said)]
+    for kind, group in zip(found.values(), groups, strict=False):
+        names = re.findall(r"\S+", group[1:-1]) if re.fullmatch(r"\([^()]*\)", group) else []
+        if len(groups) == len(found) and "array" in kind and len(names) == len(kind["axes"]):
+            kind["axes"] = [n if re.fullmatch(r"[^\W\d_]|\d+", n) else None for n in names]
+    return found
 
 
 # What a kernel needs
@@ -246,15 +272,21 @@ def _wrapper(name, kind, symbol, count):
     return "\n".join(lines)
 
 
+def _used(text):
+    """Return the names of the functions of the mathematics library that some code calls."""
+    found = set(re.findall(r"@dlbook\.(\w+)\.\d\d\(", text))
+    return sorted(found)
+
+
 def _maths(text):
     """Yield LLVM's code of the functions of the mathematics library that some code calls.
 
     What calls stands before what is called: LLVM leaves out what nothing has called so far.
     """
     wanted = {}
-    for name, bits in sorted(set(re.findall(r"@dlbook\.(\w+)\.(\d\d)\(", text))):
-        kind = {"32": "float", "64": "double"}[bits]
-        wanted.setdefault(name, []).append((f"dlbook.{name}.{bits}", kind))
+    for name in _used(text):
+        kinds = (("32", "float"), ("64", "double"))
+        wanted[name] = [(f"dlbook.{name}.{bits}", kind) for bits, kind in kinds]
     if " frem " in text:  # an instruction for which LLVM calls C
         wanted["fmod"] = [("fmod", "double"), ("fmodf", "float")]
     for name, wrappers in wanted.items():
@@ -299,7 +331,7 @@ def build(kernels):
         try:
             text, symbol, found = target.compiled(kernel, tuple(types_in))
             returns = _kind(found.return_type)
-            args = {n: _kind(t) for n, t in zip(_names(kernel), found.args, strict=True)}
+            args = _arguments(kernel, found.args)
         except TypeError as error:
             refused[name] = str(error)
             continue
@@ -309,20 +341,11 @@ def build(kernels):
             continue
         texts.append(text)
         symbols[name] = symbol
-        table[name] = {"symbol": name, "args": args, "returns": returns}
+        table[name] = {"symbol": name, "args": args, "returns": returns, "maths": _used(text)}
     maths = list(_maths("\n".join(texts)))
-    whole = _linked([*texts, *maths, target.RUNTIME], [*symbols.values(), *RUNTIME, *EXTRA])
-    exports = {name: symbol for name, symbol in symbols.items()} | {n: n for n in RUNTIME}
+    whole = _linked([*texts, *maths, target.RUNTIME], [*symbols.values(), *MEMORY, *LATER])
+    exports = symbols | {f".{n}": n for n in MEMORY}
     return Module(_module(_optimized(whole), exports), table, refused)
-
-
-RUNTIME = ("reset", "room")  # what the loader calls
-EXTRA = ("__multi3", "fmod", "fmodf")  # what LLVM calls when it writes the module
-
-
-def _names(kernel):
-    code = kernel.py_func.__code__
-    return code.co_varnames[: code.co_argcount]
 
 
 def _linked(texts, kept):
@@ -475,7 +498,7 @@ def _module(obj, exports):
     sections[5] = b"\1\0" + _digits(stack // PAGE + 1)  # one memory
     sections[6] = b"\1\x7f\1\x41" + _signed(stack) + b"\x0b"  # one variable, its stack's end
     names = {name: (0, defined[symbol]) for name, symbol in exports.items()}
-    names |= {"memory": (2, 0), "stack": (3, 0)}
+    names |= {".memory": (2, 0), ".stack": (3, 0)}
     table = [_sized(n.encode()) + bytes([kind]) + _digits(i) for n, (kind, i) in names.items()]
     sections[7] = _digits(len(table)) + b"".join(table)
     order = [1, 3, 4, 5, 6, 7, 8, 9, 12, 10, 11]  # as the format wants them
