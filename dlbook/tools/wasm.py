@@ -186,7 +186,7 @@ def _bound(text):
 
     def ours(found):
         name, single, intrinsic, bits = found.groups()
-        return f'@dlbook.{name or intrinsic}.{bits or ("32" if single else "64")}'
+        return f"@dlbook.{name or intrinsic}.{bits or ('32' if single else '64')}"
 
     text = _MATHS.sub(ours, text)
     text = _INSTRUCTION.sub(lambda f: f"@llvm.{f[1]}.f{32 if f[2] else 64}", text)
@@ -355,7 +355,9 @@ def _linked(texts, kept):
         module = llvm.parse_assembly(text)
         for function in module.functions:
             if not function.is_declaration and function.name not in kept:
-                function.linkage = "linkonce_odr"  # what several kernels call is there several times
+                function.linkage = (
+                    "linkonce_odr"  # what several kernels call is there several times
+                )
         if whole is None:
             whole = module
         else:
@@ -502,4 +504,6 @@ def _module(obj, exports):
     table = [_sized(n.encode()) + bytes([kind]) + _digits(i) for n, (kind, i) in names.items()]
     sections[7] = _digits(len(table)) + b"".join(table)
     order = [1, 3, 4, 5, 6, 7, 8, 9, 12, 10, 11]  # as the format wants them
-    return bytes(obj[:8]) + b"".join(bytes([k]) + _sized(sections[k]) for k in order if k in sections)
+    return bytes(obj[:8]) + b"".join(
+        bytes([k]) + _sized(sections[k]) for k in order if k in sections
+    )

@@ -90,12 +90,11 @@ class _Convention(callconv.CPUCallConv):
         words = ": ".join([exc.__name__ if exc else "error", " … ".join(said)]).removesuffix(": ")
         text = self.context.insert_const_string(builder.module, words)
         builder.store(
-            builder.bitcast(text, callconv.excinfo_ptr_t), self._get_excinfo_argument(builder.function)
+            builder.bitcast(text, callconv.excinfo_ptr_t),
+            self._get_excinfo_argument(builder.function),
         )
 
-    def set_dynamic_user_exc(
-        self, builder, exc, exc_args, nb_types, loc=None, func_name=None
-    ):
+    def set_dynamic_user_exc(self, builder, exc, exc_args, nb_types, loc=None, func_name=None):
         self.set_static_user_exc(builder, exc, exc_args)
 
 
