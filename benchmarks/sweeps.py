@@ -36,6 +36,7 @@ from benchmarks.transformers import (
     transformer_table,
     transformer_text,
 )
+from benchmarks.workers import scaling_workers
 from dlbook import embeddings
 from dlbook.backprop import half_shifts, init, predict, train
 from dlbook.nets import EncoderDecoder, RecurrentNetwork, fit, small
@@ -495,6 +496,7 @@ SWEEPS = {
     "gated-patience": gated_patience,
     "gated-text": gated_text,
     "language-models-window": language_models_window,
+    "scaling-workers": scaling_workers,
     "sequence_tasks-budget": sequence_tasks_budget,
     "transformer-copies": transformer_copies,
     "transformer-depth": transformer_depth,
