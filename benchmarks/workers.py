@@ -16,6 +16,7 @@ from dlbook.tools.flat import like
 
 BATCH, SHARDS, ROUNDS = 512, 8, 15
 SIZES = (16, 32, 64, 128, 256, 512)
+LEVELS = np.linspace(0, 1, 41)  # of the times of one size
 LENGTHS = (1_000, 30_000, 100_000, 300_000, 1_000_000)
 NETS: dict[str, Composition] = {
     "CNN": CNN(),
@@ -54,7 +55,7 @@ def stepped(net, batch, pool):
 
 
 def scaling_workers(_map):
-    """Measure shards, messages and steps; medians in seconds, and what all shards took.
+    """Measure shards, messages and steps; medians in seconds, and quantiles of one shard.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ def scaling_workers(_map):
         found["nets"][name] = {
             "parameters": int(params.flat.size),
             "compute": [[n, statistics.median(times)] for n, times in shards.items()],
-            "shard": shards[BATCH // SHARDS],
+            "quantiles": np.quantile(shards[BATCH // SHARDS], LEVELS).tolist(),
             "steps": [[n, t] for n, t in steps.items()],
         }
     for pool in pools.values():
