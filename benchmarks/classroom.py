@@ -77,7 +77,11 @@ def in_home(home, code, **environment):
     env |= {"HOME": str(home), "PYTHONPATH": str(ROOT)} | environment
     head = "import json, resource, sys, time\nbegun = 0\n"
     done = subprocess.run(
-        [sys.executable, "-c", head + code + COUNTED], cwd=ROOT, env=env, capture_output=True, text=True
+        [sys.executable, "-c", head + code + COUNTED],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
     )
     if done.returncode:
         raise RuntimeError(done.stderr)

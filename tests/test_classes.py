@@ -11,10 +11,10 @@ import tomllib
 
 import numpy as np
 import pytest
-from benchmarks.classroom import CACHE, HANDED_IN, copied, hand_in, in_home
 from compiled import compiled_only
 from pages import ROOT, WIDEST, chapters, labels, text_of
 
+from benchmarks.classroom import CACHE, HANDED_IN, copied, hand_in, in_home
 from dlbook.__main__ import parser
 from dlbook.exercises import grading
 from dlbook.tools import built, jit
