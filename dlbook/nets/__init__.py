@@ -36,6 +36,7 @@ from dlbook.nets.reuse import Frozen, Repeat
 from dlbook.nets.rows import Bidirectional, Last
 from dlbook.nets.seq2seq import Seq2Seq
 from dlbook.nets.sequences import SequenceNetwork
+from dlbook.nets.shards import ShardError
 from dlbook.nets.style import Styled, Transfer, random_filters, reduced, style_distances
 from dlbook.nets.symbols import fit_stream
 from dlbook.nets.transformer import Transformer
@@ -116,6 +117,7 @@ __all__ = [
     "SequenceNetwork",
     "Sequential",
     "Signal",
+    "ShardError",
     "Shift",
     "SoftmaxCrossEntropy",
     "Sparse",

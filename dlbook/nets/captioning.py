@@ -215,6 +215,10 @@ class Captioner(Composition):
         """Return the mean loss of a word with λ's part and fill `grads`; for batches see `check`."""
         return super().loss_and_grad(params, state, batch, grads, work, rng)
 
+    def terms(self, batch: tuple) -> int:
+        """Return how many words of a checked batch are to be written."""
+        return int(batch[2].sum())
+
     def _entered(self, step, batch):
         """Return images and words that are read, and targets, as rows; set the layout."""
         x, y, ends = batch

@@ -108,6 +108,7 @@ class Resumable:
         found |= _settings("data", self.data) | _settings("validation", self.held)
         found |= {"batch": self.batch, "patience": self.patience, "clip": self.limit}
         return found | {
+            "shards": self.shards and self.shards.count,
             "score": self.score is not None,
             "rng": type(self.rng.bit_generator).__qualname__,
         }

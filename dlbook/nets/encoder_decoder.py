@@ -212,6 +212,10 @@ class EncoderDecoder(Decoding, Composition):
         """Return the mean loss of a symbol to be written and fill `grads`; for batches see `check`."""
         return super().loss_and_grad(params, state, batch, grads, work, rng)
 
+    def terms(self, batch: tuple) -> int:
+        """Return how many symbols of a checked batch are to be written."""
+        return int(batch[3].sum())
+
     def _entered(self, step, batch):
         """Return what encoder and decoder read, and targets, as rows; set their layouts."""
         x, y, lengths, ends = batch

@@ -6,6 +6,7 @@ in Neural Networks: Tricks of the Trade (1998), for early stopping.
 
 import warnings
 from collections.abc import Callable
+from concurrent.futures import Executor
 from functools import partial
 from math import isfinite
 from os import PathLike
@@ -16,6 +17,7 @@ import numpy as np
 
 from dlbook.nets.checkpoint import Best, Checkpoint, Resumable
 from dlbook.nets.model import Diverged, Fitted, History, Model
+from dlbook.nets.shards import ShardError, Shards
 from dlbook.optimization import Optimizer
 from dlbook.tools import files, shapes
 from dlbook.tools.flat import fits, laid_out, like, named
@@ -44,6 +46,8 @@ def fit(
     checkpoint: str | PathLike | None = None,
     every: int = 1,
     resume: str | PathLike | None = None,
+    executor: Executor | None = None,
+    shards: int | None = None,
 ) -> Fitted:
     """Train a model on shuffled mini-batches.
 
@@ -87,6 +91,14 @@ def fit(
         Epochs between two checkpoints.
     resume : path-like, optional
         A checkpoint of the same run, to go on from there; `epochs` may have grown.
+    executor : concurrent.futures.Executor, optional
+        Who computes the gradient, in shards: a process pool of the standard library, or what Dask
+        and mpi4py offer with the same methods. Each worker uses one thread.
+    shards : int, optional
+        Parts into which each batch is cut, 8 where an executor is given. They decide the bits of
+        the result, the workers do not: it is the same on any number of them, on any executor, and
+        without one. What concerns a batch as a whole, such as the statistics of batch norm, is
+        computed of each shard.
 
     Returns
     -------
@@ -100,6 +112,9 @@ def fit(
         When a loss, a gradient or a weight stops being finite; it holds the last good weights.
     DataError
         If the checkpoint to resume is damaged or belongs to another run.
+    ShardError
+        When a worker is lost and the executor does not replace it. Where there is a checkpoint it
+        is written before, and the training can go on from it to the same bits.
     OSError
         If it is not there, or if the one to write cannot be written: there is no such folder, a
         folder has that name, or it is forbidden.
@@ -110,7 +125,8 @@ def fit(
     `dlbook.tools.threads`.
     """
     epochs, every = shapes.count("epochs", epochs), shapes.count("every", every)
-    run = _Run(model, params, data, optimizer, rng, batch, validation, patience, score, clip)
+    how = validation, patience, score, clip, executor, shards
+    run = _Run(model, params, data, optimizer, rng, batch, *how)
     moment = run.moment if resume is None else run.read(resume)
     if len(moment.rows) > epochs:
         raise ValueError(f"epochs is {epochs}, {resume} has done {len(moment.rows)}")
@@ -131,6 +147,11 @@ def fit(
                     written = run.moment
     except KeyboardInterrupt:
         why = "interrupted"
+    except ShardError as error:
+        if checkpoint is not None:
+            run.write(checkpoint)
+            error.add_note(f"{checkpoint} is of step {run.moment.step}: resume from it")
+        raise
     try:
         if checkpoint is not None and written is not run.moment:
             run.write(checkpoint)
@@ -184,10 +205,9 @@ def _first(views):
 class _Run(Resumable):
     """The memory of one training, and what is done with it."""
 
-    def __init__(
-        self, model, params, data, optimizer, rng, batch, validation, patience, score, clip
-    ):
+    def __init__(self, model, params, data, optimizer, rng, batch, *how):
         """Check everything, then make all arrays."""
+        validation, patience, score, clip, executor, shards = how
         _has("model", model, "start", "check", "workspace", "loss_and_grad", "loss")
         _has("optimizer", optimizer, "start", "update", "slots", "rate")
         if hasattr(model, "layout"):
@@ -225,7 +245,10 @@ class _Run(Resumable):
         of = self.params.flat, self.grads.flat, self.slots
         bound = getattr(optimizer, "bound", None)
         self.update = bound(*of) if bound else partial(optimizer.update, *of)
-        self.state, self.work = model.start(), model.workspace(batch)
+        self.shards = None
+        if executor is not None or shards is not None:
+            self.shards = Shards(model, executor, shards, batch)
+        self.state, self.work = model.start(), None if self.shards else model.workspace(batch)
         self.moving = [self.params]
         if self.state is not None:
             named(self.state, "state")
@@ -262,7 +285,10 @@ class _Run(Resumable):
             part = parts[some.size]
             for x, out in zip(data, part, strict=True):
                 x.take(some, 0, out, "clip")
-            loss = float(model.loss_and_grad(params, state, part, grads, work, rng))
+            if self.shards:
+                loss = self.shards.loss_and_grad(params, state, part, grads, rng, self.step)
+            else:
+                loss = float(model.loss_and_grad(params, state, part, grads, work, rng))
             norm = clip(slope, limit)
             if not (isfinite(loss) and isfinite(norm)):
                 self.diverge_before(loss, norm, part)

@@ -13,8 +13,11 @@ class Model(Protocol):
     Parameters, gradients and running statistics are NamedTuples of views of a field ``flat``.
     Where a model has an attribute ``smallest_batch``, no step has fewer examples than that. Where
     it has an attribute ``layout`` (see `dlbook.tools.flat.laid_out`), parameters are held against
-    it, otherwise against those that `init` draws. Where it has a method ``layers(params, state, batch)``, which yields a name and an array for each
-    layer, a run that diverges names the first layer that gives something infinite.
+    it, otherwise against those that `init` draws. Where it has a method ``layers(params, state,
+    batch)``, which yields a name and an array for each layer, a run that diverges names the first
+    layer that gives something infinite. Where it has a method ``terms(batch)``, which says how many
+    terms the loss of a batch is the mean of, shards of a batch count as much as they have terms,
+    otherwise as much as they have examples.
     """
 
     def init(self, rng: np.random.Generator) -> Any:

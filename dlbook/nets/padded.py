@@ -84,6 +84,10 @@ class PaddedNetwork(Network):
         lengths = axes.labels("lengths", lengths, "n", steps + 1)
         return self._examples(axes, cleared(x, ~counted(lengths, steps))), lengths
 
+    def terms(self, batch: tuple) -> int:
+        """Return how many targets there are in a checked batch."""
+        return int(batch[2].sum()) if self.each else len(batch[2])
+
     def _entered(self, step, batch):
         """Return input and targets of a checked batch; set the lengths in the step."""
         x, y, step.lengths = batch

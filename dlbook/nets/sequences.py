@@ -111,6 +111,10 @@ class Sequences(Composition):
         axes.sizes["k"] = (self.input[0], "the network's input")
         return axes.floats("x", x, letters).astype(self.dtype), lengths, beyond
 
+    def terms(self, batch: tuple) -> int:
+        """Return how many targets there are in a checked batch."""
+        return int(batch[2].sum()) if self.reads == "each" else len(batch[2])
+
     # A step of training
 
     def _carriers(self, params, step):

@@ -189,6 +189,10 @@ class Transformer(Cached, Composition):
             )
         return x
 
+    def terms(self, batch: tuple) -> int:
+        """Return how many symbols of a checked batch count."""
+        return int(np.count_nonzero(batch[1] >= 0))
+
     def _cost_of(self, z, y):
         """Turn scores into ∂C/∂z, zero where nothing counts; return C."""
         z, y = rows_of(z), y.reshape(-1)
