@@ -121,11 +121,7 @@ def tree_time(P, K, alpha, beta):
     """(scaling-tree-time)  2 ⌈log₂ K⌉ (α + β P)
     (), (), (), () -> ()
     """
-    rounds, reached = 0, 1
-    while reached < K:
-        reached *= 2
-        rounds += 1
-    return 2 * rounds * (alpha + beta * P)
+    return 2 * np.ceil(np.log2(K)) * (alpha + beta * P)
 
 
 # How much faster
@@ -133,7 +129,8 @@ def tree_time(P, K, alpha, beta):
 
 @njit
 def amdahl(serial, K):
-    """(scaling-amdahl)  1 / (f + (1 − f) / K),  f the serial share of one worker's time
+    """(scaling-amdahl)  1 / (f + (1 − f) / K),  f the serial share
+    of the time of one worker
     (), () -> ()
     """
     return 1 / (serial + (1 - serial) / K)
@@ -141,7 +138,8 @@ def amdahl(serial, K):
 
 @njit
 def gustafson(serial, K):
-    """(scaling-gustafson)  f + (1 − f) K,  f the serial share of the time of K workers
+    """(scaling-gustafson)  f + (1 − f) K,  f the serial share
+    of the time of K workers
     (), () -> ()
     """
     return serial + (1.0 - serial) * K

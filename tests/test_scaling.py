@@ -107,6 +107,12 @@ def test_rounds_of_a_tree(workers, rounds):
     assert scaling.tree_time(0, workers, 1, 1) == 2 * rounds
 
 
+@pytest.mark.parametrize("power", range(1, 31))
+def test_doublings_are_counted_exactly(power):
+    assert scaling.tree_time(0, 2**power, 1, 1) == 2 * power
+    assert scaling.tree_time(0, 2**power + 1, 1, 1) == 2 * power + 2
+
+
 # Speed
 
 
