@@ -27,6 +27,7 @@ from benchmarks.diffusing import (
 )
 from benchmarks.languages import language_models_window
 from benchmarks.likelihoods import diffusion_bits
+from benchmarks.scaling import scaling_batch, scaling_rule
 from benchmarks.scenes import vision_boxes, vision_dice, vision_masks, vision_transfer
 from benchmarks.styles import gan_style
 from benchmarks.transformers import (
@@ -495,6 +496,8 @@ SWEEPS = {
     "gated-patience": gated_patience,
     "gated-text": gated_text,
     "language-models-window": language_models_window,
+    "scaling-batch": scaling_batch,
+    "scaling-rule": scaling_rule,
     "sequence_tasks-budget": sequence_tasks_budget,
     "transformer-copies": transformer_copies,
     "transformer-depth": transformer_depth,
