@@ -81,7 +81,7 @@ def scaling_rule(spread):
         "rates": RATES,
         "factors": FACTORS,
         "epochs": SEEN,
-        "warm-up": WARM,
+        "warm epochs": WARM,
         "seeds": [*SEEDS],
         "linear": {kind: [table(kind, "linear", rate) for rate in RATES] for kind in NETS},
         **{
