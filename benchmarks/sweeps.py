@@ -27,6 +27,7 @@ from benchmarks.diffusing import (
 )
 from benchmarks.languages import language_models_window
 from benchmarks.likelihoods import diffusion_bits
+from benchmarks.scaling import scaling_batch, scaling_rule
 from benchmarks.scenes import vision_boxes, vision_dice, vision_masks, vision_transfer
 from benchmarks.styles import gan_style
 from benchmarks.transformers import (
@@ -497,6 +498,8 @@ SWEEPS = {
     "gated-text": gated_text,
     "language-models-window": language_models_window,
     "scaling-workers": scaling_workers,
+    "scaling-batch": scaling_batch,
+    "scaling-rule": scaling_rule,
     "sequence_tasks-budget": sequence_tasks_budget,
     "transformer-copies": transformer_copies,
     "transformer-depth": transformer_depth,
