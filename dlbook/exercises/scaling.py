@@ -161,10 +161,6 @@ def _ring(chunk=lambda k, r, K: k - r, way=1, adds=lambda r, K: r < K - 1):
 after = _ring()
 
 
-def after_signature(x, r):
-    return after(x, r)
-
-
 def after_loops(x, r):
     held, K, sent = x.tolist(), len(x), 0
     for t in range(r):
@@ -224,7 +220,7 @@ def after_everything(x, r):
 RING = Exercise(
     label="scaling-ring",
     task="Write `after(x, r)`, what all workers of a ring hold after r rounds of both halves, and how many numbers each has sent.",
-    reference=after_signature,
+    reference=after,
     axes="(k c m), () -> (k c m), ()",
     probes=ring_probes,
     mistakes=(
@@ -489,9 +485,7 @@ def noise_compiled(g, n):
 
 def _noise(trace, length, power=1):
     """Return a quotient of other estimates: of n, S, the two squares, and the shards."""
-    return lambda g, n: (
-        (trace(n, len(g), *_squares(g)) / length(n, len(g), *_squares(g))) ** power
-    )
+    return lambda g, n: (trace(n, len(g), *_squares(g)) / length(n, len(g), *_squares(g))) ** power
 
 
 def trace_of(n, S, small, large):
@@ -735,7 +729,10 @@ GROW = Exercise(
     right=(grow_loops, grow_least, grow_chord, grow_roots, grow_compiled),
     others=(
         (lambda h, eta, tau: limit(tau)[:, None] / (eta * h), "wrong type or shape"),
-        (lambda h, eta, tau: may_grow(h, eta, tau) / 2, "every number is 0.5 times what it should be"),
+        (
+            lambda h, eta, tau: may_grow(h, eta, tau) / 2,
+            "every number is 0.5 times what it should be",
+        ),
     ),
 )
 
