@@ -29,6 +29,12 @@ def echo(x):
     return x
 
 
+def echoed(pool, x):
+    """Send an array there and back, as often as a step has shards."""
+    for future in [pool.submit(echo, x) for _ in range(SHARDS)]:
+        future.result()
+
+
 def seconds(call, rounds=ROUNDS):
     """Return how long so many calls took, each by itself, after one that is not counted."""
     call()
@@ -66,10 +72,12 @@ def scaling_workers(_map):
     found = {"batch": BATCH, "shards": SHARDS, "nets": {}}
     digits, messages = data.digits(np.float32), {}
     pools = {n: ProcessPoolExecutor(n, get_context("spawn")) for n in (1, 2)}
-    for length in LENGTHS:
-        x = np.zeros(length, np.float32)
-        messages[length] = seconds(lambda x=x: pools[1].submit(echo, x).result(), 4 * ROUNDS)
-    found["messages"] = [[n, statistics.median(times)] for n, times in messages.items()]
+    for n, pool in pools.items():
+        for length in LENGTHS:
+            x = np.zeros(length, np.float32)
+            times = seconds(lambda x=x, pool=pool: echoed(pool, x), 4 * ROUNDS)
+            messages[n, length] = statistics.median(times) / SHARDS
+    found["messages"] = {n: [[m, messages[n, m]] for m in LENGTHS] for n in pools}
     for name, net in NETS.items():
         params = net.init(np.random.default_rng(0))
         checked = net.check(params, (digits.x_train.reshape(-1, *net.input), digits.y_train))
