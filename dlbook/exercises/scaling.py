@@ -574,7 +574,7 @@ NOISE = Exercise(
     hints=(
         "Two batch sizes give two equations: on average the squared length of a gradient is |G|² + tr Σ over the size.",
         "Mean of the squared lengths: |G|² + tr Σ/n. Squared length of the mean: |G|² + tr Σ/(Sn). Solve for both unknowns.",
-        "With A the first and B the second: tr Σ = nS(A − B)/(S − 1), and |G|² = (SB − A)/(S − 1).",
+        "With a₁ the first and a₂ the second: tr Σ = nS(a₁ − a₂)/(S − 1), and |G|² = (S a₂ − a₁)/(S − 1).",
     ),
     used="It estimates {eq}`scaling-noise-scale`, which says what a larger batch gains: {eq}`scaling-gain`.",
     right=(noise_variance, noise_pairs, noise_solved, noise_compiled),
