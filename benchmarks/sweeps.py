@@ -27,6 +27,7 @@ from benchmarks.diffusing import (
 )
 from benchmarks.languages import language_models_window
 from benchmarks.likelihoods import diffusion_bits
+from benchmarks.scaling import scaling_batch, scaling_rule
 from benchmarks.scenes import vision_boxes, vision_dice, vision_masks, vision_transfer
 from benchmarks.styles import gan_style
 from benchmarks.transformers import (
@@ -36,6 +37,7 @@ from benchmarks.transformers import (
     transformer_table,
     transformer_text,
 )
+from benchmarks.workers import scaling_workers
 from dlbook import embeddings
 from dlbook.backprop import half_shifts, init, predict, train
 from dlbook.nets import EncoderDecoder, RecurrentNetwork, fit, small
@@ -495,6 +497,9 @@ SWEEPS = {
     "gated-patience": gated_patience,
     "gated-text": gated_text,
     "language-models-window": language_models_window,
+    "scaling-workers": scaling_workers,
+    "scaling-batch": scaling_batch,
+    "scaling-rule": scaling_rule,
     "sequence_tasks-budget": sequence_tasks_budget,
     "transformer-copies": transformer_copies,
     "transformer-depth": transformer_depth,

@@ -334,7 +334,10 @@ def test_a_killed_coordinator_is_resumed_to_the_same_bits(pool, path, tmp_path):
     script.write_text(COORDINATOR)
     places = map(str, (HERE.parent, *HERE.parents[1:3]))
     process = subprocess.Popen(
-        [sys.executable, str(script), str(path), *places], stdout=subprocess.PIPE, text=True
+        [sys.executable, str(script), str(path), *places],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     try:
         assert [process.stdout.readline() for _ in range(5)] == ["epoch\n"] * 5
@@ -342,6 +345,7 @@ def test_a_killed_coordinator_is_resumed_to_the_same_bits(pool, path, tmp_path):
         process.kill()  # SIGKILL, without a word
         process.wait()
         process.stdout.close()
+        os.killpg(process.pid, signal.SIGKILL)  # its workers, who do not notice that it is gone
     done = len(json.loads(remarks(path)["moment"])["rows"])
     assert done >= 4
     options = {"epochs": done + 2, "score": lambda params, state: 0.0}
