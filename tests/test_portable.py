@@ -102,11 +102,10 @@ def pi_in_digits():
         def arctangent(n):
             term = total = decimal.Decimal(1) / n
             k = 1
-            while term:
+            while abs(term) >= decimal.Decimal(10) ** -515:
                 term /= -n * n
                 total += term / (k := k + 2)
-                if abs(term) < decimal.Decimal(10) ** -515:
-                    return total
+            return total
 
         return 16 * arctangent(5) - 4 * arctangent(239)
 
