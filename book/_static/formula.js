@@ -10,39 +10,35 @@
    Numbers, + - * / ^ ** and parentheses are as in Python; − is minus, · and × are *, δ is delta. An entry is
    w[k,j], w_kj, w_{kj} or w_{k,j}: each letter after the underscore is an index, but a name known as a whole
    (rho_hat) is that name. Indices may be arithmetic: x[t-1], x_{s*i+a}, W[ids[t],d]; a lone one runs over its
-   axis. sum(k, …), prod, max and min bind an index, or several. Σ_k, Σ_km and Σ_{k,m} take the whole product
-   that follows; Π_k, max_k, min_k, and Σ_k after / or ^, one factor, and no other may follow. Also max(a, b)
-   of two values; = < > <= >= != (≠ ≤ ≥), `and` and `or`, which give 1 or 0, as does [j = k], where indices
-   count from 0; where(condition, a, b), which evaluates a or b and so can guard x[t-1].
+   axis. sum(k, …), prod, max and min bind one or several. Σ_k, Σ_km and Σ_{k,m} take the whole product that
+   follows; Π_k, max_k, min_k, and Σ_k after / or ^, one factor, and no other may follow. max(a, b) takes two.
+   = < > <= >= != (≠ ≤ ≥), `and`, `or` and [j = k] give 1 or 0; there indices count from 0, as everywhere.
+   where(condition, a, b) evaluates only what it takes, and so can guard x[t-1].
 
    What cannot be evaluated is a `formula.Mistake`: words, a place in the text (start, end), and a kind: empty,
    ends (too early), symbol (without a meaning), bracket (not closed, or by another), place (no value where one
    is expected), left (over), unclear (where a sum ends), name (unknown), arguments (of a function), rank (number
-   of indices), index (free, or bound twice), size (differs, or is not known), outside (of an axis), long, deep,
-   much (beyond a limit). */
-
+   of indices), index (free, or bound twice), size (differs, or is unknown), outside (of an axis), long, deep, much. */
 var formula = (() => {
   "use strict";
   const MOST = { characters: 2000, depth: 100, steps: 3e6 };
-
   class Mistake extends Error {}
-  const fail = (kind, { start, end }, words) => {
-    throw Object.assign(new Mistake(words), { kind, start, end });
-  };
-  const plural = (n, one, many) => (n === 1 ? `1 ${one}` : `${n || "no"} ${many}`);
+  const fail = (kind, { start, end }, words) => { throw Object.assign(new Mistake(words), { kind, start, end }); };
   const count = (shape) => shape.reduce((a, b) => a * b, 1);
   const places = (n, shape) => shape.map((size, d) => Math.floor(n / count(shape.slice(d + 1))) % size);
   const shown = (x, digits) => String(Number(x.toPrecision(digits))).replace(/-/g, "−").replace("Infinity", "∞");
+  const sized = ({ name, size }, place) =>
+    size ?? fail("size", place, `nothing says how far ${name} runs: it stands alone on no axis`);
 
   /* Text becomes tokens: numbers, words and signs, each with its place; w_kj becomes those of w[k,j]. */
   const SAME = { "−": "-", "·": "*", "×": "*", "⋅": "*", "∗": "*", "**": "^", "==": "=", "≤": "<=", "≥": ">=", "≠": "!=" };
   Object.assign(SAME, { "{": "[", "}": "]", Σ: "sum", "∑": "sum", Π: "prod", "∏": "prod", "√": "sqrt", "'": "′", "’": "′" });
   const GREEK = ("alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma sigma " +
     "tau upsilon phi chi psi omega").split(" ");
-  const letter = (x) => SAME[x] ?? GREEK[x.charCodeAt(0) - 945];
-  const spelled = (word) => word.replace(/[α-ωΣΠ∑∏√'’]/g, letter);
+  const spelled = (word) => word.replace(/[α-ωΣΠ∑∏√'’]/g, (x) => SAME[x] ?? GREEK[x.charCodeAt(0) - 945]);
   const NUMBER = "(?:\\d+\\.?\\d*|\\.\\d+)(?:[eE][-+−]?\\d+)?";
-  const WORD = "√|[\\p{L}∂∇∑∏][\\p{L}\\p{M}\\p{Nd}₀-₉_′'’]*(?:\\{[\\p{L}\\p{Nd}]+\\})?";
+  const LETTER = "[\\p{L}\\p{M}\\p{Nd}₀-₉′'’]";
+  const WORD = `√|[\\p{L}∂∇∑∏](?:_*${LETTER})*(?:_\\{${LETTER}+\\}|_*)`;
   const SIGN = "\\*\\*|[<>=!]=|[-−+*·×⋅∗/^(){}[\\],<>=≤≥≠²³]";
 
   function split(text, known) {
@@ -50,8 +46,7 @@ var formula = (() => {
     const push = (raw, is, start, type = "sign") => tokens.push({ raw, is, start, end: start + raw.length, type });
     for (const found of text.matchAll(RegExp(`(${NUMBER})|(${WORD})|(${SIGN})|\\S`, "gu"))) {
       const [raw, number, word, sign] = found, start = found.index, end = start + raw.length;
-      const meaning = number || word || (sign && (raw !== "{" || text[start - 1] === "_"));
-      if (!meaning) fail("symbol", { start, end }, `“${raw}” has no meaning here`);
+      if (!(number || word || sign)) fail("symbol", { start, end }, `“${raw}” has no meaning here`);
       let at = raw.length; // where the longest name that is known ends
       while (word && at > 0 && !known(spelled(raw.slice(0, at)))) at = raw.lastIndexOf("_", at - 1);
       const name = at > 0 ? raw.slice(0, at) : raw, letters = [...raw.slice(name.length + 1).matchAll(/[^{}]/gu)];
@@ -66,23 +61,22 @@ var formula = (() => {
     return tokens;
   }
 
-  /* Whether a becomes b where at most n letters are changed, left out, added or exchanged with the next */
-  function near(a, b, n) {
-    if (a === b || n < 0 || Math.abs(a.length - b.length) > n) return a === b && n >= 0;
-    if (a[0] === b[0]) return near(a.slice(1), b.slice(1), n);
-    const ways = [[1, 1], [1, 0], [0, 1], ...(a[0] === b[1] && a[1] === b[0] ? [[2, 2]] : [])];
-    return ways.some(([i, j]) => near(a.slice(i), b.slice(j), n - 1));
+  /* Whether one letter was changed, left out, added or exchanged with its neighbour */
+  function near(a, b) {
+    const n = [...a, ""].findIndex((x, i) => x !== b[i]); // where they part
+    const [x, y, rest, other] = [a.slice(n), b.slice(n), a.slice(n + 1), b.slice(n + 1)];
+    return rest === other || rest === y || x === other || (x[1] + x[0] === y.slice(0, 2) && x.slice(2) === y.slice(2));
   }
 
   /* Functions of one number; what the page hands in replaces them. */
   function library(given) {
     const { exp, log, tanh, sqrt, abs, sin, cos, sign, floor } = Math;
-    const f = { exp, log, tanh, sqrt, abs, sin, cos, sign, floor, erf, relu: (z) => (z <= 0 ? 0 : z) };
-    f.sigmoid = (z) => 1 / (1 + f.exp(-z));
-    f.sigmoid_prime = (z) => f.sigmoid(z) * f.sigmoid(-z);
-    Object.assign(f, given);
-    const all = { σ: f.sigmoid, "σ′": f.sigmoid_prime, "sigmoid′": f.sigmoid_prime, ...f };
-    return new Map(Object.entries(all).map(([name, call]) => [spelled(name), call]));
+    const f = {
+      exp, log, tanh, sqrt, abs, sin, cos, sign, floor, erf, relu: (z) => (z <= 0 ? 0 : z),
+      sigmoid: (z) => 1 / (1 + f.exp(-z)), σ: (z) => f.sigmoid(z),
+      sigmoid_prime: (z) => f.sigmoid(z) * f.sigmoid(-z), "σ′": (z) => f.sigmoid_prime(z), ...given,
+    };
+    return new Map(Object.entries(f).map(([name, call]) => [spelled(name), call]));
   }
 
   /* erf x = 2/√π e^(−x²) Σ_n 2ⁿ x^(2n+1) / (1·3·…·(2n+1)), all terms of one sign */
@@ -109,22 +103,19 @@ var formula = (() => {
 
   class Reader {
     constructor(text, { left, shape, arrays = {}, functions = {} }) {
-      const array = (name, x) => ({ name, ...(typeof x === "number" ? { shape: [], data: [x] } : x) });
-      this.arrays = new Map(Object.entries(arrays).map(([name, x]) => [spelled(name), array(name, x)]));
+      const array = ([name, x]) => [spelled(name), { name, ...(typeof x === "number" ? { shape: [], data: [x] } : x) }];
+      this.arrays = new Map(Object.entries(arrays).map(array));
       this.left = left.map((name, d) => ({ name, at: 0, size: shape?.[d], where: "on the left-hand side" }));
       this.bound = new Map(this.left.map((index) => [spelled(index.name), index])); // indices by name
-      const tokens = split(text, (word) => this.arrays.has(word) || FOLDS.has(word));
-      Object.assign(this, { text, tokens, next: 0, depth: 0, within: 0, functions: library(functions) });
+      Object.assign(this, { text, functions: library(functions), next: 0, depth: 0, within: 0 });
+      this.tokens = split(text, (word) => [this.arrays, this.functions, FOLDS].some((names) => names.has(word)));
     }
-
-    get end() { return { start: this.tokens.at(-1).end - 1, end: this.tokens.at(-1).end }; }
     get token() { return this.tokens[this.next]; }
     ahead(n = 0) { return this.tokens[this.next + n]?.is; }
     take(...signs) { return signs.includes(this.ahead()) ? this.tokens[this.next++] : undefined; }
     close(open) { return this.take(open.is === "(" ? ")" : "]") ?? this.stuck(open); }
     since(first) { return { start: first.start, end: this.tokens[this.next - 1].end }; }
     said({ start, end }) { return this.text.slice(start, end); }
-
     /* After a value comes neither an operator nor what closes the bracket, if one is open. */
     stuck(open) {
       const found = this.token, value = found && (found.type !== "sign" || "([".includes(found.is));
@@ -133,7 +124,6 @@ var formula = (() => {
       if (open) fail("bracket", found, `“${found.raw}” does not close “${open.raw}”`);
       fail("left", found, `“${found.raw}” is left over`);
     }
-
     /* The loosest operators first. 0 <= i < n holds where both do; `wide` is whether Σ_k takes a product. */
     operators(level = 0) {
       if (level === LEVELS.length) return this.unary();
@@ -142,35 +132,32 @@ var formula = (() => {
       while ((op = this.take(...LEVELS[level]))) {
         this.wide = op.is !== "/";
         const b = this.operators(level + 1), next = both(op.is, level === COMPARISON ? before : a, b);
-        a = level === COMPARISON && a !== before ? both("and", a, next) : next;
-        before = b;
+        [a, before] = [level === COMPARISON && a !== before ? both("and", a, next) : next, b];
       }
       return a;
     }
     unary() {
-      if (++this.depth > MOST.depth) fail("deep", this.token ?? this.end, `more than ${MOST.depth} things stand in each other`);
+      if (++this.depth > MOST.depth) fail("deep", this.token ?? this.tokens.at(-1), "too much is nested here");
       const sign = this.take("-", "+"), a = sign ? this.unary() : this.power();
       this.depth--;
       return sign?.is === "-" ? step(() => -a.value(), a) : a;
     }
     power() {
-      let a = this.atom(), op;
-      while ((op = this.take("²", "³"))) a = both("^", a, step(op.is === "²" ? () => 2 : () => 3));
-      if (!this.take("^")) return a;
+      const a = this.atom(), op = this.take("^", "²", "³");
+      if (!op) return a;
       this.wide = false;
-      return both("^", a, this.unary());
+      return both("^", a, op.is === "^" ? this.unary() : step(op.is === "²" ? () => 2 : () => 3));
     }
     atom() {
       const token = this.tokens[this.next++], number = Number(token?.raw.replace("−", "-"));
-      if (!token) fail("ends", this.end, "the text ends where a value is expected");
+      if (!token) fail("ends", { start: this.text.length - 1, end: this.text.length }, "the text ends where a value is expected");
       if (token.type === "number") return step(() => number);
       if (token.type === "word") return this.word(token);
       if (!"([".includes(token.is)) fail("place", token, `“${token.raw}” stands where a value is expected`);
       const inside = this.operators();
       this.close(token);
-      return token.is === "(" ? inside : step(() => +!!inside.value(), inside);
+      return token.raw === "[" ? step(() => +!!inside.value(), inside) : inside;
     }
-
     word(token) {
       const { raw, is } = token, index = this.bound.get(is), x = this.arrays.get(is), bracket = this.ahead() === "[";
       if (FOLDS.has(is) && bracket) return this.symbol(token);
@@ -183,12 +170,11 @@ var formula = (() => {
       return fail("arguments", token, `${raw} is a function: write ${raw}(…)`);
     }
     unknown({ raw, is, ...place }) {
-      const own = [...this.arrays.values()].map((x) => x.name), more = [...this.functions.keys(), ...FOLDS.keys(), "where"];
-      const like = (name, n) => n < Math.min(name.length, is.length) && near(is, spelled(name), n);
-      const meant = [1, is.length > 4 ? 2 : 1].flatMap((n) => [...own, ...more].filter((name) => like(name, n)))[0];
-      fail("name", place, `${raw} is not known here${meant ? `: did you mean ${meant}?` : `; there is ${own.join(", ")}`}`);
+      const own = [...this.arrays.values()].map((x) => x.name);
+      const all = [...own, ...this.functions.keys(), ...FOLDS.keys(), "where"];
+      const meant = is.length > 1 && all.find((name) => name.length > 1 && near(is, spelled(name)));
+      fail("name", place, `${raw} is not known here${meant ? `: did you mean ${meant}?` : `; known: ${own.join(", ") || "numbers"}`}`);
     }
-
     /* Indices in brackets. Each is a step with its place in the text, and the index that stands alone. */
     indices() {
       const open = this.tokens[this.next++], found = [];
@@ -203,22 +189,22 @@ var formula = (() => {
       return found;
     }
     entry({ name, shape, data }, token, indices) {
-      const place = this.since(token), where = `in ${this.said(place)}`, has = plural(shape.length, "index", "indices");
-      if (indices.length !== shape.length) fail("rank", place, `${name} has ${has}, not ${indices.length || "none"}`);
-      indices.forEach(({ alone: index }, d) => {
-        if (index && index.size === undefined) Object.assign(index, { size: shape[d], where });
-        if (!index || index.size === shape[d]) return;
-        fail("size", place, `${index.name} takes ${plural(index.size, "value", "values")} ${index.where}, but ${shape[d]} ${where}`);
+      const rank = shape.length, place = this.since(token), where = `in ${this.said(place)}`;
+      const has = `${name} has ${rank || "no"} ${rank === 1 ? "index" : "indices"}`;
+      if (indices.length !== rank) fail("rank", place, `${has}, not ${indices.length || "none"}`);
+      indices.forEach(({ alone: index = {} }, d) => {
+        if (index.size === undefined) Object.assign(index, { size: shape[d], where });
+        const two = `${index.name} takes ${index.size} values ${index.where}, but ${shape[d]} ${where}`;
+        if (index.size !== shape[d]) fail("size", place, two);
       });
       const inside = (index, size) => {
         const i = index.value(), at = index.used.map((one) => ` ${one.name} = ${one.at}`);
         if (i >= 0 && i < size && Number.isInteger(i)) return i;
-        const words = `${this.said(index)} is ${shown(i, 6)}${at.length ? ` at${at}` : ""}, but this axis of ${name} has`;
-        return fail("outside", index, `${words} ${size ? `the places 0 to ${size - 1}` : "none"}`);
+        const is = `${this.said(index)} is ${shown(i, 6)}${at.length ? ` at${at}` : ""}`;
+        return fail("outside", index, `${is}, but this axis of ${name} has ${size ? `the places 0 to ${size - 1}` : "none"}`);
       };
       return step(() => data[indices.reduce((p, index, d) => p * shape[d] + inside(index, shape[d]), 0)], ...indices);
     }
-
     call(token) {
       const { raw, is } = token, call = this.functions.get(is), open = this.tokens[this.next++];
       if (FOLDS.has(is)) return this.fold(token, open);
@@ -232,16 +218,14 @@ var formula = (() => {
       do found.push(this.operators()); while (this.take(","));
       this.close(open);
       if (found.length === wanted) return found;
-      return fail("arguments", this.since(token), `${token.raw} takes ${plural(wanted, "value", "values")}, not ${found.length}`);
+      return fail("arguments", this.since(token), `here ${token.raw} takes ${wanted} value${wanted > 1 ? "s" : ""}`);
     }
-
     /* sum(k, m, …), and max(k, …) or max(a, b): there one letter is an index, unless it is a number already. */
     fold(token, open) {
       const { raw, is } = token, words = [], choice = is === "max" || is === "min", add = FOLDS.get(is)[1];
       const number = ({ raw, is }) => raw.length > 1 || this.bound.has(is) || this.arrays.get(is)?.shape.length === 0;
-      for (; this.token?.type === "word" && this.ahead(1) === "," && !(choice && number(this.token)); this.next += 2) {
-        words.push(this.token);
-      }
+      const binds = () => this.token?.type === "word" && this.ahead(1) === "," && !(choice && number(this.token));
+      for (; binds(); this.next += 2) words.push(this.token);
       if (words.length) return this.over(token, words, () => this.values(token, open, 1)[0]);
       if (!choice) fail("arguments", token, `${raw} needs an index: ${raw}(k, …)`);
       const [a, b] = this.values(token, open, 2);
@@ -266,16 +250,13 @@ var formula = (() => {
       const body = read(), [start, add] = FOLDS.get(token.is);
       return indices.reduceRight(({ value, cost }, index, n) => {
         this.bound.delete(words[n].is);
-        this.sized(index, words[n]);
+        const size = sized(index, words[n]);
         const fold = (total = start) => {
-          for (index.at = 0; index.at < index.size; index.at++) total = add(total, value());
+          for (index.at = 0; index.at < size; index.at++) total = add(total, value());
           return total;
         };
-        return { value: fold, cost: 1 + index.size * cost };
+        return { value: fold, cost: 1 + size * cost };
       }, body);
-    }
-    sized({ name, size }, place) {
-      if (size === undefined) fail("size", place, `nothing says how far ${name} runs: it stands alone on no axis`);
     }
   }
 
@@ -286,8 +267,7 @@ var formula = (() => {
     if (!reader.token) fail("empty", whole, "there is nothing here yet");
     const root = reader.operators();
     if (reader.token) reader.stuck();
-    left.forEach((index) => reader.sized(index, whole));
-    const shape = left.map((index) => index.size), length = count(shape);
+    const shape = left.map((index) => sized(index, whole)), length = count(shape);
     if (length * root.cost > MOST.steps) fail("much", whole, `this takes more than ${MOST.steps / 1e6} million steps`);
     const value = (_, n) => (places(n, shape).forEach((at, d) => (left[d].at = at)), root.value());
     return { shape, data: Float64Array.from({ length }, value) };
@@ -298,25 +278,23 @@ var formula = (() => {
     const { shape, data } = expected, verdict = { passed: false, tolerance, count: data.length, error: NaN };
     if (`${found.shape}` !== `${shape}`) return { ...verdict, problem: `shapes [${found.shape}] and [${shape}] differ` };
     if (!data.length) return { ...verdict, problem: "there is nothing to compare" };
-    const both = (a, b) => nan && Number.isNaN(a) && Number.isNaN(b);
-    const gaps = Array.from(data, (x, n) => (both(x, found.data[n]) ? 0 : Math.abs(x - found.data[n])));
+    const same = (x, y) => nan && Number.isNaN(x) && Number.isNaN(y);
+    const gaps = Array.from(data, (x, n) => (same(x, found.data[n]) ? 0 : Math.abs(x - found.data[n])));
     const wild = gaps.findIndex((gap) => !Number.isFinite(gap));
-    const n = wild < 0 ? gaps.reduce((worst, gap, at) => (gap > gaps[worst] ? at : worst), 0) : wild;
-    const size = scale ?? data.reduce((most, x) => Math.max(most, Math.abs(x) || 0), 0), error = gaps[n] / (size || 1);
-    Object.assign(verdict, { at: places(n, shape), found: found.data[n], expected: data[n] });
-    if (wild >= 0) return { ...verdict, problem: "not a finite number" };
-    if (!size && scale === undefined && error) return { ...verdict, error, problem: "zero is expected everywhere" };
-    return { ...verdict, error, passed: error <= tolerance };
+    const n = wild < 0 ? gaps.indexOf(gaps.reduce((a, b) => Math.max(a, b))) : wild;
+    const size = scale ?? data.reduce((most, x) => Math.max(most, Math.abs(x) || 0), 0);
+    const error = gaps[n] / (size || 1);
+    const zero = !size && scale === undefined && error ? "zero is expected everywhere" : undefined;
+    const problem = wild < 0 ? zero : "not a finite number", passed = !problem && error <= tolerance;
+    return { ...verdict, passed, problem, error, at: places(n, shape), found: found.data[n], expected: data[n] };
   }
 
   /* "at j = 2: yours −0.31, the kernel −0.29", with as many digits as tell the two apart */
   function sayWorst({ at, found, expected, problem }, names = [], by = "the kernel") {
     if (!at) return problem;
-    let digits = 2;
-    while (digits < 17 && found !== expected && shown(found, digits) === shown(expected, digits)) digits++;
+    const digits = [2, 3, 4, 5, 6, 8, 10, 12, 14, 16].find((n) => shown(found, n) !== shown(expected, n)) ?? 2;
     const place = at.map((n, d) => `${names[d]} = ${n}`).join(", ");
     return `${place && `at ${place}: `}yours ${shown(found, digits)}, ${by} ${shown(expected, digits)}`;
   }
-
   return { Mistake, evaluate, compare, sayWorst };
 })();
