@@ -373,7 +373,7 @@ MISTAKES = [
     ("detla[k]", "name", "detla", "did you mean delta?"),
     ("dleta[j]", "name", "dleta", "did you mean delta?"),
     ("rat * z[j]", "name", "rat", "did you mean rate?"),
-    ("tahn(z[j])", "name", "tahn", "did you mean tanh?"),
+    ("tnh(z[j])", "name", "tnh", "did you mean tanh?"),
     ("sunm(k, δ_k)", "name", "sunm", "did you mean sum?"),
     ("max(rato, z[j])", "name", "rato", "did you mean rate?"),
     ("y[j]", "name", "y", "y is not known here; known: w, delta, z, a, rho_hat, rate"),

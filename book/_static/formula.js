@@ -194,8 +194,8 @@ var formula = (() => {
       if (indices.length !== rank) fail("rank", place, `${has}, not ${indices.length || "none"}`);
       indices.forEach(({ alone: index = {} }, d) => {
         if (index.size === undefined) Object.assign(index, { size: shape[d], where });
-        const two = `${index.name} takes ${index.size} values ${index.where}, but ${shape[d]} ${where}`;
-        if (index.size !== shape[d]) fail("size", place, two);
+        const words = `${index.name} takes ${index.size} values ${index.where}, but ${shape[d]} ${where}`;
+        if (index.size !== shape[d]) fail("size", place, words);
       });
       const inside = (index, size) => {
         const i = index.value(), at = index.used.map((one) => ` ${one.name} = ${one.at}`);
