@@ -101,10 +101,9 @@ def pi_in_digits():
 
         def arctangent(n):
             term = total = decimal.Decimal(1) / n
-            k = 1
-            while abs(term) >= decimal.Decimal(10) ** -515:
+            for k in range(3, 800, 2):
                 term /= -n * n
-                total += term / (k := k + 2)
+                total += term / k
             return total
 
         return 16 * arctangent(5) - 4 * arctangent(239)

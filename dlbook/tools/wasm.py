@@ -172,9 +172,8 @@ _OURS = "|".join(sorted(portable.FUNCTIONS, key=len, reverse=True))
 _MATHS = re.compile(rf"@(?:({_OURS})(f?)|llvm\.({_OURS})\.f(32|64))(?=\()")
 _INSTRUCTION = re.compile(rf"@({'|'.join(_EXACT)})(f?)(?=\()")
 LIBRARIES = {
-    "numba_xx": "a product of BLAS",
-    "numba_xg": "a solution by LAPACK",
-    "numba_ez": "a factorization by LAPACK",
+    r"numba_xx(gemm|gemv|dot)\w*": "a product of BLAS",
+    r"numba_\w*(ge|po)(trf|tri|sv|sdd|ev|qrf|lsd)": "a factorization or solution by LAPACK",
 }
 
 
@@ -229,10 +228,10 @@ def _refusal(missing):
     """Say what a kernel needs and does not get, or return None."""
     there = set(re.findall(r"^define \S+ @([\w.]+)\(", _target().RUNTIME, re.M))
     missing = [m for m in missing if m not in there and not m.startswith(("llvm.", "dlbook."))]
-    missing = [m for m in missing if m not in ("numba_cpow", "numba_cpowf")]
-    for start, words in LIBRARIES.items():
-        if names := [m for m in missing if m.startswith(start)]:
-            return f"needs {words} ({', '.join(names)}), which runs on the processor only"
+    missing = [m for m in missing if m != "numba_cpow"]
+    for pattern, words in LIBRARIES.items():
+        if found := [m for m in missing if re.fullmatch(pattern, m)]:
+            return f"needs {words} ({', '.join(found)}), which runs on the processor only"
     return f"needs {', '.join(missing)}, which runs on the processor only" if missing else None
 
 
@@ -274,8 +273,7 @@ def _wrapper(name, kind, symbol, count):
 
 def _used(text):
     """Return the names of the functions of the mathematics library that some code calls."""
-    found = set(re.findall(r"@dlbook\.(\w+)\.\d\d\(", text))
-    return sorted(found)
+    return sorted(set(re.findall(r"@dlbook\.(\w+)\.\d\d\(", text)))
 
 
 def _maths(text):
@@ -288,7 +286,7 @@ def _maths(text):
         kinds = (("32", "float"), ("64", "double"))
         wanted[name] = [(f"dlbook.{name}.{bits}", kind) for bits, kind in kinds]
     if " frem " in text:  # an instruction for which LLVM calls C
-        wanted["fmod"] = [("fmod", "double"), ("fmodf", "float")]
+        wanted.setdefault("fmod", []).extend([("fmod", "double"), ("fmodf", "float")])
     for name, wrappers in wanted.items():
         function, count = portable.FUNCTIONS[name]
         code, symbol, _ = _target().compiled(function, (types.float64,) * count)
