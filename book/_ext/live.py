@@ -25,6 +25,18 @@ from dlbook.tools.jit import package_files
 
 CLOSE = 1e-9  # how near a formula has to come to its kernel, relative to the largest number
 MOST = 12  # cases of an equation that go to the reader
+LACKING = """
+var atob = (text) => {  // a browser has these two
+  const known = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", out = [];
+  for (let i = 0, held = 0, bits = 0; i < text.length && text[i] !== "="; i++) {
+    held = ((held << 6) | known.indexOf(text[i])) & 0xffff, bits += 6;
+    if (bits >= 8) out.push(String.fromCharCode((held >> (bits -= 8)) & 255));
+  }
+  return out.join("");
+};
+var TextDecoder = function () {};
+TextDecoder.prototype.decode = (bytes) => decodeURIComponent(escape(String.fromCharCode(...bytes)));
+"""
 log = logging.getLogger(__name__)
 
 
@@ -136,9 +148,10 @@ def script(module: Any, lives: list[Live]) -> dict:
 @cache
 def browser() -> Any:
     """Return V8 with the scripts of the page in it."""
-    from mini_racer import MiniRacer
+    from py_mini_racer import MiniRacer
 
     engine = MiniRacer()
+    engine.eval(LACKING)
     folder = Path(__file__).resolve().parents[1] / "_static"
     for name in ("formula.js", "kernels.js", "live.js"):
         engine.eval((folder / name).read_text(encoding="utf-8"))
@@ -154,7 +167,8 @@ def faults(data: dict) -> list[tuple[str, str]]:
         From `script`.
     """
     engine = browser()
-    engine.eval(f"var page; liveEquations.open({json.dumps(data)}).then((p) => {{ page = p; }});")
+    opened = f"var page; liveEquations.open({json.dumps(data)}).then((p) => {{ page = p; }})"
+    engine.eval(opened).get()
     found = []
     for label, equation in data["equations"].items():
         texts = [("", equation["formula"]), *equation["wrong"]]
