@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 from numba import typeof
-from numba.core import types
+from numba.core import config, types
 
 from dlbook.tools import jit, portable
 
@@ -71,6 +71,8 @@ def available():
     def twice(x):
         return x + x
 
+    if config.DISABLE_JIT:
+        return Available(False, "nothing is compiled where NUMBA_DISABLE_JIT is set")
     try:
         kernel = jit.njit(twice)
         made = build({"twice": (kernel, (types.Array(types.float64, 1, "C"),))})
