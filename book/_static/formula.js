@@ -39,12 +39,12 @@ var formula = (() => {
   const NUMBER = "(?:\\d+\\.?\\d*|\\.\\d+)(?:[eE][-+−]?\\d+)?";
   const LETTER = "[\\p{L}\\p{M}\\p{Nd}₀-₉′'’]";
   const WORD = `√|[\\p{L}∂∇∑∏](?:_*${LETTER})*(?:_\\{${LETTER}+\\}|_*)`;
-  const SIGN = "\\*\\*|[<>=!]=|[-−+*·×⋅∗/^(){}[\\],<>=≤≥≠²³]";
+  const SIGN = "\\*\\*|[<>=!]=|[-−+*·×⋅∗/^(){}[\\],<>=≤≥≠²³]", TOKEN = RegExp(`(${NUMBER})|(${WORD})|(${SIGN})|\\S`, "gu");
 
   function split(text, known) {
     const tokens = [];
     const push = (raw, is, start, type = "sign") => tokens.push({ raw, is, start, end: start + raw.length, type });
-    for (const found of text.matchAll(RegExp(`(${NUMBER})|(${WORD})|(${SIGN})|\\S`, "gu"))) {
+    for (const found of text.matchAll(TOKEN)) {
       const [raw, number, word, sign] = found, start = found.index, end = start + raw.length;
       if (!(number || word || sign)) fail("symbol", { start, end }, `“${raw}” has no meaning here`);
       let at = raw.length; // where the longest name that is known ends
@@ -194,8 +194,8 @@ var formula = (() => {
       if (indices.length !== rank) fail("rank", place, `${has}, not ${indices.length || "none"}`);
       indices.forEach(({ alone: index = {} }, d) => {
         if (index.size === undefined) Object.assign(index, { size: shape[d], where });
-        const two = `${index.name} takes ${index.size} values ${index.where}, but ${shape[d]} ${where}`;
-        if (index.size !== shape[d]) fail("size", place, two);
+        const words = `${index.name} takes ${index.size} values ${index.where}, but ${shape[d]} ${where}`;
+        if (index.size !== shape[d]) fail("size", place, words);
       });
       const inside = (index, size) => {
         const i = index.value(), at = index.used.map((one) => ` ${one.name} = ${one.at}`);
@@ -243,13 +243,13 @@ var formula = (() => {
       });
     }
     over(token, words, read) {
-      const indices = words.map(({ raw, is, ...place }) => {
-        if (this.bound.has(is)) fail("index", place, `${raw} is an index already: take another letter`);
-        return this.bound.set(is, { name: raw, at: 0 }).get(is);
-      });
-      const body = read(), [start, add] = FOLDS.get(token.is);
+      const outer = this.bound, taken = words.find(({ is }) => this.left.includes(outer.get(is)));
+      if (taken) fail("index", taken, `${taken.raw} is an index of the left-hand side: take another letter`);
+      const indices = words.map(({ raw }) => ({ name: raw, at: 0 })), [start, add] = FOLDS.get(token.is);
+      this.bound = new Map([...outer, ...words.map(({ is }, n) => [is, indices[n]])]);
+      const body = read();
+      this.bound = outer;
       return indices.reduceRight(({ value, cost }, index, n) => {
-        this.bound.delete(words[n].is);
         const size = sized(index, words[n]);
         const fold = (total = start) => {
           for (index.at = 0; index.at < size; index.at++) total = add(total, value());
