@@ -834,16 +834,16 @@ SAVE = Exercise(
             "{eq}`scaling-wall-time`",
         ),
         Mistake(
-            "the time of a stretch is made least, not that of an hour of work",
+            "the one that is subtracted is left out",
             lambda delta, between: between + 0 * delta,
-            "Divided by I the time falls at first. Its slope has a term of the quotient: e to the (I + δ)/F times 1 − I/F is one.",
+            "Then the best interval is F, whatever a checkpoint takes. It is e to the (I + δ)/F, less one, that is divided by I.",
             "{eq}`scaling-wall-time`",
         ),
         Mistake(
-            "both shares are equal at the exact time",
-            lambda delta, between: between * (np.sqrt(1 + 2 * delta / between) - 1),
-            "Where two terms are least together their slopes cancel. That makes the terms equal only if one falls as 1/I and the other grows as I.",
-            "{eq}`scaling-checkpoint`",
+            "the exponential is cut off after its square",
+            lambda delta, between: np.sqrt(2 * delta * between + delta**2),
+            "That makes the interval longer than the first order says, and it is shorter: the cube matters more than what the square adds.",
+            "{eq}`scaling-wall-time`",
         ),
     ),
     hints=(
