@@ -792,13 +792,14 @@ def softmax_regression(X: ArrayLike, y: ArrayLike, l2: float, *, steps: int = 50
         return cost, np.concatenate(((dW + penalty * W).ravel(), db))
 
     def judged(theta):
-        """Return what is left of the gradient, and the gradient."""
+        """Return the cost, its gradient, what is left of it, and how much may be left."""
         W, b = parts(theta)
-        grad = cost_and_gradient(theta)[1]
+        cost, grad = cost_and_gradient(theta)
         dz = np.abs(softmax_cross_entropy_gradient(scores(A, W, b), y))
         sizes = (dz.T @ np.abs(A) + penalty * np.abs(W)).ravel()
         sizes = np.concatenate((sizes, dz.sum(axis=0)))
-        return _left(grad, sizes, LBFGS_TOLERANCE, np.sqrt(EPS)), grad
+        left = _left(grad, sizes, LBFGS_TOLERANCE, np.sqrt(EPS))  # L-BFGS compares costs
+        return cost, grad, left, max(LBFGS_TOLERANCE, _rounding(A, W))
 
     theta, taken = np.zeros(J * (axes["p"] + 1)), 0
     for least in (1e-9, 1e-12, 1e-15):
@@ -807,18 +808,18 @@ def softmax_regression(X: ArrayLike, y: ArrayLike, l2: float, *, steps: int = 50
             cost_and_gradient, theta, jac=True, method="L-BFGS-B", options=options | {"gtol": least}
         )
         theta, taken = found.x, taken + int(found.nit)
-        left, grad = judged(theta)
-        while left > max(LBFGS_TOLERANCE, _rounding(A, parts(theta)[0])) and taken < steps:
+        cost, grad, left, most = judged(theta)
+        while left > most and taken < steps:
             new = theta - _newton(A, parts, penalty, theta, grad)
-            new_left, new_grad = judged(new)
-            if not new_left < left / 2:
+            there = judged(new)
+            if not there[2] < left / 2:
                 break
-            theta, left, grad, taken = new, new_left, new_grad, taken + 1
-        if left <= max(LBFGS_TOLERANCE, _rounding(A, parts(theta)[0])):
+            theta, taken = new, taken + 1
+            cost, grad, left, most = there
+        if left <= most:
             (W, b), (dW, db) = parts(theta), parts(grad)
             slope = max(np.abs(np.ldexp(dW, unit)).max(), np.abs(db).max())
-            cost = float(cost_and_gradient(theta)[0])
-            return Fit(np.ldexp(W, -unit), b, cost, float(slope), taken)
+            return Fit(np.ldexp(W, -unit), b, float(cost), float(slope), taken)
         if taken >= steps:
             break
     raise RuntimeError(_unfinished(left, taken, "steps"))

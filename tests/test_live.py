@@ -2,6 +2,7 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -146,6 +147,20 @@ def test_a_formula_that_is_not_its_kernel_is_a_fault(given):
     assert first == second == "backprop-bp2"
     assert words.startswith("its formula is not its kernel: at j = ")
     assert others.startswith("the wrong form “nothing at all” is not named: the kernel's numbers")
+
+
+def test_a_script_is_written_once(given, tmp_path, monkeypatch):
+    """The second build takes it from the first one's folder; another entry is another script."""
+    verified = SimpleNamespace(cases=lambda: given)
+    app = SimpleNamespace(
+        env=SimpleNamespace(domains={"verified": verified}), outdir=tmp_path / "html"
+    )
+    first = live.written(app, "backprop", {"backprop-bp4": BP4})
+    assert first.startswith("(window.dlbook ??= {}).live = {") and '"backprop-bp4"' in first
+    other = live.written(app, "backprop", {"backprop-bp4": {"formula": "delta_j * a_k"}})
+    assert other != first and len(list((tmp_path / "live").iterdir())) == 2
+    monkeypatch.setattr(live, "script", None)  # nothing is made again
+    assert live.written(app, "backprop", {"backprop-bp4": BP4}) == first
 
 
 def test_cases_that_no_page_can_hold(given):

@@ -37,6 +37,8 @@ var atob = (text) => {  // a browser has these two
 var TextDecoder = function () {};
 TextDecoder.prototype.decode = (bytes) => decodeURIComponent(escape(String.fromCharCode(...bytes)));
 """
+STATIC = Path(__file__).resolve().parents[1] / "_static"
+SCRIPTS = [STATIC / name for name in ("formula.js", "kernels.js", "live.js")]
 log = logging.getLogger(__name__)
 
 
@@ -152,9 +154,8 @@ def browser() -> Any:
 
     engine = MiniRacer()
     engine.eval(LACKING)
-    folder = Path(__file__).resolve().parents[1] / "_static"
-    for name in ("formula.js", "kernels.js", "live.js"):
-        engine.eval((folder / name).read_text(encoding="utf-8"))
+    for path in SCRIPTS:
+        engine.eval(path.read_text(encoding="utf-8"))
     return engine
 
 
@@ -186,8 +187,9 @@ def written(app: Any, page: str, entries: dict) -> str:
     """Return the script of a page as text, from the folder of an earlier build where it is there."""
     cases = app.env.domains["verified"].cases()
     module = import_module(f"dlbook.{page}")
-    own = [Path(p) for p in (__file__, wasm.__file__)]
-    sources = b"".join(p.read_bytes() for p in (*own, *package_files([module])))
+    reached = [module.__name__, "dlbook.tools.wasm", "dlbook.tools.wasm_target"]
+    files = [Path(__file__), *SCRIPTS, *package_files(reached)]
+    sources = b"".join(path.read_bytes() for path in files)
     given = {label: cases.get(label, []) for label in entries}
     key = hashlib.sha256(sources + repr((entries, given)).encode()).hexdigest()[:24]
     path = Path(app.outdir).parent / "live" / f"{page}-{key}.js"
