@@ -1,6 +1,5 @@
 """Kernels as WebAssembly, in the engine of a browser: the bits they give, and what is refused."""
 
-import importlib
 import json
 import math
 import os
@@ -9,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from functools import cache
+from importlib import import_module
 from types import FunctionType, SimpleNamespace
 from typing import NamedTuple
 
@@ -143,7 +143,7 @@ def with_portable(function):
 
 def literal(stem):
     """Return the literal kernels of a chapter with arguments, by name."""
-    rows = importlib.import_module(f"test_{stem}").KERNELS
+    rows = import_module(f"test_{stem}").KERNELS
     some = SOME.get(stem, "").split()
     rows = [row for row in rows if not some or row[0].__name__ in some]
     return {kernel.__name__: (kernel, make(np.random.default_rng(7))) for kernel, make in rows}
@@ -366,40 +366,39 @@ def test_the_bytes_are_the_same_in_every_process():
     assert "bp2" in found.pop()
 
 
-def test_kernels_of_the_processor_do_not_notice():
-    """Neither those that were compiled before nor those after: same forms, same code, same bits."""
-
-    def fresh(x):
-        y = np.empty_like(x)
-        y[:] = np.exp(x).sum()
-        return y
-
-    kernel, x = njit(fresh), np.linspace(0, 1, 5)
-    before, forms = kernel(x), list(kernel.overloads)
-    other = njit(fresh)
-    made = wasm.build({"fresh": (kernel, wasm.signature(kernel, (x,)))})
-    assert list(made.table) == ["fresh"]
-    assert list(kernel.overloads) == forms
-    assert same(kernel(x), before)
-    assert same(other(x), before)
-    again = wasm.build({"fresh": (other, wasm.signature(other, (x,)))})
-    assert again.code == made.code
+def test_numba_of_this_process_does_not_notice():
+    """What is compiled for pages is compiled elsewhere: here there is not even the target."""
+    registry = import_module("numba.core.target_extension").target_registry
+    assert wasm.available() == (True, "")
+    assert len(others()[1].table) == len(others()[0])
+    assert "dlbook.tools.wasm_target" not in sys.modules
+    assert not [name for name in registry if "wasm" in str(name)]
 
 
 def test_where_numba_is_made_otherwise_it_is_said(monkeypatch):
-    assert wasm.available() == (True, "")
-
-    def gone():
-        raise ImportError("cannot import name 'CPUCodegen'")
-
-    monkeypatch.setattr(wasm, "_target", gone)
-    wasm.available.cache_clear()
-    try:
-        found = wasm.available()
-        assert not found
-        assert re.fullmatch(r"Numba \S+ makes no WebAssembly \(.*'CPUCodegen'\)", found.why)
-    finally:
+    """In the words of the other process, whatever it did: an error, or its end."""
+    gone = "raise ImportError(\"cannot import name 'CPUCodegen'\")"
+    broken = f"wasm._target.__wrapped__.__code__ = (lambda: exec({gone!r})).__code__; wasm._serve()"
+    ended = "import os; os._exit(3)"
+    for code, words in ((broken, "'CPUCodegen'"), (gone, "'CPUCodegen'"), (ended, "was ended")):
+        monkeypatch.setattr(wasm, "_START", wasm._START.replace("wasm._serve()", code))
         wasm.available.cache_clear()
+        try:
+            found = wasm.available()
+            assert not found
+            assert re.fullmatch(rf"Numba \S+ makes no WebAssembly \(.*{words}.*\)", found.why)
+        finally:
+            monkeypatch.undo()
+            wasm.available.cache_clear()
+
+
+def test_a_kernel_that_another_process_does_not_find_is_refused():
+    def local(x):
+        return x
+
+    for kernel in (njit(local), njit(powers.py_func)):
+        with pytest.raises(ValueError, match="is not the kernel of that name in test_wasm"):
+            wasm.build({"local": (kernel, wasm.signature(kernel, (ONE,)))})
 
 
 def test_what_a_page_cannot_hand_over_is_refused():

@@ -2,8 +2,9 @@
 
 LLVM, which Numba carries, can write WebAssembly. `wasm_target` makes a target of Numba's own kind
 of it, beside the processor: a kernel is typed and lowered as always, and the kernels that it calls
-are compiled anew. Nothing that was compiled for the processor is taken, and nothing of Numba is
-replaced, so that other kernels of the process do not notice.
+are compiled anew. Nothing that was compiled for the processor is taken. This is done in a process of
+its own: Numba keeps what it has compiled of NumPy's functions by their types and not by their target,
+so that in one process a kernel for the processor can be given a part that was made for pages.
 
 What LLVM writes is an object for a linker; with everything in one piece, it lacks little of a
 module that runs. `_module` gives it its memory, its stack and its list of exports. The module
@@ -15,7 +16,10 @@ LAPACK, is named in `Module.refused`. Where a new Numba is made otherwise than i
 `available` says so.
 """
 
+import pickle
 import re
+import subprocess
+import sys
 from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -64,18 +68,19 @@ class Available(NamedTuple):
         return self.ok
 
 
+@jit.njit
+def twice(x):
+    """2 x, with which `available` finds out"""
+    return x + x
+
+
 @cache
 def available():
     """Try a kernel, and return whether this Numba and its LLVM make WebAssembly of it."""
-
-    def twice(x):
-        return x + x
-
     if config.DISABLE_JIT:
         return Available(False, "nothing is compiled where NUMBA_DISABLE_JIT is set")
     try:
-        kernel = jit.njit(twice)
-        made = build({"twice": (kernel, (types.Array(types.float64, 1, "C"),))})
+        made = build({"twice": (twice, (types.Array(types.float64, 1, "C"),))})
         if made.refused:
             return Available(False, made.refused["twice"])
     except Exception as error:  # whatever a Numba of later years does
@@ -311,6 +316,12 @@ def _target():
     return import_module("dlbook.tools.wasm_target")
 
 
+_START = (
+    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
+    "from dlbook.tools import wasm; wasm._serve()"
+)
+
+
 def build(kernels):
     """Return one WebAssembly module with kernels.
 
@@ -318,13 +329,60 @@ def build(kernels):
     ----------
     kernels : dict
         Names, and for each a dispatcher and its signature, a tuple of Numba's types as `signature`
-        returns it.
+        returns it. A dispatcher has to be found under its name in its module.
 
     Returns
     -------
     Module
         The same bytes in every process.
+
+    Raises
+    ------
+    ValueError
+        If a kernel is not found where it says it is.
+    RuntimeError
+        If this Numba is made otherwise than is counted on here.
     """
+    wanted = {n: (*_place(kernel), tuple(kinds)) for n, (kernel, kinds) in kernels.items()}
+    done = subprocess.run(
+        [sys.executable, "-c", _START],
+        input=pickle.dumps(sys.path) + pickle.dumps(wanted),
+        capture_output=True,
+    )
+    made = pickle.loads(done.stdout) if done.returncode == 0 else _last(done.stderr)
+    if isinstance(made, str):
+        raise RuntimeError(made)
+    return Module(*made)
+
+
+def _place(kernel):
+    """Return the module and the name by which another process finds a kernel."""
+    module, name = kernel.py_func.__module__, kernel.py_func.__qualname__
+    if getattr(sys.modules.get(module), name, None) is not kernel:
+        raise ValueError(f"{name} is not the kernel of that name in {module}")
+    return module, name
+
+
+def _last(text):
+    """Return the last line of what a process said before it ended."""
+    return (text.decode(errors="replace").strip().splitlines() or ["the process was ended"])[-1]
+
+
+def _serve():
+    """Build what standard input asks for, in the process that `build` starts."""
+    out, sys.stdout = sys.stdout.buffer, sys.stderr  # what a module prints is no answer
+    wanted = pickle.load(sys.stdin.buffer)
+    try:
+        made = tuple(
+            _built({n: (getattr(import_module(m), k), kinds) for n, (m, k, kinds) in wanted.items()})
+        )
+    except Exception as error:  # whatever a Numba of later years does
+        made = f"{type(error).__name__}: {error}"
+    out.write(pickle.dumps(made))
+
+
+def _built(kernels):
+    """Return what `build` returns, of kernels of this process."""
     target = _target()
     texts, table, refused, symbols = [], {}, {}, {}
     for name, (kernel, types_in) in kernels.items():
