@@ -374,7 +374,9 @@ def _serve():
     wanted = pickle.load(sys.stdin.buffer)
     try:
         made = tuple(
-            _built({n: (getattr(import_module(m), k), kinds) for n, (m, k, kinds) in wanted.items()})
+            _built(
+                {n: (getattr(import_module(m), k), kinds) for n, (m, k, kinds) in wanted.items()}
+            )
         )
     except Exception as error:  # whatever a Numba of later years does
         made = f"{type(error).__name__}: {error}"
