@@ -39,6 +39,7 @@ extensions = [
     "parts",
     "contents",
     "verified",
+    "live",
     "answers",
     "maths",
     "notebooks",

@@ -1,30 +1,37 @@
-"""Make what a reader's browser needs to answer an edited equation: kernels, cases, formulas.
+"""Make what a reader's browser needs to answer: kernels, cases, formulas.
 
-For each page with such equations a script ``live/<page>.js`` is written: one WebAssembly module of
-their kernels, the cases that the page ran, and from `live.toml` beside the pages the right-hand
-side as the small language of ``formula.js`` has it, with wrong ones and what they are called. A
-formula that does not compute what its kernel does, or a wrong one that does, is a fault of the
-build. Where this Numba makes no WebAssembly the book is built without, and says so.
+For each page a script ``live/<page>.js`` is written: one WebAssembly module of the kernels of its
+equations, and the cases that the page ran. Where ``live/<page>.toml`` beside the pages has an
+equation's right-hand side in the small language of ``formula.js``, perhaps with wrong ones and what
+they are called, a reader can edit it; of the others the inputs can be changed. A formula that does
+not compute what its kernel does, or a wrong one that does, is a fault of the build. Where this Numba
+makes no WebAssembly the book is built without, and says so.
 """
 
 import base64
+import gzip
 import hashlib
 import json
+import os
 import pickle
 import re
 import tomllib
-from functools import cache
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from py_mini_racer import MiniRacer
 from sphinx.util import logging
 
-from dlbook.tools import wasm
+from dlbook.tools import jit, wasm
+from dlbook.tools.cases import encoded
 from dlbook.tools.jit import package_files
 
-CLOSE = 1e-9  # how near a formula has to come to its kernel, relative to the largest number
-MOST = 12  # cases of an equation that go to the reader
+MOST, NUMBERS = 8, 800  # cases of an equation that go to the reader, and numbers in all of them
 LACKING = """
 var atob = (text) => {  // a browser has these two
   const known = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", out = [];
@@ -49,24 +56,15 @@ class Live(NamedTuple):
     ----------
     label : str
     kernel : str
-        Name in its module.
-    left : list of str
-        Indices of the left-hand side.
-    formula : str
-        The right-hand side.
-    wrong : list of (str, str)
-        What a mistake is called, and the right-hand side with it.
+        Module and name, as in "backprop.bp2".
     signature : tuple
         Types of the kernel's arguments.
     cases : list of dict
-        As ``cases/<page>.json`` has them.
+        ``args`` and ``by``, as ``cases/<page>.json`` has them.
     """
 
     label: str
     kernel: str
-    left: list
-    formula: str
-    wrong: list
     signature: tuple
     cases: list
 
@@ -75,88 +73,122 @@ def axes(kernel: Any) -> list[str] | None:
     """Return the letters of a kernel's one result; None where it has several, or none is said."""
     found = re.search(r" -> \(([^()]*)\)\s*$", kernel.py_func.__doc__ or "", re.M)
     letters = found[1].split() if found else None
-    return letters if letters is not None and all(len(x) == 1 for x in letters) else None
+    fine = letters is not None and all(len(x) == 1 and x != "…" for x in letters)
+    return letters if fine and len(set(letters)) == len(letters) else None
 
 
-def chosen(label: str, entry: dict, module: Any, given: list[dict]) -> Live:
+def found_kernel(name: str) -> Any:
+    """Return the kernel "dlbook.module.name"; None where that is none."""
+    module, _, own = name.rpartition(".")
+    kernel = getattr(import_module(module), own, None)
+    return kernel if hasattr(kernel, "py_func") else None
+
+
+def decoded(value: Any) -> Any:
+    """Return a value that `dlbook.tools.cases.encoded` has made plain data."""
+    if isinstance(value, dict):
+        [(dtype, nested)] = value.items()
+        return np.array(nested, dtype)
+    return tuple(map(decoded, value)) if isinstance(value, list) else value
+
+
+def taken(plain: dict | None) -> tuple | None:
+    """Return the types of a case's arguments; None where a page cannot be handed it.
+
+    It has to be small, of finite numbers, and of a kernel.
+    """
+    text = json.dumps(plain["args"]) if plain else "null"
+    if re.search(r'"digest"|null|\[\]', text) or text.count(",") >= NUMBERS:
+        return None
+    if (kernel := found_kernel(plain["kernel"])) is None:
+        return None
+    try:
+        return wasm.signature(kernel, tuple(map(decoded, plain["args"])))
+    except TypeError:
+        return None
+
+
+def chosen(label: str, given: list[dict]) -> Live:
     """Return an equation with those of its cases that a page can hold.
 
     Parameters
     ----------
     label : str
-    entry : dict
-        Of `live.toml`: ``formula``, perhaps ``wrong``, and ``left`` where no docstring tells it.
-    module : module
-        Of the chapter.
     given : list of dict
-        The cases of the equation: ``blob`` and ``plain``.
-
-    Raises
-    ------
-    ValueError
-        If no case can be taken, or the left-hand side is not known.
+        Those cases of the equation, as ``cases/<page>.json`` has them, that are `taken`.
     """
-    found, name, kinds = [], None, None
-    for case in given:
-        plain = case["plain"]
-        if not plain or not case["blob"] or "digest" in json.dumps(plain["args"]):
+    name, kinds = given[0]["kernel"], taken(given[0])
+    found, count = [], 0
+    for plain in given:
+        numbers = json.dumps(plain["args"]).count(",")
+        if (plain["kernel"], taken(plain)) != (name, kinds) or len(found) == MOST:
             continue
-        kernel = plain["kernel"].rpartition(".")[2]
-        args = pickle.loads(base64.b64decode(case["blob"]))["args"]
-        try:
-            signature = wasm.signature(getattr(module, kernel), args)
-        except (AttributeError, TypeError):
-            continue
-        name, kinds = name or kernel, kinds or signature
-        if (name, kinds) == (kernel, signature) and len(found) < MOST:
-            found.append(plain)
-    if not found:
-        raise ValueError("no case that a page can hold")
-    left = entry.get("left", axes(getattr(module, name)))
-    if left is None:
-        raise ValueError("its indices on the left are not known: say left = […]")
-    return Live(label, name, left, entry["formula"], entry.get("wrong", []), kinds, found)
+        if not found or count + numbers < NUMBERS:
+            count += numbers
+            found.append({"args": plain["args"], "by": plain["by"]})
+    return Live(label, name.removeprefix("dlbook."), kinds, found)
 
 
-def script(module: Any, lives: list[Live]) -> dict:
-    """Return what a page's script holds.
+def script(lives: list[Live]) -> dict:
+    """Return what a page's script holds but for formulas: code, table of kernels, equations.
 
-    Raises
-    ------
-    ValueError
-        If a kernel cannot be made WebAssembly.
+    Of what cannot be WebAssembly it has the reason, ``refused``, in place of ``cases``.
     """
-    kernels = {live.kernel: (getattr(module, live.kernel), live.signature) for live in lives}
-    made = wasm.build(kernels)
-    if made.refused:
-        name, why = next(iter(made.refused.items()))
-        raise ValueError(f"{name} {why}")
-    return {
-        "code": base64.b64encode(made.code).decode(),
-        "table": made.table,
-        "equations": {
-            live.label: {
-                "kernel": live.kernel,
-                "left": live.left,
-                "formula": live.formula,
-                "wrong": live.wrong,
-                "cases": [{k: c[k] for k in ("args", "expected", "by")} for c in live.cases],
-            }
-            for live in lives
-        },
+    kernels = {
+        live.kernel: (found_kernel(f"dlbook.{live.kernel}"), live.signature) for live in lives
     }
+    made, equations = wasm.build(kernels), {}
+    for live in lives:
+        why = made.refused.get(live.kernel)
+        held = {"refused": why} if why else {"cases": live.cases}
+        left = axes(found_kernel(f"dlbook.{live.kernel}"))
+        equations[live.label] = {"kernel": live.kernel, "left": left, **held}
+    code = base64.b64encode(made.code).decode()
+    return {"code": code, "table": made.table, "equations": equations}
 
 
-@cache
-def browser() -> Any:
-    """Return V8 with the scripts of the page in it."""
-    from py_mini_racer import MiniRacer
+def with_formulas(data: dict, said: dict[str, dict]) -> list[tuple[str, str]]:
+    """Give equations the formulas that a page's file has; return (label, what is wrong with an entry).
 
-    engine = MiniRacer()
-    engine.eval(LACKING)
-    for path in SCRIPTS:
-        engine.eval(path.read_text(encoding="utf-8"))
-    return engine
+    Parameters
+    ----------
+    data : dict
+        From `script`; changed.
+    said : dict
+        By label: ``formula``, perhaps ``wrong`` as [what a mistake is called, the right-hand side
+        with it]; ``left``, the indices of the left-hand side, where no docstring tells them; and
+        ``part``, which of several results of the kernel it is, from 0.
+    """
+    wrong = []
+    for label, entry in said.items():
+        equation = data["equations"].get(label, {"refused": "has no case that a page can hold"})
+        if "refused" in equation:
+            wrong.append((label, equation["refused"]))
+        elif (left := entry.get("left", equation["left"])) is None:
+            wrong.append((label, "its indices on the left are not known: say left = […]"))
+        else:
+            part = {"part": entry["part"]} if "part" in entry else {}
+            wrongs = entry.get("wrong", [])
+            equation |= {"left": left, "formula": entry["formula"], "wrong": wrongs, **part}
+            data["equations"][label] = equation
+    return wrong
+
+
+@contextmanager
+def browser(data: dict) -> Iterator[Any]:
+    """Open what `script` returned in V8 with the scripts of the page; give what judges (label, text)."""
+    with MiniRacer() as engine:
+        engine.eval(LACKING)
+        for path in SCRIPTS:
+            engine.eval(path.read_text(encoding="utf-8"))
+        opened = f"var page; liveEquations.open({json.dumps(data)}).then((p) => {{ page = p; }})"
+        engine.eval(opened).get()
+
+        def judge(label: str, text: str) -> dict:
+            call = f"page.judge({json.dumps(label)}, {json.dumps(text)})"
+            return json.loads(engine.eval(f"JSON.stringify({call})"))
+
+        yield judge
 
 
 def faults(data: dict) -> list[tuple[str, str]]:
@@ -167,73 +199,102 @@ def faults(data: dict) -> list[tuple[str, str]]:
     data : dict
         From `script`.
     """
-    engine = browser()
-    opened = f"var page; liveEquations.open({json.dumps(data)}).then((p) => {{ page = p; }})"
-    engine.eval(opened).get()
     found = []
-    for label, equation in data["equations"].items():
-        texts = [("", equation["formula"]), *equation["wrong"]]
-        for name, text in texts:
-            say = f"JSON.stringify(page.judge({json.dumps(label)}, {json.dumps(text)}))"
-            said = json.loads(engine.eval(say))
-            if not name and not said["right"]:
+    with browser(data) as judge:
+        for label, equation in data["equations"].items():
+            if "formula" not in equation:
+                continue
+            said = judge(label, equation["formula"])
+            if not said["right"]:
                 found.append((label, f"its formula is not its kernel: {said['words']}"))
-            if name and (said["right"] or said["name"] != name):
-                found.append((label, f"the wrong form “{name}” is not named: {said['words']}"))
+            for name, text in equation["wrong"]:
+                said = judge(label, text)
+                if said["right"] or said.get("name") != name:
+                    found.append((label, f"the wrong form “{name}” is not named: {said['words']}"))
     return found
 
 
-def written(app: Any, page: str, entries: dict) -> str:
-    """Return the script of a page as text, from the folder of an earlier build where it is there."""
-    cases = app.env.domains["verified"].cases()
-    module = import_module(f"dlbook.{page}")
-    reached = [module.__name__, "dlbook.tools.wasm", "dlbook.tools.wasm_target"]
-    files = [Path(__file__), *SCRIPTS, *package_files(reached)]
-    sources = b"".join(path.read_bytes() for path in files)
-    given = {label: cases.get(label, []) for label in entries}
-    key = hashlib.sha256(sources + repr((entries, given)).encode()).hexdigest()[:24]
-    path = Path(app.outdir).parent / "live" / f"{page}-{key}.js"
+def entries(page: str, source: Path) -> dict[str, dict]:
+    """Return what the file of a page says of its equations, by label."""
+    file = source / "live" / f"{page}.toml"
+    return tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def written(folder: Path, given: dict[str, list]) -> dict:
+    """Return what `script` returns of a page's equations, from the folder of an earlier build if it can be.
+
+    Parameters
+    ----------
+    folder : path
+    given : dict
+        The cases of each of the page's equations.
+    """
+    names = {plain["kernel"].rpartition(".")[0] for some in given.values() for plain in some}
+    reached = [*sorted(names), "dlbook.tools.wasm", "dlbook.tools.wasm_target"]
+    sources = b"".join(path.read_bytes() for path in [Path(__file__), *package_files(reached)])
+    key = hashlib.sha256(sources + json.dumps(given).encode()).hexdigest()[:24]
+    path = folder / f"{key}.json"
     if path.is_file():
-        return path.read_text(encoding="utf-8")
-    lives = []
-    for label, entry in entries.items():
-        try:
-            lives.append(chosen(label, entry, module, given[label]))
-        except ValueError as error:
-            log.warning("live.toml: %s: %s", label, error, type="live")
-    data = script(module, lives)
-    for label, words in faults(data):
-        log.warning("live.toml: %s: %s", label, words, type="live")
-    text = f"(window.dlbook ??= {{}}).live = {json.dumps(data, ensure_ascii=False)};\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return text
+        return json.loads(path.read_text(encoding="utf-8"))
+    data = script([chosen(label, cases) for label, cases in given.items()])
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
+    return data
+
+
+def given(app: Any) -> dict[str, dict[str, list]]:
+    """Return the cases that pages can be handed, by page and label, with arguments as kernels take them."""
+    found = {}
+    for label, cases in app.env.domains["verified"].cases().items():
+        for case in cases if label in app.verified[0] else ():
+            if not (case["plain"] and case["blob"]):
+                continue
+            if (kernel := found_kernel(case["plain"]["kernel"])) is None:
+                continue
+            args = jit.taken(kernel, pickle.loads(base64.b64decode(case["blob"]))["args"])
+            plain = case["plain"] | {"args": encoded(args)}
+            if taken(plain):
+                some = found.setdefault(app.verified[0][label]["page"], {})
+                some.setdefault(label, []).append(plain)
+    return found
+
+
+def updated(app: Any, env: Any) -> set[str]:
+    """Note which equations answer, by page; return the pages whose marks have to be written again."""
+    app.live, can = {}, wasm.available()
+    if not can:
+        log.info("no live equations: %s", can.why)
+    elif app.builder.name == "html":
+        app.live = given(app)
+    app.editable = {page: entries(page, Path(app.srcdir)) for page in app.live}
+    marked = {p: (sorted(found), sorted(app.editable[p])) for p, found in app.live.items()}
+    before, env.dlbook_live = getattr(env, "dlbook_live", {}), marked
+    return {page for page in marked.keys() | before.keys() if marked.get(page) != before.get(page)}
 
 
 def finished(app: Any, exception: Exception | None) -> None:
-    """Write the scripts beside the pages."""
+    """Write the scripts beside the pages, and say what they weigh."""
     if exception or app.builder.name != "html" or not app.live:
         return
-    Path(app.outdir, "live").mkdir(exist_ok=True)
-    for page, entries in app.live.items():
-        Path(app.outdir, "live", f"{page}.js").write_text(
-            written(app, page, entries), encoding="utf-8"
-        )
+    kept, folder = Path(app.outdir).parent / "live", Path(app.outdir, "live")
+    folder.mkdir(exist_ok=True)
 
-
-def begun(app: Any) -> None:
-    """Read `live.toml`: which equations are live, by page."""
-    app.live, able = {}, wasm.available()
-    file = Path(app.srcdir, "live.toml")
-    if not able:
-        log.info("no live equations: %s", able.why)
-    elif file.is_file():
-        for label, entry in tomllib.loads(file.read_text(encoding="utf-8")).items():
-            app.live.setdefault(label.partition("-")[0], {})[label] = entry
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        made = pool.map(lambda page: written(kept, app.live[page]), app.live)
+        for page, data in zip(app.live, made, strict=True):
+            for label, words in [*with_formulas(data, app.editable[page]), *faults(data)]:
+                log.warning("live/%s.toml: %s: %s", page, label, words, type="live")
+            text = f"(window.dlbook ??= {{}}).live = {json.dumps(data, ensure_ascii=False)};\n"
+            (folder / f"{page}.js").write_text(text, encoding="utf-8")
+            size = len(gzip.compress(text.encode(), 6))
+            said = len(data["equations"]), sum("formula" in e for e in data["equations"].values())
+            log.info(
+                "live/%s.js: %d equations, %d can be edited, %d bytes compressed", page, *said, size
+            )
 
 
 def setup(app: Any) -> dict:
     """Register both ends of the build."""
-    app.connect("builder-inited", begun)
+    app.connect("env-get-updated", updated, priority=950)  # after `verified` has joined its results
     app.connect("build-finished", finished)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

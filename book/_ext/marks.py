@@ -5,8 +5,10 @@ all equations numbered.
 """
 
 import re
+from typing import ClassVar
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinx.util.nodes import make_refnode
@@ -34,19 +36,23 @@ class EquationTable(SphinxDirective):
 
 
 class TallyRole(SphinxRole):
-    """{tally}`what`: how many equations, cases, altered, rejected, declared_equal the build has."""
+    """{tally}`what`: how many equations, chapters, claims, cases … the build has (see `tallied`)."""
 
     def run(self):
         return [tally("", "", what=self.text)], []
 
 
 class Sample(SphinxDirective):
-    """{sample} label: an equation of another page once more, with its mark and a link to it."""
+    """{sample} label: an equation of another page once more, with its mark and a link to it.
+
+    ``:open:`` is what stands in its panel, which is then open from the beginning.
+    """
 
     required_arguments = 1
+    option_spec: ClassVar = {"open": directives.unchanged_required}
 
     def run(self):
-        node = sample("", label=self.arguments[0])
+        node = sample("", label=self.arguments[0], open=self.options.get("open"))
         self.set_source_info(node)
         return [node]
 
@@ -280,6 +286,8 @@ def resolved(app, doctree, docname):
                 "trials": trials(row),
                 "label": row["label"],
                 "script": f"{'../' * docname.count('/')}altered/{row['page']}.js",
+                "live": live_script(app, docname, row),
+                "open": node.get("open"),
                 "function": short(row["function"]),
                 "number": row["number"],
             }
@@ -336,6 +344,14 @@ def resolved(app, doctree, docname):
             node.children[:] = [nodes.Text(text)]
 
 
+def live_script(app, docname, row):
+    """Return where the script is that lets an equation answer, and whether it can be edited."""
+    if row["label"] not in getattr(app, "live", {}).get(row["page"], ()):
+        return None
+    script = f"{'../' * docname.count('/')}live/{row['page']}.js"
+    return {"script": script, "edit": row["label"] in app.editable[row["page"]]}
+
+
 def again(app, docname, node, equations):
     """Return the equation that a `sample` stands for, as its own page has it."""
     row = equations.get(node["label"])
@@ -345,7 +361,7 @@ def again(app, docname, node, equations):
     blocks = app.env.get_doctree(row["page"]).findall(nodes.math_block)
     found = next(block for block in blocks if block.get("label") == node["label"]).deepcopy()
     uri = app.builder.get_relative_uri(docname, row["page"])
-    found["ids"], found["uri"] = [], f"{uri}#{row['anchor']}"
+    found["ids"], found["uri"], found["open"] = [], f"{uri}#{row['anchor']}", node["open"]
     return [found]
 
 
@@ -355,7 +371,16 @@ def tallied(app):
     found = {key: sum(r.get(key, 0) for r in rows) for key in COUNTED}
     cases = app.env.domains["verified"].cases().values()
     tried = sum(case["blob"] is not None for some in cases for case in some)
-    return {"equations": len(rows), "cases": tried, **found}
+    live = getattr(app, "live", {})
+    return {
+        "equations": len(rows),
+        "chapters": len({r["page"] for r in rows}),
+        "claims": len(app.verified[1]),
+        "cases": tried,
+        "answering": sum(map(len, live.values())),
+        "editable": sum(len(app.editable[page]) for page in live),
+        **found,
+    }
 
 
 def fold(box, equations):

@@ -83,7 +83,7 @@ def mark(mark):
         f'<details class="mark {"passed" if mark["passed"] else "failed"}"><summary>'
         f'<span aria-hidden="true">{"✓" if mark["passed"] else "✗"}</span> {escape(mark["error"])}'
         f'<span class="visually-hidden">, equation {mark["number"]} is {word}</span></summary>'
-        f'<div class="story"><p>{escape(mark["story"])}</p>{versions(mark)}'
+        f'<div class="story"><p>{escape(mark["story"])}</p>{versions(mark)}{answering(mark)}'
         f"{f'<p>{links}</p>' if links else ''}</div></details>"
     )
 
@@ -97,6 +97,17 @@ def versions(mark):
         f'<details class="altered" data-label="{escape(mark["label"])}" '
         f'data-script="{escape(mark["script"])}"><summary>{escape(words)}</summary></details>'
     )
+
+
+def answering(mark):
+    """Return the button of an equation that answers; a script shows it."""
+    if not mark["live"]:
+        return ""
+    words = "Edit this equation" if mark["live"]["edit"] else "Try other numbers"
+    given = {"label": mark["label"], "number": mark["number"], "script": mark["live"]["script"]}
+    given |= {"open": mark["open"]} if mark["open"] else {}
+    data = " ".join(f'data-{name}="{escape(value)}"' for name, value in given.items())
+    return f'<button type="button" class="answers" hidden {data}>{words}</button>'
 
 
 def displayed(tex):

@@ -338,6 +338,7 @@ def finished(app, exception):
     for page, text in by_page(app, app.altered, shown):  # a script, for a page from a folder
         script = f"(window.dlbook ??= {{}}).altered = {text};\n"
         Path(app.outdir, "altered", f"{page}.js").write_text(script, encoding="utf-8")
+    Path(app.outdir, "search-equations.js").write_text(sought(app), encoding="utf-8")
     hidden = {"kind", "check", "api", "cell_line", "shown_in"}
     for name, rows in zip(("equations", "claims"), app.verified[:2], strict=True):
         clean = {
@@ -347,6 +348,21 @@ def finished(app, exception):
         Path(app.outdir, f"{name}.json").write_text(
             json.dumps(clean, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
         )
+
+
+def sought(app):
+    """Return what the search knows of equations, as a script."""
+    rows = [
+        [r["number"], r["name"] or "", r["page"], r["anchor"], title_of(app, r), r["formula"] or ""]
+        for r in app.verified[0].values()
+    ]
+    text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+    return f"(window.dlbook ??= {{}}).equations = {text};\n"
+
+
+def title_of(app, row):
+    """Return the title of an equation's page."""
+    return app.env.titles[row["page"]].astext()
 
 
 def by_page(app, found, shown):

@@ -53,13 +53,13 @@
 
   /* What a mark says of altered kernels is listed when it is asked for; the list comes as a script,
      since a page that was opened from a folder may load nothing else. */
-  const arrived = {};
+  const arrived = {}, opened = {}, here = document.currentScript.src;
   const load = (source) =>
     (arrived[source] ??= new Promise((resolve, reject) => {
       const script = document.createElement("script");
       script.src = source;
-      script.onload = () => resolve(window.dlbook.altered);
-      script.onerror = reject;
+      script.onload = () => resolve({ ...window.dlbook });
+      script.onerror = () => reject(new Error(`${source} did not load`));
       document.head.append(script);
     }));
   const element = (name, ...content) => {
@@ -74,12 +74,39 @@
       list.tabIndex = 0;
       list.setAttribute("aria-label", "Altered versions");
       altered.append(list);
-      const rows = (await load(altered.dataset.script))[altered.dataset.label];
+      const rows = (await load(altered.dataset.script)).altered[altered.dataset.label];
       for (const [was, now, input, seen] of rows) {
         const why = input ? `${input}: ${seen}` : seen;
         list.append(element("li", element("code", was), " → ", element("code", now), element("p", why)));
       }
     });
+  }
+
+  /* An equation that answers does so in a panel below it, with scripts that come when the first is asked for. */
+  const own = (name) => load(new URL(name, here).href);
+  const answer = async (button, first) => {
+    const mark = button.closest("details.mark"), block = button.closest(".math-wrapper") ?? button.closest("div.math");
+    mark.open = false;
+    if (block.nextElementSibling?.classList.contains("live")) return block.nextElementSibling.reopen();
+    const panel = element("section");
+    panel.className = "live";
+    panel.setAttribute("aria-label", `Equation (${button.dataset.number}), live`);
+    panel.append(element("p", "Loading the kernels …"));
+    block.after(panel);
+    try {
+      for (const name of ["formula.js", "kernels.js", "live.js", "panel.js"]) await own(name);
+      const { live } = await load(button.dataset.script);
+      opened[button.dataset.script] ??= liveEquations.open(live);
+      const back = () => mark.querySelector("summary").focus();
+      return livePanel.fill(panel, await opened[button.dataset.script], button.dataset, back, first);
+    } catch (error) {
+      return panel.replaceChildren(element("p", `The kernels of this page cannot run here: ${error.message}`));
+    }
+  };
+  for (const button of document.querySelectorAll(".story > .answers")) {
+    button.hidden = false;
+    button.addEventListener("click", () => answer(button));
+    if (button.dataset.open) answer(button, button.dataset.open); // a page may show one from the beginning
   }
 
   const closeMarks = (except) => {

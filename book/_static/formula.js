@@ -13,7 +13,7 @@
    axis. sum(k, …), prod, max and min bind one or several. Σ_k, Σ_km and Σ_{k,m} take the whole product that
    follows; Π_k, max_k, min_k, and Σ_k after / or ^, one factor, and no other may follow. max(a, b) takes two.
    = < > <= >= != (≠ ≤ ≥), `and`, `or` and [j = k] give 1 or 0; there indices count from 0, as everywhere.
-   where(condition, a, b) evaluates only what it takes, and so can guard x[t-1].
+   where(condition, a, b) evaluates only what it takes, and so can guard x[t-1]. size(x, 1) is the length of an axis.
 
    What cannot be evaluated is a `formula.Mistake`: words, a place in the text (start, end), and a kind: empty,
    ends (too early), symbol (without a meaning), bracket (not closed, or by another), place (no value where one
@@ -166,12 +166,12 @@ var formula = (() => {
       if (x && (bracket || !this.within || !x.shape.length)) return this.entry(x, token, bracket ? this.indices() : []);
       if (this.within) fail("index", token, `${raw} is neither an index of the left-hand side nor bound by a sum`);
       if (is === "pi" || is === "e") return step(() => (is === "e" ? Math.E : Math.PI));
-      if (!this.functions.has(is) && !FOLDS.has(is) && is !== "where") this.unknown(token);
+      if (!this.functions.has(is) && !FOLDS.has(is) && is !== "where" && is !== "size") this.unknown(token);
       return fail("arguments", token, `${raw} is a function: write ${raw}(…)`);
     }
     unknown({ raw, is, ...place }) {
       const own = [...this.arrays.values()].map((x) => x.name);
-      const all = [...own, ...this.functions.keys(), ...FOLDS.keys(), "where"];
+      const all = [...own, ...this.functions.keys(), ...FOLDS.keys(), "where", "size"];
       const meant = is.length > 1 && all.find((name) => name.length > 1 && near(is, spelled(name)));
       fail("name", place, `${raw} is not known here${meant ? `: did you mean ${meant}?` : `; known: ${own.join(", ") || "numbers"}`}`);
     }
@@ -208,10 +208,21 @@ var formula = (() => {
     call(token) {
       const { raw, is } = token, call = this.functions.get(is), open = this.tokens[this.next++];
       if (FOLDS.has(is)) return this.fold(token, open);
+      if (is === "size" && !call) return this.size(token, open);
       if (!call && this.arrays.has(is)) fail("arguments", token, `${raw} is no function: its indices stand in [ ]`);
       if (!call && is !== "where") this.unknown(token);
       const [a, b, c] = this.values(token, open, call ? 1 : 3);
       return call ? step(() => call(a.value()), a) : step(() => (a.value() ? b.value() : c.value()), a, b, c);
+    }
+    /* size(x), size(x, 1): how long an array is, along its first axis or another */
+    size(token, open) {
+      const word = this.tokens[this.next++], x = this.arrays.get(word?.is);
+      if (!x) fail("arguments", word ?? token, "size takes the name of an array, and the number of its axis: size(x, 0)");
+      const number = this.take(",") ? this.tokens[this.next++] : undefined, axis = number ? Number(number.raw) : 0;
+      this.close(open);
+      const has = `${x.name} has ${x.shape.length} ${x.shape.length === 1 ? "axis" : "axes"}, counted from 0`;
+      if (!(axis in x.shape)) fail("rank", number ?? word, has);
+      return step(() => x.shape[axis]);
     }
     values(token, open, wanted) {
       const found = [];
@@ -278,7 +289,7 @@ var formula = (() => {
     const { shape, data } = expected, verdict = { passed: false, tolerance, count: data.length, error: NaN };
     if (`${found.shape}` !== `${shape}`) return { ...verdict, problem: `shapes [${found.shape}] and [${shape}] differ` };
     if (!data.length) return { ...verdict, problem: "there is nothing to compare" };
-    const same = (x, y) => nan && Number.isNaN(x) && Number.isNaN(y);
+    const same = (x, y) => x === y || (nan && Number.isNaN(x) && Number.isNaN(y));
     const gaps = Array.from(data, (x, n) => (same(x, found.data[n]) ? 0 : Math.abs(x - found.data[n])));
     const wild = gaps.findIndex((gap) => !Number.isFinite(gap));
     const n = wild < 0 ? gaps.indexOf(gaps.reduce((a, b) => Math.max(a, b))) : wild;

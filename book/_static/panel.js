@@ -1,0 +1,241 @@
+/* The panel of a live equation: its right-hand side to edit, forms to try, and the numbers of its cases, which can be
+   changed. What is right is judged by `liveEquations`; here is what a reader sees and touches. */
+
+var livePanel = (() => {
+  "use strict";
+  const SIGNS = { "Σ_": "sum", σ: "sigma", "′": "prime", "·": "times", "√": "root", "²": "squared" }; // what keyboards lack
+  const SHOWN = 120; // numbers of a result
+  const DIGITS = 4;
+  let count = 0;
+
+  function element(name, { text, ...given } = {}, ...content) {
+    const made = document.createElement(name);
+    for (const [key, value] of Object.entries(given)) {
+      if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
+      else if (value !== false) made.setAttribute(key, value === true ? "" : value);
+    }
+    made.append(...(text === undefined ? content : [text]));
+    return made;
+  }
+
+  const shown = (x) =>
+    Number.isFinite(x) ? String(Number(x.toPrecision(DIGITS))).replace(/-/g, "−") : Number.isNaN(x) ? "NaN" : x > 0 ? "∞" : "−∞";
+
+  /* Numbers as text: a row in a line, a matrix in lines, more in blocks */
+  function laid({ shape, data }, each = (x) => shown(x)) {
+    const inner = shape.at(-1) ?? 1, rows = shape.at(-2) ?? 1, found = [];
+    for (const [n, x] of Array.from(data).slice(0, SHOWN).entries()) {
+      if (n) found.push(n % inner ? "  " : n % (inner * rows) ? "\n" : "\n\n");
+      found.push(each(x, n));
+    }
+    if (data.length > SHOWN) found.push(` … (${data.length} numbers)`);
+    return found;
+  }
+
+  /* An argument of a case, {"float64": nested} or a number, with its shape */
+  function flat(value) {
+    if (value === null || typeof value !== "object") return { shape: [], data: [Number(value)] };
+    const shape = [], data = [];
+    const walk = (x, axis) => {
+      if (!Array.isArray(x)) return data.push(Number(x));
+      shape[axis] ??= x.length;
+      x.forEach((y) => walk(y, axis + 1));
+    };
+    walk(Object.values(value)[0], 0);
+    return { shape, data };
+  }
+
+  const nested = (data, shape) =>
+    shape.length < 2 ? data : Array.from({ length: shape[0] }, (_, i) => {
+      const step = data.length / shape[0];
+      return nested(data.slice(i * step, (i + 1) * step), shape.slice(1));
+    });
+
+  /* What was typed for an argument; the shape of the case stands for what lines do not tell */
+  function typed(name, kind, text, shape) {
+    const said = (words) => { throw new Error(`${name}: ${words}`); };
+    const number = (word) => {
+      const x = Number(word.replace(/−/g, "-").replace("∞", "Infinity"));
+      if (Number.isNaN(x) && word !== "NaN") said(`“${word}” is no number`);
+      if (/int/.test(kind.array ?? kind) && !Number.isInteger(x)) said(`“${word}” is no whole number`);
+      return x;
+    };
+    const words = (line) => line.split(/[\s,;]+/).filter(Boolean).map(number);
+    const rank = kind.array ? kind.axes.length : 0, all = words(text);
+    if (rank === 0) return all.length === 1 ? (/bool/.test(kind) ? all[0] !== 0 : all[0]) : said("one number is wanted");
+    if (!all.length) said("there is nothing here");
+    if (rank === 1) return { [kind.array]: all };
+    if (rank === 2) {
+      const rows = text.split("\n").map(words).filter((row) => row.length);
+      if (rows.some((row) => row.length !== rows[0].length)) said("its rows have different lengths");
+      return { [kind.array]: rows };
+    }
+    const wanted = shape.reduce((a, b) => a * b, 1);
+    return all.length === wanted ? { [kind.array]: nested(all, shape) } : said(`${wanted} numbers are wanted, not ${all.length}`);
+  }
+
+  const axes = (kind) => (kind.axes?.length ? `[${kind.axes.map((a) => a ?? "·").join(", ")}]` : "");
+  const sizes = (shape) => (shape.length ? shape.join(" × ") : "");
+
+  /* Fill a panel for an equation. `back` puts the focus where it came from; `first` is what stands there when nobody
+     has asked for the panel, which then does not take the focus. */
+  function fill(panel, page, { label, number }, back, first) {
+    const id = `live-${++count}`, equation = page.equation(label), short = equation.kernel.split(".").at(-1);
+    const close = () => {
+      panel.remove();
+      back();
+    };
+    const head = element("div", { class: "live-head" },
+      element("p", {}, `Equation (${number}), answered by `, element("code", { text: equation.kernel })),
+      element("button", { type: "button", class: "live-close", onclick: close, text: "Close" }));
+    panel.replaceChildren(head);
+    panel.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") close();
+    });
+    panel.reopen = () => head.querySelector("button").focus();
+    if (equation.refused) {
+      panel.append(element("p", { text: `This kernel ${equation.refused}.` }));
+      return panel.reopen();
+    }
+
+    const kinds = Object.entries(page.kinds(label)), stock = page.cases(label), editable = equation.formula !== undefined;
+    const given = stock.map(({ args }) => JSON.stringify(args).length);
+    let chosen = given.indexOf(Math.max(...given)), own; // the case that is shown; numbers of the reader's
+
+    /* The right-hand side */
+    const verdict = element("output", { class: "live-verdict" }), place = element("p", { class: "live-place" });
+    const left = equation.left?.length ? `[${equation.left.join(", ")}]` : "";
+    const text = element("textarea", { id, rows: 1, spellcheck: "false", autocapitalize: "off", autocomplete: "off", oninput: judged });
+    text.setAttribute("aria-describedby", `${id}-names`);
+
+    function judged() {
+      text.style.height = "auto";
+      text.style.height = `${text.scrollHeight}px`;
+      const said = page.judge(label, text.value, own);
+      verdict.className = `live-verdict ${said.right ? "passed" : "failed"}`;
+      verdict.textContent = `${said.right ? "✓" : "✗"} ${said.words}`;
+      place.hidden = said.kind === undefined || said.end <= said.start;
+      if (!place.hidden) {
+        const [before, at, after] = [[0, said.start], [said.start, said.end], [said.end]].map((ends) => text.value.slice(...ends));
+        place.replaceChildren(element("code", {}, before, element("mark", { text: at }), after));
+      }
+      for (const button of forms.children) button.setAttribute("aria-pressed", String(button.value === text.value));
+      if (!said.right && said.case !== undefined && own === undefined) chosen = said.case;
+      show(said);
+    }
+    const write = (value) => {
+      text.value = value;
+      judged();
+    };
+    const insert = (sign) => {
+      text.setRangeText(sign, text.selectionStart, text.selectionEnd, "end");
+      text.focus();
+      judged();
+    };
+    const forms = element("div", { class: "live-forms", role: "group", "aria-label": "Forms to try" },
+      ...(editable ? [["as the book has it", equation.formula], ...equation.wrong] : []).map(([name, value]) =>
+        element("button", { type: "button", value, onclick: () => write(value), text: name })));
+    if (editable) {
+      const names = kinds.filter(([, kind]) => !kind.tuple).map(([name, kind]) => name + axes(kind)).join(", ");
+      const letters = Object.keys(stock[0].sizes), sized = letters.length ? `; ${letters.join(", ")}: how far ${letters.join(", ").toLowerCase()} run` : "";
+      panel.append(
+        element("div", { class: "live-line" }, element("label", { for: id }, element("code", { text: `${short}${left} =` })), text),
+        element("div", { class: "live-signs", role: "group", "aria-label": "Signs to insert" },
+          ...Object.entries(SIGNS).map(([sign, name]) =>
+            element("button", { type: "button", "aria-label": name, onclick: () => insert(sign), text: sign }))),
+        element("p", { class: "live-names", id: `${id}-names` }, "Names: ", element("code", { text: names }), sized,
+          "; a sum is Σ_k …, or sum(k, …), a product needs its *."),
+        verdict, place, forms);
+    }
+
+    /* The numbers */
+    const inputs = kinds.map(([name, kind], i) => {
+      const fixed = kind.tuple !== undefined || kind === "none";
+      const box = element(kind.array ? "textarea" : "input", { id: `${id}-${i}`, spellcheck: "false", inputmode: "text", autocomplete: "off", oninput: changed });
+      box.readOnly = fixed;
+      return { name, kind, box, fixed, size: element("span", { class: "live-size" }) };
+    });
+    const results = element("div", { class: "live-results" }), wrong = element("output", { class: "live-wrong" });
+    const which = element("span", {}), summary = element("summary", {});
+    const turn = (step) => () => {
+      chosen = (chosen + step + stock.length) % stock.length;
+      restored();
+    };
+    const again = element("button", { type: "button", onclick: restored, text: "back to the case" });
+    const turns = [["previous case", -1], ["next case", 1]].map(([words, step]) =>
+      element("button", { type: "button", onclick: turn(step), text: words }));
+    const numbers = element("div", {},
+      element("p", { class: "live-case" }, which, ...(stock.length > 1 ? turns : []), again),
+      ...inputs.map(({ name, kind, box, size }) => element("div", { class: "live-input" },
+        element("label", { for: box.id }, element("code", { text: name + axes(kind) }), " ", size), box)),
+      wrong, results);
+    panel.append(editable ? element("details", {}, summary, numbers) : numbers);
+
+    function put() {
+      stock[chosen].args.forEach((value, i) => {
+        const { kind, box, fixed } = inputs[i], x = fixed ? undefined : flat(value);
+        box.value = fixed ? JSON.stringify(value) : laid(x).join("");
+        if (fixed) return;
+        if (x.data.length > SHOWN) box.value = x.data.map(shown).join(" ");
+        if (kind.array) box.rows = Math.min(8, box.value.split("\n").length);
+      });
+    }
+    function restored() {
+      own = undefined;
+      wrong.textContent = "";
+      put();
+      refreshed();
+    }
+    function changed() {
+      try {
+        const args = inputs.map(({ name, kind, box, fixed }, i) => {
+          const value = stock[chosen].args[i];
+          return fixed ? value : typed(name, kind, box.value, flat(value).shape);
+        });
+        own = page.tried(label, args, "");
+        wrong.textContent = "";
+      } catch (error) {
+        if (error instanceof TypeError) throw error;
+        wrong.textContent = `✗ ${error.message}`;
+        return;
+      }
+      refreshed();
+    }
+    const refreshed = () => (editable ? judged() : show());
+
+    function show(said) {
+      const one = own ?? stock[chosen];
+      const words = own ? "your numbers" : `case ${chosen + 1} of ${stock.length}`;
+      summary.textContent = `The numbers: ${words}`;
+      which.textContent = own ? "Your numbers " : `Case ${chosen + 1} of ${stock.length}, checked by ${one.by} `;
+      again.hidden = !own;
+      one.args.forEach((value, i) => {
+        inputs[i].size.textContent = inputs[i].fixed ? "" : sizes(flat(value).shape);
+        if (!own) put();
+      });
+      const parts = Array.isArray(one.result) ? one.result : [one.result];
+      const kernel = parts.map((part, n) => [parts.length > 1 ? `the kernel, result ${n + 1}` : "the kernel", laid(Array.isArray(part) ? part.flat()[0] : part)]);
+      const found = said?.found?.[own ? stock.length : chosen];
+      if (found) {
+        const expected = one.right.data, most = Math.max(...expected.map(Math.abs).filter(Number.isFinite), 0) || 1;
+        const same = (x, n) => Math.abs(x - expected[n]) <= 1e-9 * most || (Number.isNaN(x) && Number.isNaN(expected[n]));
+        kernel.push(["yours", laid(found, (x, n) => (same(x, n) ? shown(x) : element("mark", { text: shown(x) })))]);
+      }
+      results.replaceChildren(element("dl", {}, ...kernel.flatMap(([name, content]) =>
+        [element("dt", { text: name }), element("dd", {}, element("pre", {}, ...content))])));
+    }
+
+    put();
+    if (editable) {
+      write(first ?? equation.formula);
+      if (first !== undefined) return;
+      text.focus();
+      text.setSelectionRange(text.value.length, text.value.length);
+    } else {
+      show();
+      panel.reopen();
+    }
+  }
+
+  return { fill };
+})();
