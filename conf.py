@@ -38,6 +38,7 @@ extensions = [
     "dependencies",
     "parts",
     "contents",
+    "descriptions",
     "verified",
     "live",
     "answers",

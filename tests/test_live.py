@@ -3,6 +3,7 @@
 import copy
 import json
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -87,8 +88,8 @@ def page(given):
 @pytest.fixture(scope="module")
 def judge(page):
     """Return what the browser says of a right-hand side."""
-    with live.browser(page) as judged:
-        yield judged
+    with live.browser(page) as call:
+        yield partial(call, "judge")
 
 
 def test_what_a_page_hands_over(page):
@@ -250,6 +251,14 @@ def test_zero_but_for_rounding_is_zero(page):
     data["equations"]["backprop-quadratic-cost"]["cases"] = [
         {"args": [{"float64": [0.1 + 0.2, 1.0]}, {"float64": [0.3, 1.0]}], "by": "NumPy"}
     ]
-    with live.browser(data) as judge:
-        assert judge("backprop-quadratic-cost", "0")["right"]
-        assert not judge("backprop-quadratic-cost", "1e-8")["right"]
+    with live.browser(data) as call:
+        assert call("judge", "backprop-quadratic-cost", "0")["right"]
+        assert not call("judge", "backprop-quadratic-cost", "1e-8")["right"]
+
+
+def test_a_kernel_that_does_not_run_is_a_fault(page):
+    data = copy.deepcopy(page)
+    data["equations"]["backprop-bp4"]["cases"] = [{"args": [{"float64": [1.0]}], "by": "NumPy"}]
+    ((label, words),) = live.faults(data)
+    assert label == "backprop-bp4" and "its kernel does not run: " in words
+    assert "bp4 takes a, delta" in words

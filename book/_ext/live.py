@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from py_mini_racer import MiniRacer
+from py_mini_racer import JSEvalException, MiniRacer
 from sphinx.util import logging
 
 from dlbook.tools import jit, wasm
@@ -176,7 +176,7 @@ def with_formulas(data: dict, said: dict[str, dict]) -> list[tuple[str, str]]:
 
 @contextmanager
 def browser(data: dict) -> Iterator[Any]:
-    """Open what `script` returned in V8 with the scripts of the page; give what judges (label, text)."""
+    """Open what `script` returned in V8 with the scripts of the page; give what calls its methods."""
     with MiniRacer() as engine:
         engine.eval(LACKING)
         for path in SCRIPTS:
@@ -184,15 +184,17 @@ def browser(data: dict) -> Iterator[Any]:
         opened = f"var page; liveEquations.open({json.dumps(data)}).then((p) => {{ page = p; }})"
         engine.eval(opened).get()
 
-        def judge(label: str, text: str) -> dict:
-            call = f"page.judge({json.dumps(label)}, {json.dumps(text)})"
-            return json.loads(engine.eval(f"JSON.stringify({call})"))
+        def call(method: str, *given: str) -> Any:
+            code = f"page.{method}({', '.join(map(json.dumps, given))})"
+            return json.loads(engine.eval(f"JSON.stringify({code})"))
 
-        yield judge
+        yield call
 
 
 def faults(data: dict) -> list[tuple[str, str]]:
     """Return (label, what is wrong) of every formula that the page's own judgement does not accept.
+
+    Every kernel is run on its cases, those of equations without a formula too.
 
     Parameters
     ----------
@@ -200,15 +202,21 @@ def faults(data: dict) -> list[tuple[str, str]]:
         From `script`.
     """
     found = []
-    with browser(data) as judge:
+    with browser(data) as call:
         for label, equation in data["equations"].items():
+            if "cases" in equation:
+                try:
+                    call("cases", label)
+                except JSEvalException as error:
+                    found.append((label, f"its kernel does not run: {str(error).splitlines()[0]}"))
+                    continue
             if "formula" not in equation:
                 continue
-            said = judge(label, equation["formula"])
+            said = call("judge", label, equation["formula"])
             if not said["right"]:
                 found.append((label, f"its formula is not its kernel: {said['words']}"))
             for name, text in equation["wrong"]:
-                said = judge(label, text)
+                said = call("judge", label, text)
                 if said["right"] or said.get("name") != name:
                     found.append((label, f"the wrong form “{name}” is not named: {said['words']}"))
     return found

@@ -4,11 +4,13 @@
 (() => {
   "use strict";
   const SHOWN = 8; // equations
-  const equations = dlbook.equations.map(([number, name, page, anchor, chapter, formula]) => ({ number, name, page, anchor, chapter, formula }));
+  const primed = (text) => text.replace(/['’]/g, "′");
+  const equations = dlbook.equations.map(([number, name, page, anchor, chapter, formula]) => ({ number, name, page, anchor, chapter, formula: primed(formula) }));
   const chapters = new Set(equations.map(({ page }) => page));
   const query = (new URLSearchParams(location.search).get("q") ?? "").trim();
   const words = (text) => text.match(/[\p{L}\p{N}_]+/gu) ?? [];
   const SIGN = /^[\p{Script=Greek}∂∇′]+$/u; // σ is not Σ
+  const terms = primed(query).split(/\s+/).flatMap((part) => (SIGN.test(part) ? part : words(part)));
 
   /* Chapters first, then the pages of reference, then functions, last what only lists them */
   Scorer.score = ([docname, , , , score, , kind]) =>
@@ -31,14 +33,14 @@
   function matching() {
     const number = query.match(/^(?:eq\w*\.?\s*)?\(?(\d+\.\d+)\)?$/i)?.[1];
     if (number) return equations.filter((one) => one.number === number);
-    const asked = words(query).filter((word) => !/^equations?$/i.test(word));
+    const asked = terms.filter((term) => !/^equations?$/i.test(term));
     if (!asked.length) return [];
-    const has = ({ name, page, chapter, formula }, word) =>
-      SIGN.test(word)
-        ? words(formula).some((other) => [...other].includes(word) || other === word) || formula.includes(word)
-        : words(`${name} ${page} ${chapter}`).some((other) => other.toLowerCase().startsWith(word.toLowerCase()));
-    const own = ({ name }) => asked.filter((word) => name.toLowerCase().includes(word.toLowerCase())).length;
-    return equations.filter((one) => asked.every((word) => has(one, word))).sort((a, b) => own(b) - own(a));
+    const has = ({ name, page, chapter, formula }, term) =>
+      SIGN.test(term)
+        ? formula.includes(term)
+        : words(`${name} ${page} ${chapter}`).some((other) => other.toLowerCase().startsWith(term.toLowerCase()));
+    const own = ({ name }) => asked.filter((term) => name.toLowerCase().includes(term.toLowerCase())).length;
+    return equations.filter((one) => asked.every((term) => has(one, term))).sort((a, b) => own(b) - own(a));
   }
 
   function list(found) {
@@ -86,7 +88,7 @@
 
   const run = Search.query;
   Search.query = (text) => {
-    const found = matching(), plain = words(text).some((word) => !SIGN.test(word) && /\p{L}/u.test(word));
+    const found = matching(), plain = terms.some((term) => !SIGN.test(term) && /\p{L}/u.test(term));
     list(found);
     if (!plain && found.length) {
       // a number or a sign: nothing to look up among words

@@ -95,10 +95,13 @@ async function open(name, { base = origin, theme = "light", width = 1280, script
   return page;
 }
 
+const QUERIES = ["softmax", "LSTM", "8.9", "σ′", "Σ", "backpropogation", "overflow"];
 const close = (page) => page.context().close();
 const settled = (page) =>
   page.evaluate(async () => {
     await document.fonts.ready; // numbers are placed by the width of formulas
+    const filling = () => document.querySelector(".answers[data-open]") && !document.querySelector(".live-close");
+    while (filling()) await new Promise((done) => setTimeout(done, 20)); // a panel that is open from the beginning
     await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   });
 
@@ -407,6 +410,20 @@ async function readFurniture(name) {
       results: await page.locator("#search-results li a").count(),
       excerpts: await page.locator("#search-results li .context").count(),
       axe: await accessible(page),
+    };
+    await close(page);
+  }
+  found.search.asked = {};
+  for (const query of QUERIES) {
+    const page = await open("search.html", { query: `?q=${encodeURIComponent(query)}` });
+    await page.waitForFunction(() => !document.querySelector("#search-results h2 span") || document.querySelector("#search-results[hidden]"), null, { timeout: 15000 }).catch(() => {});
+    await page.waitForTimeout(500);
+    const texts = (selector) => page.locator(selector).allInnerTexts();
+    found.search.asked[query] = {
+      pages: await page.locator("#search-results li > a").evaluateAll((links) => links.map((a) => a.getAttribute("href"))),
+      excerpts: await texts("#search-results li .context"),
+      equations: await texts("#equations-found li"),
+      meant: await texts(".meant"),
     };
     await close(page);
   }

@@ -8,6 +8,7 @@ import functools
 import gzip
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -256,6 +257,57 @@ def test_search(kind):
     assert (search[kind]["excerpts"] > 0) == (kind == "http")
     assert not search[kind]["axe"]
     assert search["typed"]
+
+
+def asked(query):
+    """Return what the search answered."""
+    return found("furniture")["search"]["asked"][query]
+
+
+@pytest.mark.parametrize(
+    ("query", "page"), [("softmax", "linear_classification"), ("LSTM", "gated")]
+)
+def test_chapters_are_found_before_functions(query, page):
+    pages = [link.partition(".html")[0] for link in asked(query)["pages"]]
+    functions = [n for n, name in enumerate(pages) if name.startswith("api/")]
+    assert page in pages[: min(functions)]
+    assert functions == list(range(min(functions), min(functions) + len(functions)))
+
+
+def test_equations_are_found_by_number():
+    """And nothing else is, since no page has the number as a word."""
+    answer = asked("8.9")
+    assert len(answer["equations"]) == 1 and answer["equations"][0].startswith("(8.9) ")
+    assert not answer["pages"] and not answer["meant"]
+
+
+def test_a_small_sigma_is_not_a_large_one():
+    small, large = asked("σ′")["equations"], asked("Σ")["equations"]
+    assert small and large
+    assert all("σ′" in text.replace("'", "′") for text in small)
+    assert all("Σ" in text for text in large)
+
+
+def test_a_misspelt_word_is_told():
+    assert asked("backpropogation")["meant"] == ["Did you mean backpropagation?"]
+    assert not any(asked(query)["meant"] for query in ("softmax", "LSTM", "overflow"))
+
+
+def test_excerpts_have_no_markup():
+    texts = [text for query in ("softmax", "overflow") for text in asked(query)["excerpts"]]
+    assert texts
+    assert not [text for text in texts if "\\" in text or "_{" in text]
+
+
+@each_page
+def test_pages_are_described(page):
+    """For search engines, and for those to whom a link is sent: once, in a sentence or two."""
+    html = (SITE / page).read_text(encoding="utf-8")
+    assert html.count('<meta name="viewport"') == 1
+    assert html.count('<meta property="og:title"') == 1
+    if page in CHAPTERS:
+        (words,) = re.findall(r'<meta name="description" content="([^"]*)"', html)
+        assert 40 < len(words) <= 260 and "\\" not in words
 
 
 @pytest.mark.parametrize("drawer", ["chapters", "contents"])
