@@ -88,8 +88,8 @@ def soft_lookup(a, v):
 @njit
 def additive_scores(q, k, wq, wk, u):
     """(attention-additive)  z_ts = Σ_j u_j tanh(Σ_k wq_jk q_tk
-    + Σ_k wk_jk k_sk)
-    (t k), (s k), (j k), (j k), (j) -> (t s)
+    + Σ_l wk_jl k_sl)
+    (t k), (s l), (j k), (j l), (j) -> (t s)
     """
     z = np.zeros((q.shape[0], k.shape[0]), u.dtype)
     for t in range(q.shape[0]):
@@ -108,7 +108,7 @@ def additive_scores(q, k, wq, wk, u):
 def additive_backward(dz, q, k, wq, wk, u):
     """(attention-additive-backward)  δ_ts = dz_ts u (1 − tanh_ts²),
     du = Σ dz_ts tanh_ts,  dwq = Σ δ_ts q_tᵀ,  dq_t = Σ_s wqᵀ δ_ts,  …
-    (t s), (t k), (s k), (j k), (j k), (j) -> as q, k, wq, wk, u
+    (t s), (t k), (s l), (j k), (j l), (j) -> as q, k, wq, wk, u
     """
     dq, dk, du = np.zeros_like(q), np.zeros_like(k), np.zeros_like(u)
     dwq, dwk = np.zeros_like(wq), np.zeros_like(wk)

@@ -283,7 +283,7 @@ def occurrences(gram, text):
 def clipped_matches(y, refs, lengths, g):
     """(captioning-clipped)  Σ_w min(count_y(w), max_m count_m(w)),
     over the different n-grams w of y, those of g words
-    (u), (m u), (m), () -> ()
+    (u), (m v), (m), () -> ()
     """
     total = 0.0
     for u in range(len(y) - g + 1):

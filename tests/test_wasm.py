@@ -168,7 +168,6 @@ def test_the_bits_are_those_of_the_kernel(stem):
 
 
 # Their docstrings have one letter for two sizes that the tests let differ
-TWO_SIZES = {"additive_scores", "additive_backward"}
 PYTHONS_POWER = {"momentum_path"}  # `x**y` in Python asks the library
 
 
@@ -176,7 +175,7 @@ PYTHONS_POWER = {"momentum_path"}  # `x**y` in Python asks the library
 def test_with_the_mathematics_of_the_book_the_bits_are_those_of_the_source(stem):
     """exp and its kin inline, in compiled array expressions, through called kernels."""
     rows, module, engine = chapter(stem)
-    used = [n for n, row in module.table.items() if row["maths"] and n not in TWO_SIZES]
+    used = [n for n, row in module.table.items() if row["maths"]]
     assert used or stem == "convolution"
     for name in used:
         kernel, args = rows[name]

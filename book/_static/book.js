@@ -92,14 +92,20 @@
     panel.className = "live";
     panel.setAttribute("aria-label", `Equation (${button.dataset.number}), live`);
     panel.append(element("p", "Loading the kernels …"));
-    block.after(panel);
+    const put = () => {
+      block.after(panel);
+      block.classList.add("answered"); // the place that was kept for one that is open from the beginning
+    };
+    if (first === undefined) put();
     try {
       for (const name of ["formula.js", "kernels.js", "live.js", "panel.js"]) await own(name);
       const { live } = await load(button.dataset.script);
       opened[button.dataset.script] ??= liveEquations.open(live);
-      const back = () => mark.querySelector("summary").focus();
-      return livePanel.fill(panel, await opened[button.dataset.script], button.dataset, back, first);
+      const back = () => mark.querySelector("summary").focus(), page = await opened[button.dataset.script];
+      put();
+      return livePanel.fill(panel, page, button.dataset, back, first);
     } catch (error) {
+      put();
       return panel.replaceChildren(element("p", `The kernels of this page cannot run here: ${error.message}`));
     }
   };

@@ -142,7 +142,7 @@ var livePanel = (() => {
         element("div", { class: "live-line" }, element("label", { for: id }, element("code", { text: `${short}${left} =` })), text),
         element("div", { class: "live-signs", role: "group", "aria-label": "Signs to insert" },
           ...Object.entries(SIGNS).map(([sign, name]) =>
-            element("button", { type: "button", "aria-label": name, onclick: () => insert(sign), text: sign }))),
+            element("button", { type: "button", title: name, onclick: () => insert(sign), text: sign }))),
         element("p", { class: "live-names", id: `${id}-names` }, "Names: ", element("code", { text: names }), sized,
           "; a sum is Σ_k …, or sum(k, …), a product needs its *."),
         verdict, place, forms);

@@ -27,7 +27,7 @@ NONSENSE = {
     "(1 + 2": "“(” is not closed",
     "nobody": "nobody is not known here",
     "1 2": "an operator is missing before “2”",
-    "1 / Σ_k": "the text ends where a value is expected",
+    "1 / Σ_q": "the text ends where a value is expected",
 }
 
 
