@@ -289,7 +289,7 @@ var formula = (() => {
     const { shape, data } = expected, verdict = { passed: false, tolerance, count: data.length, error: NaN };
     if (`${found.shape}` !== `${shape}`) return { ...verdict, problem: `shapes [${found.shape}] and [${shape}] differ` };
     if (!data.length) return { ...verdict, problem: "there is nothing to compare" };
-    const same = (x, y) => x === y || (nan && Number.isNaN(x) && Number.isNaN(y));
+    const same = (x, y) => nan && (x === y || (Number.isNaN(x) && Number.isNaN(y)));
     const gaps = Array.from(data, (x, n) => (same(x, found.data[n]) ? 0 : Math.abs(x - found.data[n])));
     const wild = gaps.findIndex((gap) => !Number.isFinite(gap));
     const n = wild < 0 ? gaps.indexOf(gaps.reduce((a, b) => Math.max(a, b))) : wild;
