@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 PINS   := constraints.txt
 SPREAD := -n logical --maxprocesses 4 --dist worksteal
 TILED  := attention autoencoders backprop convolution gated matmul rnn sequence_tasks simd training training_loop
-APART  := benchmarks book classes exercises floors formula extension main notebooks pages starting store sweeps typing   # what no compilation changes
+APART  := benchmarks book cards classes exercises floors formula extension main notebooks pages starting store sweeps typing   # what no compilation changes
 FOREIGN = "$$($(PY) -c 'from dlbook.tools import simd; print(min(simd.TILES.keys() - simd.able()[:1]))')"
 BUILT  := _build/html/.built
 SOURCES = conf.py $(shell find book/. dlbook benchmarks -name __pycache__ -prune -o -print)
@@ -14,7 +14,7 @@ NPM    := $(shell command -v npm 2>/dev/null)
 
 without = $(patsubst %,--ignore=tests/test_%.py,$(1))
 
-.PHONY: help setup book serve test test-modes test-checked test-tiles test-peers test-engines test-site test-oldest test-newest bench sweeps lint clean
+.PHONY: help setup book cards serve test test-modes test-checked test-tiles test-peers test-engines test-site test-oldest test-newest bench sweeps lint clean
 .DELETE_ON_ERROR:
 
 help:          ## list the targets
@@ -46,6 +46,9 @@ $(BUILT): $(READY) $(SOURCES)
 	@rm -rf _build/html/reports && $(BEGIN)
 	$(PY) -m sphinx -q -n -W -j auto -c . book _build/html
 	@mv _build/begun $@
+
+cards: book    ## make a deck for Anki of what the book has verified, _build/cards.apkg
+	PYTHONPATH=. $(PY) book/_ext/cards.py _build/html _build/cards.apkg
 
 serve: book    ## build the site and serve it on this machine
 	$(PY) -m dlbook serve _build/html
