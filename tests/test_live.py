@@ -115,7 +115,7 @@ def test_what_a_page_hands_over(page):
 def test_what_is_right_is_right(judge, label, text):
     said = judge(f"backprop-{label}", text)
     assert said["right"], said
-    assert "the kernel's numbers in" in said["words"] and "checked by: " in said["words"]
+    assert "agrees with the kernel in" in said["words"] and "checked by: " in said["words"]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_formula_that_is_not_its_kernel_is_a_fault(page):
     (first, words), (second, others) = live.faults(data)
     assert first == second == "backprop-bp2"
     assert words.startswith("its formula is not its kernel: at j = ")
-    assert others.startswith("the wrong form “nothing at all” is not named: the kernel's numbers")
+    assert others.startswith("the wrong form “nothing at all” is not named: agrees with the kernel")
 
 
 def test_wrong_forms_that_cannot_be_read_or_told_apart_are_faults(page):

@@ -87,7 +87,7 @@
   const answer = async (button, first) => {
     const mark = button.closest("details.mark"), block = button.closest(".math-wrapper") ?? button.closest("div.math");
     mark.open = false;
-    if (block.nextElementSibling?.classList.contains("live")) return block.nextElementSibling.reopen();
+    if (block.nextElementSibling?.classList.contains("live")) return block.nextElementSibling.reopen?.();
     const panel = element("section");
     panel.className = "live";
     panel.setAttribute("aria-label", `Equation (${button.dataset.number}), live`);
@@ -106,7 +106,9 @@
       return livePanel.fill(panel, page, button.dataset, back, first);
     } catch (error) {
       put();
-      return panel.replaceChildren(element("p", `The kernels of this page cannot run here: ${error.message}`));
+      const close = element("button", "Close");
+      close.addEventListener("click", () => panel.remove());
+      return panel.replaceChildren(element("p", `The kernel cannot run here: ${error.message}`), close);
     }
   };
   for (const button of document.querySelectorAll(".story > .answers")) {

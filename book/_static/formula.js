@@ -161,6 +161,7 @@ var formula = (() => {
     word(token) {
       const { raw, is } = token, index = this.bound.get(is), x = this.arrays.get(is), bracket = this.ahead() === "[";
       if (FOLDS.has(is) && bracket) return this.symbol(token);
+      if (raw === "√" && this.ahead() !== "(") return this.root();
       if (this.ahead() === "(") return this.call(token);
       if (index && !(x && bracket)) return step(() => index.at);
       if (x && (bracket || !this.within || !x.shape.length)) return this.entry(x, token, bracket ? this.indices() : []);
@@ -168,6 +169,10 @@ var formula = (() => {
       if (is === "pi" || is === "e") return step(() => (is === "e" ? Math.E : Math.PI));
       if (!this.functions.has(is) && !FOLDS.has(is) && is !== "where" && is !== "size") this.unknown(token);
       return fail("arguments", token, `${raw} is a function: write ${raw}(…)`);
+    }
+    root() {
+      const a = this.atom(), sqrt = this.functions.get("sqrt");
+      return step(() => sqrt(a.value()), a);
     }
     unknown({ raw, is, ...place }) {
       const own = [...this.arrays.values()].map((x) => x.name);

@@ -34,8 +34,8 @@ var liveEquations = (() => {
   const largest = (data) => data.reduce((most, x) => (Number.isFinite(x) ? Math.max(most, Math.abs(x)) : most), 0);
   const scaled = (expected, inputs) => Math.max(largest(expected), 1e-6 * largest(inputs)) || 1;
 
-  const small = (x) => (x === 0 ? "none" : x < 1e-15 ? "below 1e-15" : x.toExponential(0));
-  const cases = (n) => `${n} case${n === 1 ? "" : "s"}`;
+  const small = (x) => (x === 0 ? "exactly" : `the largest difference ${x < 1e-15 ? "below 1e-15" : x.toExponential(0)}`);
+  const cases = (n) => (n === 1 ? "in its case" : `in all ${n} cases`);
 
   /* The equations of a page, from its script in live/ */
   async function open({ code, table, equations }) {
@@ -49,7 +49,8 @@ var liveEquations = (() => {
       const known = Object.fromEntries(arrays.map(([name, , value]) => [name, plain(value)])), sizes = {};
       for (const [name, kind] of arrays)
         kind.axes?.forEach((letter, d) => { if (/^[a-z]$/.test(letter)) sizes[letter.toUpperCase()] = known[name].shape[d]; });
-      const right = part === undefined ? result : result[part], inputs = Object.values(known).flatMap(({ data }) => data);
+      const right = part === undefined ? result : result[part];
+      const inputs = arrays.filter(([, kind]) => /float|complex/.test(kind.array ?? kind)).flatMap(([name]) => known[name].data);
       return { args, by, left, result, right, sizes, arrays: { ...sizes, ...known }, scale: scaled(right.data ?? [], inputs) };
     }
     const all = (label) => (known[label] ??= equations[label].cases.map(({ args, by }) => tried(label, args, by)));
@@ -90,8 +91,8 @@ var liveEquations = (() => {
       const error = Math.max(...verdicts.map((one) => one.error));
       if (verdicts.every((one) => one.passed)) {
         const by = [...new Set(stock.map((one) => one.by))].join("; "), more = own ? " and with your numbers" : "";
-        const words = `the kernel's numbers in ${cases(stock.length)}${more}, largest difference ${small(error)}`;
-        return { right: true, words: `${words}; the kernel was checked by: ${by}`, found };
+        const words = `agrees with the kernel ${cases(stock.length)}${more}, ${small(error)}`;
+        return { right: true, words: `${words}. The kernel was checked by: ${by}.`, found };
       }
       const size = ({ passed, error }) => (passed ? -1 : Number.isNaN(error) ? Infinity : error);
       const worst = verdicts.reduce((a, b) => (size(b) > size(a) ? b : a)), n = verdicts.indexOf(worst);

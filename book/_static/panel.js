@@ -5,6 +5,7 @@ var livePanel = (() => {
   "use strict";
   const SIGNS = { "Σ_": "sum", σ: "sigma", "′": "prime", "·": "times", "√": "root", "²": "squared" }; // what keyboards lack
   const SHOWN = 120; // numbers of a result
+  const MOST = { numbers: 400, whole: 64 }; // of a reader's own, so that every kernel answers at once
   const DIGITS = 4;
   let count = 0;
 
@@ -19,7 +20,7 @@ var livePanel = (() => {
   }
 
   const shown = (x) =>
-    Number.isFinite(x) ? String(Number(x.toPrecision(DIGITS))).replace(/-/g, "−") : Number.isNaN(x) ? "NaN" : x > 0 ? "∞" : "−∞";
+    Number.isFinite(x) ? String(Number.isSafeInteger(x) ? x : Number(x.toPrecision(DIGITS))).replace(/-/g, "−") : Number.isNaN(x) ? "NaN" : x > 0 ? "∞" : "−∞";
 
   /* Numbers as text: a row in a line, a matrix in lines, more in blocks */
   function laid({ shape, data }, each = (x) => shown(x)) {
@@ -52,16 +53,19 @@ var livePanel = (() => {
     });
 
   /* What was typed for an argument; the shape of the case stands for what lines do not tell */
-  function typed(name, kind, text, shape) {
+  function typed(name, kind, text, { shape, data }) {
     const said = (words) => { throw new Error(`${name}: ${words}`); };
     const number = (word) => {
-      const x = Number(word.replace(/−/g, "-").replace("∞", "Infinity"));
-      if (Number.isNaN(x) && word !== "NaN") said(`“${word}” is no number`);
-      if (/int/.test(kind.array ?? kind) && !Number.isInteger(x)) said(`“${word}” is no whole number`);
+      const x = Number(word.replace(/−/g, "-").replace(/^(-?)(?:∞|inf(?:inity)?)$/i, "$1Infinity").replace(/^nan$/i, "NaN"));
+      if (Number.isNaN(x) && word !== "NaN") said(`“${word}” is not a number`);
+      if (/int/.test(kind.array ?? kind) && !Number.isSafeInteger(x)) said(`“${word}” is not a whole number`);
       return x;
     };
     const words = (line) => line.split(/[\s,;]+/).filter(Boolean).map(number);
     const rank = kind.array ? kind.axes.length : 0, all = words(text);
+    if (all.length > MOST.numbers) said(`at most ${MOST.numbers} numbers can be given here`);
+    const most = Math.max(MOST.whole, 2 * Math.max(...data.map(Math.abs)));
+    if (rank === 0 && /int/.test(kind) && Math.abs(all[0]) > most) said(`at most ${most} here`);
     if (rank === 0) return all.length === 1 ? (/bool/.test(kind) ? all[0] !== 0 : all[0]) : said("one number is wanted");
     if (!all.length) said("there is nothing here");
     if (rank === 1) return { [kind.array]: all };
@@ -92,23 +96,25 @@ var livePanel = (() => {
     panel.addEventListener("keydown", (event) => {
       if (event.key === "Escape") close();
     });
-    panel.reopen = () => head.querySelector("button").focus();
+    panel.reopen = () => (panel.querySelector(".live-line textarea") ?? head.querySelector("button")).focus();
     if (equation.refused) {
-      panel.append(element("p", { text: `This kernel ${equation.refused}.` }));
+      panel.append(element("p", { text: `This kernel does not run in a page: it ${equation.refused}. In the notebook of the chapter it does.` }));
       return panel.reopen();
     }
 
     const kinds = Object.entries(page.kinds(label)), stock = page.cases(label), editable = equation.formula !== undefined;
-    const given = stock.map(({ args }) => JSON.stringify(args).length);
-    let chosen = given.indexOf(Math.max(...given)), own; // the case that is shown; numbers of the reader's
+    const different = ({ result }) => new Set([result].flat(9).flatMap(({ data }) => data)).size;
+    const rich = stock.map(different);
+    let chosen = rich.indexOf(Math.max(...rich)), own, bad = false; // the case shown; the reader's numbers, whether they are none
 
     /* The right-hand side */
     const verdict = element("output", { class: "live-verdict" }), place = element("p", { class: "live-place" });
     const left = equation.left?.length ? `[${equation.left.join(", ")}]` : "";
-    const text = element("textarea", { id, rows: 1, spellcheck: "false", autocapitalize: "off", autocomplete: "off", oninput: judged });
+    const text = element("textarea", { id, rows: 1, spellcheck: "false", autocapitalize: "off", autocomplete: "off", oninput: () => judged(true) });
     text.setAttribute("aria-describedby", `${id}-names`);
 
-    function judged() {
+    /* `edited` is whether the text has changed: then the worst case is shown, else the one that was chosen */
+    function judged(edited) {
       text.style.height = "auto";
       text.style.height = `${text.scrollHeight}px`;
       const said = page.judge(label, text.value, own);
@@ -120,24 +126,24 @@ var livePanel = (() => {
         place.replaceChildren(element("code", {}, before, element("mark", { text: at }), after));
       }
       for (const button of forms.children) button.setAttribute("aria-pressed", String(button.value === text.value));
-      if (!said.right && said.case !== undefined && own === undefined) chosen = said.case;
+      if (edited && !said.right && said.case !== undefined && own === undefined) chosen = said.case;
       show(said);
     }
     const write = (value) => {
       text.value = value;
-      judged();
+      judged(true);
     };
     const insert = (sign) => {
       text.setRangeText(sign, text.selectionStart, text.selectionEnd, "end");
       text.focus();
-      judged();
+      judged(true);
     };
     const forms = element("div", { class: "live-forms", role: "group", "aria-label": "Forms to try" },
       ...(editable ? [["as the book has it", equation.formula], ...equation.wrong] : []).map(([name, value]) =>
         element("button", { type: "button", value, onclick: () => write(value), text: name })));
     if (editable) {
       const names = kinds.filter(([, kind]) => !kind.tuple).map(([name, kind]) => name + axes(kind)).join(", ");
-      const letters = Object.keys(stock[0].sizes), sized = letters.length ? `; ${letters.join(", ")}: how far ${letters.join(", ").toLowerCase()} run` : "";
+      const letters = Object.keys(stock[0].sizes), sized = letters.length ? `; ${letters.join(", ")}: the size${letters.length > 1 ? "s" : ""} of the ax${letters.length > 1 ? "es" : "is"} ${letters.join(", ").toLowerCase()}, counted from 0` : "";
       panel.append(
         element("div", { class: "live-line" }, element("label", { for: id }, element("code", { text: `${short}${left} =` })), text),
         element("div", { class: "live-signs", role: "group", "aria-label": "Signs to insert" },
@@ -182,23 +188,29 @@ var livePanel = (() => {
     }
     function restored() {
       own = undefined;
+      bad = false;
       wrong.textContent = "";
+      for (const { box } of inputs) box.touched = false;
       put();
       refreshed();
     }
-    function changed() {
+    function changed({ target }) {
+      const before = (own ?? stock[chosen]).args;
       try {
-        const args = inputs.map(({ name, kind, box, fixed }, i) => {
-          const value = stock[chosen].args[i];
-          return fixed ? value : typed(name, kind, box.value, flat(value).shape);
-        });
+        const args = inputs.map(({ name, kind, box }, i) => // what was not touched stays as it is, to the last digit
+          box === target || box.touched ? typed(name, kind, box.value, flat(stock[chosen].args[i])) : before[i]);
+        target.touched = true;
         own = page.tried(label, args, "");
         wrong.textContent = "";
       } catch (error) {
         if (error instanceof TypeError) throw error;
-        wrong.textContent = `✗ ${error.message}`;
-        return;
+        target.touched = true;
+        own = undefined; // nothing is judged by numbers that are not there
+        wrong.textContent = `✗ ${error.message.replace(/^\w*Error: /, "")}`;
+        bad = true;
+        return refreshed();
       }
+      bad = false;
       refreshed();
     }
     const refreshed = () => (editable ? judged() : show());
@@ -208,11 +220,13 @@ var livePanel = (() => {
       const words = own ? "your numbers" : `case ${chosen + 1} of ${stock.length}`;
       summary.textContent = `The numbers: ${words}`;
       which.textContent = own ? "Your numbers " : `Case ${chosen + 1} of ${stock.length}, checked by ${one.by} `;
-      again.hidden = !own;
+      again.hidden = !own && !bad;
       one.args.forEach((value, i) => {
         inputs[i].size.textContent = inputs[i].fixed ? "" : sizes(flat(value).shape);
-        if (!own) put();
       });
+      if (!own && !bad) put();
+      results.hidden = bad;
+      if (bad) return;
       const parts = Array.isArray(one.result) ? one.result : [one.result];
       const kernel = parts.map((part, n) => [parts.length > 1 ? `the kernel, result ${n + 1}` : "the kernel", laid(Array.isArray(part) ? part.flat()[0] : part)]);
       const found = said?.found?.[own ? stock.length : chosen];

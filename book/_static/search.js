@@ -9,8 +9,9 @@
   const chapters = new Set(equations.map(({ page }) => page));
   const query = (new URLSearchParams(location.search).get("q") ?? "").trim();
   const words = (text) => text.match(/[\p{L}\p{N}_]+/gu) ?? [];
+  const NUMBER = /^(?:eq\w*\.?\s*)?\(?(\d+\.\d+)\)?$/i;
   const SIGN = /^[\p{Script=Greek}∂∇′]+$/u; // σ is not Σ
-  const terms = primed(query).split(/\s+/).flatMap((part) => (SIGN.test(part) ? part : words(part)));
+  const terms = primed(query).split(/[\s()[\],;]+/).filter(Boolean).flatMap((part) => (SIGN.test(part) ? part : words(part)));
 
   /* Chapters first, then the pages of reference, then functions, last what only lists them */
   Scorer.score = ([docname, , , , score, , kind]) =>
@@ -31,16 +32,21 @@
 
   /* Equations that have this number, or all these words in their names, or these signs in their formulas */
   function matching() {
-    const number = query.match(/^(?:eq\w*\.?\s*)?\(?(\d+\.\d+)\)?$/i)?.[1];
+    const number = query.match(NUMBER)?.[1];
     if (number) return equations.filter((one) => one.number === number);
     const asked = terms.filter((term) => !/^equations?$/i.test(term));
     if (!asked.length) return [];
+    const begins = (word, term) => (term.length > 1 ? word.startsWith(term) : word === term);
     const has = ({ name, page, chapter, formula }, term) =>
       SIGN.test(term)
         ? formula.includes(term)
-        : words(`${name} ${page} ${chapter}`).some((other) => other.toLowerCase().startsWith(term.toLowerCase()));
+        : words(`${name} ${page} ${chapter}`).some((other) => begins(other.toLowerCase(), term.toLowerCase()));
     const own = ({ name }) => asked.filter((term) => name.toLowerCase().includes(term.toLowerCase())).length;
-    return equations.filter((one) => asked.every((term) => has(one, term))).sort((a, b) => own(b) - own(a));
+    const exact = ({ name }) => name.toLowerCase() === query.toLowerCase();
+    const met = (one) => asked.filter((term) => has(one, term)).length;
+    const most = Math.max(...equations.map(met)); // one word of several may be missing
+    if (most < Math.max(1, asked.length - 1)) return [];
+    return equations.filter((one) => met(one) === most).sort((a, b) => exact(b) - exact(a) || own(b) - own(a));
   }
 
   function list(found) {
@@ -88,7 +94,7 @@
 
   const run = Search.query;
   Search.query = (text) => {
-    const found = matching(), plain = terms.some((term) => !SIGN.test(term) && /\p{L}/u.test(term));
+    const found = matching(), plain = !NUMBER.test(query) && terms.some((term) => !SIGN.test(term) && /\p{L}/u.test(term));
     list(found);
     if (!plain && found.length) {
       // a number or a sign: nothing to look up among words

@@ -58,8 +58,8 @@ def test_edited_equations_are_judged(label):
     (said,) = (edit["said"] for edit in answers()["edits"] if edit["label"] == label)
     opened, right, *others = said
     wrong = entry(label)["wrong"]
-    assert opened == right and right.startswith("✓ the kernel's numbers in ")
-    assert "; the kernel was checked by: " in right
+    assert opened == right and right.startswith("✓ agrees with the kernel in ")
+    assert ". The kernel was checked by: " in right
     assert len(wrong) >= 2
     for (name, _), words in zip(wrong, others[: len(wrong)], strict=True):
         assert words.startswith(f"✗ {name}: ") and "yours " in words, words
@@ -110,11 +110,11 @@ def test_the_keyboard_is_enough():
 
 
 def test_numbers_can_be_changed():
-    """The kernel answers to other numbers; what is no number, or does not fit, is said in words."""
+    """The kernel answers to other numbers; what is not a number, or does not fit, is said in words."""
     before, zero, verdict, word, many, again = answers()["numbers"]
     assert set(zero.split()) == {"0"} != set(before.split())
     assert verdict.startswith("✓") and " and with your numbers" in verdict
-    assert word == "✗ delta: “one” is no number"
+    assert word == "✗ delta: “one” is not a number"
     assert many.startswith("✗ delta has 9 along k, w has ")
     assert again == before
 
