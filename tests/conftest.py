@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from shares import chosen
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("DLBOOK_CACHE_DIR", str(ROOT / "_build" / "kernels"))
@@ -27,8 +28,11 @@ def pytest_configure(config):
         config.addinivalue_line("filterwarnings", "ignore::RuntimeWarning")
 
 
-def pytest_collection_modifyitems(items):
-    """Leave out what is for compiled kernels where nothing is compiled."""
+def pytest_collection_modifyitems(config, items):
+    """Leave out what is for compiled kernels where nothing is compiled, and what is in another share."""
+    mine = set(chosen([item.nodeid for item in items], os.environ.get("DLBOOK_SHARE")))
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in mine])
+    items[:] = [item for item in items if item.nodeid in mine]
     skip = pytest.mark.skip(reason="compilation is switched off by NUMBA_DISABLE_JIT")
     for item in items if PLAIN else ():
         if item.get_closest_marker("compiled_only"):

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from shares import chosen
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = Path(os.environ.get("DLBOOK_SITE", ROOT / "_build" / "html"))
@@ -29,7 +30,13 @@ def all_pages():
     return [page for page in pages if page not in listings] + listings[:2] or ["index.html"]
 
 
-PAGES = all_pages()
+def mine(pages):
+    """Return those pages that are in the share of ``DLBOOK_PAGES``, and some that every share reads."""
+    some = {*chosen(pages, os.environ.get("DLBOOK_PAGES")), "index.html", "backprop.html"}
+    return [page for page in pages if page in some]
+
+
+PAGES = mine(all_pages())
 CHAPTERS = [
     page
     for page in PAGES
