@@ -1,0 +1,100 @@
+"""Interactives in a real browser: whatever is set, they show what the book's own kernels give.
+
+No page shows one yet, so this is not collected: it becomes ``test_interactives.py`` with the first.
+"""
+
+import functools
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_site import ROOT, SITE, node
+
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+
+import live
+
+FIGURE = re.compile(r'<figure class="interactive"[^>]* data-name="([^"]*)"')
+FOUND = {
+    page.name: names
+    for page in sorted(SITE.glob("*.html"))
+    if (names := FIGURE.findall(page.read_text(encoding="utf-8")))
+}
+FIGURES = [(page, name) for page, names in FOUND.items() for name in names]
+each = pytest.mark.parametrize(("page", "name"), FIGURES)
+
+
+@functools.cache
+def report():
+    """Return what the browser saw."""
+    out = SITE.parent / "interactive.json"
+    command = [node(), Path(__file__).with_name("interactive.mjs"), SITE, ",".join(FOUND), out]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(out.read_text(encoding="utf-8"))
+
+
+def states(page, name):
+    return report()[page]["figures"][name]
+
+
+def given(value, kind):
+    """Return what a page handed to a kernel, as Python has it."""
+    if isinstance(kind, dict) and "tuple" in kind:
+        return tuple(map(given, value, kind["tuple"]))
+    if isinstance(kind, dict):
+        return np.array(value, kind["array"])
+    return value if kind in ("bool", "none") else np.dtype(kind).type(value)
+
+
+def numbers(value):
+    """Return the numbers in results, with what is no number in JSON as NaN."""
+    parts = value if isinstance(value, (tuple, list)) else [value]
+    if isinstance(value, np.ndarray) or not isinstance(value, (tuple, list)):
+        return np.atleast_1d(np.array(value, float)).ravel()
+    return np.concatenate([numbers(part) for part in parts]) if parts else np.zeros(0)
+
+
+def test_there_are_interactives():
+    assert len(FIGURES) >= 15
+
+
+@each
+def test_it_shows_what_the_kernels_give(page, name):
+    """Each call that was made for a picture is made again here."""
+    text = (SITE / "live" / page.replace(".html", ".js")).read_text(encoding="utf-8")
+    table = json.loads(text[text.index("{", text.index("live =")) : text.rindex(";")])["table"]
+    assert all(state["calls"] for state in states(page, name))
+    for state in states(page, name):
+        for call in state["calls"]:
+            kernel = live.found_kernel(f"dlbook.{call['name']}")
+            kinds = table[call["name"]]["args"].values()
+            here = numbers(kernel(*map(given, call["given"], kinds)))
+            there = numbers(call["result"])
+            here = np.where(np.isfinite(here), here, np.nan)  # JSON has no other words
+            size = np.nanmax(np.abs(here), initial=0, where=np.isfinite(here))
+            np.testing.assert_allclose(
+                there, here, rtol=1e-11, atol=1e-12 * size, err_msg=call["name"]
+            )
+
+
+@each
+def test_controls_change_it_and_words_say_so(page, name):
+    first, *others = states(page, name)
+    assert len(others) >= 2 and len(first["words"]) > 40
+    assert len({state["words"] for state in [first, *others]}) >= 3
+    for state in [first, *others]:
+        assert state["words"].strip() and set(state["titles"]) == {state["words"]}
+        assert "undefined" not in state["words"] and "NaN" not in state["words"]
+        assert all(state["drawn"]) and state["wild"] == 0, state["values"]
+
+
+@pytest.mark.parametrize("page", FOUND)
+def test_nothing_leaves_the_page_and_nothing_complains(page):
+    assert report()[page]["outside"] == []
+    assert report()[page]["noise"] == []
+    assert not [what for some in report()[page]["axe"].values() for what in some]
