@@ -39,6 +39,6 @@ interactives.register("field", (stage) => {
     const size = `${field} pixel${field > 1 ? "s" : ""}${gaps}`, numbers = { field, plain, rows, stack, single };
     const along = most > 1 ? `along 1 to ${most} paths each (faint to strong)` : "along one path each";
     stage.say(`The unit on top (orange) has a receptive field of ${size}, ${along}. With stride 1 everywhere it would be ${plain}; `
-      + `for each pair of channels the stack then has ${stack} weights, and one filter that sees as far ${single}.`, numbers);
+      + `the weights for each pair of channels are then ${stack} in the stack, and ${single} in one filter that sees as far.`, numbers);
   };
 });

@@ -36,7 +36,7 @@ interactives.register("errors", (stage) => {
       const text = (words, dx, dy) => chart.put("text", { x: cx + dx, y: cy + dy, "text-anchor": dx ? "start" : "middle" }, words);
       chart.put("circle", { ...circle, fill: "var(--color-background-primary)" });
       chart.put("circle", { ...circle, class: `dot ${error < 0 ? "s0" : "s1"}`, "fill-opacity": ((0.6 * Math.abs(error)) / most(delta)).toFixed(3) });
-      text(shown(activation), 0, 4);
+      text(shown(Number(activation.toFixed(3))), 0, 4);
       if (l) text(`δ = ${shown(error, 2)}`, ...(l === 1 ? [0, 38] : [28, -4]));
       if (l === 2) text(`y = ${shown(y[j])}`, 28, 13);
     }));

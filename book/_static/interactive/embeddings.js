@@ -13,14 +13,13 @@ interactives.register("counts", (stage) => {
   stage.choice("context", "context", words, "cup");
   stage.slider("count", "how often they met", { min: 0, max: 60, step: 1, value: 15 });
   stage.slider("K", "shift by log K", { min: 1, max: 4, step: 0.1, value: 1, told: (k) => `K = ${interactives.shown(k)}` });
-  let last = { ...stage.values };
+  for (const name of ["word", "context"]) { // another pair begins with its own count
+    stage.inputs[name].addEventListener("input", () => {
+      stage.set({ count: start[words.indexOf(stage.values.word)][words.indexOf(stage.values.context)] });
+    });
+  }
   return () => {
-    const { word, context, K } = stage.values, { shown } = interactives, v = words.indexOf(word), c = words.indexOf(context);
-    if ((word !== last.word || context !== last.context) && stage.values.count === last.count) { // another pair: begin with its own count
-      stage.inputs.count.value = start[v][c];
-      stage.inputs.count.changed();
-    }
-    const { count } = (last = { ...stage.values });
+    const { word, context, count, K } = stage.values, { shown } = interactives, v = words.indexOf(word), c = words.indexOf(context);
     const here = (i, j) => (i === v && j === c) || (i === c && j === v);
     const n = start.map((row, i) => row.map((x, j) => (here(i, j) ? count : x)));
     const pmi = stage.call("embeddings.pmi", n), ppmi = stage.call("embeddings.ppmi", n, K);
@@ -32,11 +31,12 @@ interactives.register("counts", (stage) => {
       words.forEach((one, j) => chart.put("text", { transform: `translate(${at + j * size + 15} ${top - 5}) rotate(-50)` }, one));
     });
     words.forEach((one, i) => chart.put("text", { x: left - 6, y: top + i * size + 15, "text-anchor": "end" }, one));
-    const most = n.flat().indexOf(Math.max(...n.flat())), [i, j] = [Math.floor(most / 8), most % 8], pair = `“${word}” and ${v === c ? "another " : ""}“${context}”`;
-    const told = count === 0 ? `${pair} never met: their PMI is −∞, and their PPMI ${shown(ppmi[v][c])}.`
+    const most = n.flat().indexOf(Math.max(...n.flat())), [i, j] = [Math.floor(most / 8), most % 8];
+    const pair = `“${word}” and ${v === c ? "another " : ""}“${context}”`;
+    const told = count === 0 ? `${pair} never met: their PMI is ${shown(pmi[v][c])}, and their PPMI ${shown(ppmi[v][c])}.`
       : `${pair} met ${count === 1 ? "once" : `${count} times`}, ${shown(Math.exp(pmi[v][c]), 2)} times as often as by chance: their PMI is `
         + `${shown(pmi[v][c], 2)}, their PPMI ${shown(ppmi[v][c], 2)}.`;
     const largest = `The largest count, ${n[i][j]}, is that of “${words[i]}” and “${words[j]}”, with a PMI of ${shown(pmi[i][j], 2)}.`;
-    stage.say(`${told} ${largest}`, { pmi, ppmi });
+    stage.say(`${told} ${largest}`, { n, pmi, ppmi });
   };
 });

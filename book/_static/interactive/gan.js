@@ -33,6 +33,6 @@ interactives.register("best", (stage) => {
     const above = alike ? "The best discriminator (green) says ½ everywhere: nothing tells real examples (blue) from generated ones (orange)."
       : "The best discriminator (green) says more than ½ where real examples (blue) are likelier than generated ones (orange).";
     stage.say(`${above} The Jensen–Shannon divergence is ${shown(js)}, at most log 2 = ${shown(most)}; its slope by the distance is `
-      + `${Math.abs(slope) < 0.001 ? "less than 0.001" : shown(slope, 2)}.`, { best, js, slope });
+      + `${Math.abs(slope) < 0.001 ? "less than 0.001" : shown(slope, 2)}.`, { p, q, best, js, slope });
   };
 });

@@ -17,7 +17,7 @@ interactives.register("sampling", (stage) => {
   stage.slider("K", "top-k: words kept K", { min: 1, max: 12, step: 1, value: 4 });
   stage.slider("mass", "nucleus: probability ρ", { min: 0.05, max: 1, step: 0.01, value: 0.9 });
   return () => {
-    const { K, mass } = stage.values, { shown } = interactives, numbers = { top: [], nucleus: [] };
+    const { K, mass } = stage.values, { shown } = interactives, numbers = { p: rows.map(({ p }) => p), top: [], nucleus: [] };
     const said = rows.map(({ start, words, p, chart }) => {
       const cuts = { top: stage.call("transformer.top_k", p, K), nucleus: stage.call("transformer.nucleus", p, mass) };
       const high = Math.max(...cuts.top, ...cuts.nucleus) > 0.5 ? 1.05 : 0.55;

@@ -28,11 +28,11 @@ interactives.register("draws", (stage) => {
     rates.clear();
     rates.line(grid, along(0), 3);
     rates.line(grid, along(m), 0);
-    rates.line([s - 0.5, s + 0.5], [rate - ds / 2, rate + ds / 2], 1, true);
+    rates.line([s - 0.8, s + 0.8], [rate - 0.8 * ds, rate + 0.8 * ds], 1, true);
     rates.points([s], [rate], 1, 5);
     const pull = rate > 0 ? `Its slopes are ${shown(dm, 2)} for m and ${shown(ds, 2)} for s (dashed); going down leads to the prior.`
       : "Its slopes are 0: every code is its noise, and says nothing of an example.";
     const words = `${z.length} draws of noise become z = ${shown(m)} + ${shown(Math.exp(s), 2)} ε, at a rate of ${shown(rate)} nats. ${pull}`;
-    stage.say(words, { z, rate, dm, ds });
+    stage.say(words, { eps, z, rate, dm, ds });
   };
 });
