@@ -377,7 +377,6 @@ def tallied(app):
         "chapters": len({r["page"] for r in rows}),
         "claims": len(app.verified[1]),
         "cases": tried,
-        "answering": sum(map(len, live.values())),
         "editable": sum(len(app.editable[page]) for page in live),
         **found,
     }
