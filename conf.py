@@ -39,8 +39,10 @@ extensions = [
     "parts",
     "contents",
     "descriptions",
+    "fonts",
     "verified",
     "live",
+    "interactive",
     "answers",
     "maths",
     "notebooks",
@@ -78,6 +80,13 @@ nitpick_ignore_regex = [
     (r"py:(exc|class)", r"\w+Error|\w+Warning|Exception"),
     (r"py:.*", r"(numpy|numba|matplotlib|NamedTuple|tuple|dict)\b.*"),
 ]
+
+# Where the book is published; empty, no page leads to another host. The repository ("owner/name" at GitHub) brings
+# Binder and Colab to the head of chapters, its branch with the site the notebooks that Colab opens, and the address
+# of the site pictures for those to whom a link is sent.
+book_repository, book_branch = "", "gh-pages"
+html_baseurl = ""
+html_context = {"book_repository": book_repository}
 
 html_theme = "furo"
 html_title = "Deep Learning, Equation by Equation"

@@ -566,8 +566,8 @@ def conv_transpose2d(
     z = np.empty((N, I, J, O), y.dtype)
     last = np.ascontiguousarray(y.transpose(0, 2, 3, 1))
     how = (stride, stride), (padding, padding), (1, 1), 1
-    adjoint(last, w, how, memory(z.shape, w.shape, last.shape, how, y.dtype), z)
-    return np.ascontiguousarray((z + b.astype(y.dtype)).transpose(0, 3, 1, 2))
+    adjoint(last, w, b.astype(y.dtype), how, memory(z.shape, w.shape, last.shape, how, y.dtype), z)
+    return np.ascontiguousarray(z.transpose(0, 3, 1, 2))
 
 
 def segment_iou(t: ArrayLike, u: ArrayLike, classes: int) -> np.ndarray:

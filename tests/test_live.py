@@ -193,12 +193,31 @@ def test_indices_that_nothing_tells_have_to_be_said(page):
 def test_a_script_is_made_once(given, tmp_path, monkeypatch):
     """The second build takes it from the first one's folder; other cases are another script."""
     some = {"backprop-bp4": given["backprop-bp4"]}
-    first = live.written(tmp_path, some)
+    first = live.written(tmp_path, some, [])
     other = [given["backprop-bp4"][0] | {"by": "somebody else"}]
-    assert live.written(tmp_path, {"backprop-bp4": other}) != first
+    assert live.written(tmp_path, {"backprop-bp4": other}, []) != first
     assert len(list(tmp_path.iterdir())) == 2
     monkeypatch.setattr(live, "script", None)  # nothing is made again
-    assert live.written(tmp_path, some) == first
+    assert live.written(tmp_path, some, []) == first
+
+
+def test_kernels_that_only_a_picture_calls(given, tmp_path, monkeypatch):
+    """They are compiled with the types of their own page's cases; what nobody knows is told."""
+    folder = tmp_path / "interactive"
+    folder.mkdir()
+    words = 'stage.call("backprop.bp4", a, d); stage.call(\n"backprop.bp2"); stage.call("gan.none")'
+    (folder / "convolution.js").write_text(words, encoding="utf-8")
+    monkeypatch.setattr(live, "STATIC", tmp_path)
+    own = {"backprop-bp2": given["backprop-bp2"]}
+    pages = {"convolution": own, "backprop": given}
+    said = []
+    monkeypatch.setattr(live.log, "warning", lambda words, *given, **_: said.append(words % given))
+    found = live.borrowed("convolution", pages)
+    assert said == ["interactive/convolution.js calls gan.none, of which no case is known"]
+    assert [plain["kernel"] for plain in found] == ["dlbook.backprop.bp4"]
+    lives = [live.chosen(label, cases) for label, cases in own.items()]
+    assert set(live.script(lives, found)["table"]) == {"backprop.bp2", "backprop.bp4"}
+    assert live.borrowed("backprop", pages) == []
 
 
 def test_cases_that_no_page_can_hold(app, given):

@@ -1,11 +1,14 @@
 """Shapes, data, figures and timing: what they accept, what they refuse and what they say."""
 
+import base64
 import hashlib
+import json
 import os
 import re
 import subprocess
 import sys
 import threading
+from unittest import mock
 
 import numba
 import numpy as np
@@ -541,6 +544,41 @@ def test_a_figure_is_shown_when_it_is_finished(capsys):
     ax.plot([0, 1], [0, 1])
     plotting.show(fig, alt="a line", caption="A line.")
     assert "a line" in capsys.readouterr().out
+
+
+def handed(**values):
+    """Return what IPython is asked to display."""
+    with (
+        mock.patch("IPython.get_ipython", return_value=True),
+        mock.patch("IPython.display.display") as display,
+    ):
+        plotting.hand_over("picture", **values)
+    [call] = display.call_args_list
+    return call.args[0]["application/vnd.dlbook.learned+json"]
+
+
+def test_what_is_handed_to_a_picture(rng):
+    """Bytes of float16 or float32, and plain data; nothing where nobody looks."""
+    w, half = rng.normal(size=(3, 2)), np.array([0.5, -65504], np.float16)
+    found = handed(w=w.T, half=half, labels=np.array([3, 1]), symbols="aβ", sizes={"w": [2, 3]})
+    assert found["name"] == "picture"
+    values = json.loads(json.dumps(found["values"]))
+    assert values["symbols"] == "aβ" and values["sizes"] == {"w": [2, 3]}
+    for name, array in (("w", w.T.astype("f4")), ("half", half), ("labels", np.float32([3, 1]))):
+        back = np.frombuffer(base64.b64decode(values[name]["numbers"]), values[name]["dtype"])
+        np.testing.assert_array_equal(back.reshape(values[name]["shape"]), array)
+    assert plotting.hand_over("picture", w=w) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [(np.array([1, np.nan]), ValueError), (np.array(["a"]), ValueError), ({1, 2}, TypeError)],
+)
+def test_what_no_picture_can_be_handed(value, error):
+    with pytest.raises(error):
+        plotting.hand_over("picture", w=value)
+    with pytest.raises(ValueError, match="name is"):
+        plotting.hand_over("a name", w=1)
 
 
 def test_a_figure_without_alternative_text_is_no_call():

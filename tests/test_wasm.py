@@ -327,6 +327,15 @@ def test_what_a_kernel_raises_is_told():
     assert str(ROOT).encode() not in module.code
 
 
+def test_an_index_outside_is_told_and_reads_nothing():
+    """Labels are the reader's: of three counts there is no eighth, nor one far beyond the memory."""
+    engine = others()[2]
+    x, scale, _, *rest = mixed_arguments(np.float64)
+    for label in (3, 7, 2**40):
+        with pytest.raises(ValueError, match=r"^IndexError: .*out of bounds"):
+            engine("mixed", x, scale, np.array([0, label, 0, 0]), *rest)
+
+
 def test_lists_are_as_good_as_arrays():
     engine = others()[2]
     found = engine.v8.eval("JSON.stringify(kernels.predict([[1, 2], [3, 4]], [1, 10]).data)")

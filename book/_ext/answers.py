@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from docutils import nodes
 from myst_nb.core.render import load_mime_renders
+from parts import fold
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
@@ -102,7 +103,10 @@ class Messages(Spoken):
         for exercise in import_module(f"dlbook.exercises.{stem}").EXERCISES:
             line = f"{{ref}}`ex-{exercise.label}`. {exercise.task}"
             section += nodes.paragraph("", "", *spoken(line, self.parse))
-            section += self.variants(exercise)
+            rows = self.variants(exercise)
+            section += fold(
+                "", rows, summary=f"{len(rows)} wrong answers, and what is said of each"
+            )
         return section
 
     def variants(self, exercise):

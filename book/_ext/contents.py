@@ -1,12 +1,17 @@
 """Contents: the chapters of a part with what they hold, numbered on from part to part."""
 
+from typing import ClassVar
+
 from docutils import nodes
-from parts import exercise
+from docutils.parsers.rst.directives import unchanged_required
+from parts import drawing, exercise, themed
 from sphinx import addnodes
 from sphinx.environment.collectors.toctree import TocTreeCollector
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 WORDS = 150  # read in a minute
+log = logging.getLogger(__name__)
 EQUATION = 1  # minute for each that has a number
 CODE = (nodes.container, nodes.literal_block, nodes.math_block, exercise)  # not read as prose
 
@@ -15,9 +20,17 @@ class contents(nodes.General, nodes.Element):
     """A list of chapters, filled in when all pages are read."""
 
 
-class Chapters(SphinxDirective):
-    """{chapters}: list chapters, one "page: what it is about" a line."""
+class thumbnail(nodes.General, nodes.Element):
+    """A picture of a chapter, small."""
 
+
+class Chapters(SphinxDirective):
+    """{chapters}: list chapters, one "page: what it is about" a line.
+
+    The option ``picture`` names a figure of one of them, which stands beside the list.
+    """
+
+    option_spec: ClassVar[dict] = {"picture": unchanged_required}
     has_content = True
 
     def run(self):
@@ -28,7 +41,8 @@ class Chapters(SphinxDirective):
                 raise self.error(f"expected 'page: what it is about', not '{text}'")
             inline, _ = self.state.inline_text(about, self.lineno)
             rows.append((page, nodes.inline("", "", *inline, classes=["chapter-about"])))
-        node = contents("", *(about for _, about in rows), pages=[page for page, _ in rows])
+        pages, picture = [page for page, _ in rows], self.options.get("picture")
+        node = contents("", *(about for _, about in rows), pages=pages, picture=picture)
         self.set_source_info(node)
         self.env.note_reread()  # any page may change what it says
         return [node]
@@ -81,7 +95,27 @@ def resolved(app, doctree, docname):
                 nodes.paragraph("", "", about.deepcopy()),
                 nodes.paragraph("", " · ".join(counts), classes=["chapter-size"]),
             )
-        node.replace_self(rows)
+        node.replace_self([*pictured(app, node), rows])
+
+
+def pictured(app, node):
+    """Return the picture of a list of chapters, if it has one."""
+    name = node["picture"]
+    if name is None:
+        return []
+    for page in node["pages"]:
+        for figure in app.env.get_doctree(page).findall(nodes.figure):
+            if name in figure["ids"]:
+                [art] = figure.findall(drawing)
+                return [thumbnail("", svg=art["frames"][art["start"]]["svg"])]
+    log.warning("no figure %s in the chapters listed", name, location=node, type="contents")
+    return []
+
+
+def visit_thumbnail(self, node):
+    """Write a small picture, which says nothing that its chapter does not."""
+    self.body.append(f'<div class="thumbnail" aria-hidden="true">{themed(node["svg"])}</div>\n')
+    raise nodes.SkipNode
 
 
 def through_parts(collector, env, number=TocTreeCollector.assign_section_numbers):
@@ -107,6 +141,7 @@ def setup(app):
     """Register the directive and the numbers."""
     TocTreeCollector.assign_section_numbers = through_parts
     app.add_node(contents)
+    app.add_node(thumbnail, html=(visit_thumbnail, None))
     app.add_directive("chapters", Chapters)
     app.connect("doctree-resolved", resolved)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

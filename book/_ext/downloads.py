@@ -1,6 +1,7 @@
 """Offer each page with code as a notebook and as its MyST source, linked from its head.
 
-`notebooks` writes the notebooks; the sources are copied here.
+`notebooks` writes the notebooks; the sources are copied here. Where conf.py says in which repository
+the book is published, a chapter can also be opened at Binder and at Colab.
 """
 
 from html import escape
@@ -22,6 +23,13 @@ def linked(app, pagename, templatename, context, doctree):
     ]
     if getattr(app.env, "_viewcode_modules", {}).get(module):
         links.append((to(f"_modules/{module.replace('.', '/')}"), None, "module source"))
+    if repository := app.config.book_repository:
+        binder = (
+            f"https://mybinder.org/v2/gh/{repository}/HEAD?urlpath=lab/tree/notebooks/{notebook}"
+        )
+        colab = "https://colab.research.google.com/github/"
+        colab += f"{repository}/blob/{app.config.book_branch}/{FOLDER}/{notebook}"
+        links += [(binder, None, "Binder"), (colab, None, "Colab")]
     shown = " · ".join(
         f'<a href="{escape(uri)}"' + (f' download="{name}">' if name else ">") + f"{text}</a>"
         for uri, name, text in links
@@ -44,6 +52,8 @@ def written(app, exception):
 
 def setup(app):
     """Connect the hooks."""
+    app.add_config_value("book_repository", "", "html", str)  # "owner/name" at GitHub
+    app.add_config_value("book_branch", "gh-pages", "html", str)  # where its site is
     app.connect("html-page-context", linked)
     app.connect("build-finished", written)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

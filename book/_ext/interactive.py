@@ -3,16 +3,27 @@
 What it shows is registered under its name in ``_static/interactive/<page>.js``; its kernels are those
 of the page's live equations (`live`). The content of the directive is its caption. Without scripts
 nothing is shown, so the page's own figures have to say the same.
+
+Where a cell of the page hands over what it learned (`dlbook.tools.plotting.hand_over`), it goes into
+``live/<page>-<name>.js``, which the page loads with the picture, or, where it is large, when the
+reader asks for it. Two pictures may draw from the same: the option ``learned`` names the other one.
 """
 
+import gzip
+import json
 from html import escape
 from pathlib import Path
+from typing import ClassVar
 
 from docutils import nodes
+from docutils.parsers.rst.directives import unchanged_required
+from myst_nb.core.render import load_mime_renders
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 STATIC = Path(__file__).resolve().parents[1] / "_static" / "interactive"
+LEARNED = "application/vnd.dlbook.learned+json"
+LARGE = 300_000  # bytes, compressed, from which a reader is asked
 log = logging.getLogger(__name__)
 
 
@@ -20,15 +31,35 @@ class interactive(nodes.General, nodes.Element):
     """A figure whose caption is its content."""
 
 
+class learned(nodes.Invisible, nodes.Element):
+    """What a cell has handed over."""
+
+
+class LearnedRenderer:
+    """Keep what a cell hands over."""
+
+    mime_priority_overrides = [("*", LEARNED, 1)]
+
+    @staticmethod
+    def handle_mime(renderer, data, inline):
+        """Return a node that shows nothing."""
+        if data.mime_type != LEARNED or inline:
+            return None
+        return [learned("", **data.content)]
+
+
 class Interactive(SphinxDirective):
     """{interactive} name: see the module."""
 
     required_arguments = 1
+    option_spec: ClassVar[dict] = {"learned": unchanged_required}
     has_content = True
 
     def run(self):
         self.assert_has_content()
-        node = interactive("", name=self.arguments[0], page=self.env.docname)
+        name = self.arguments[0]
+        learned = self.options.get("learned", name)
+        node = interactive("", name=name, page=self.env.docname, learned=learned)
         node += self.parse_content_to_nodes()
         self.set_source_info(node)
         script = STATIC / f"{self.env.docname}.js"
@@ -42,11 +73,25 @@ class Interactive(SphinxDirective):
 
 def visit(self, node):
     """Open the figure; a script draws it and shows it."""
-    if node["page"] not in getattr(self.builder.app, "live", {}):
+    app, page, name = self.builder.app, node["page"], node["name"]
+    if page not in getattr(app, "live", {}):
         raise nodes.SkipNode
+    more = ""
+    for found in self.document.findall(learned):
+        if found["name"] != node["learned"]:
+            continue
+        values = json.dumps(found["values"], ensure_ascii=False)
+        text = f"(window.dlbook ??= {{}}).learned = {values};\n"
+        path = Path(app.outdir, "live", f"{page}-{found['name']}.js")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        size = len(gzip.compress(text.encode(), 6))
+        log.info("live/%s: %d bytes compressed", path.name, size)
+        more = f' data-learned="{path.name}"'
+        more += f' data-weight="{size / 1e6:.1f} MB"' if size > LARGE else ""
     self.body.append(
-        f'<figure class="interactive" hidden data-name="{escape(node["name"])}" '
-        f'data-page="{escape(node["page"])}"><div class="stage"></div><figcaption>'
+        f'<figure class="interactive" hidden data-name="{escape(name)}" '
+        f'data-page="{escape(page)}"{more}><div class="stage"></div><figcaption>'
     )
 
 
@@ -61,8 +106,11 @@ def skipped(self, node):
 
 
 def setup(app):
-    """Register the directive."""
+    """Register the directive and what keeps learned numbers."""
     nothing = (skipped, None)
+    if LearnedRenderer not in load_mime_renders():  # myst-nb keeps this list
+        load_mime_renders().append(LearnedRenderer)
     app.add_node(interactive, html=(visit, depart), text=nothing, latex=nothing, epub=nothing)
+    app.add_node(learned, html=nothing, text=nothing, latex=nothing, epub=nothing)
     app.add_directive("interactive", Interactive)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

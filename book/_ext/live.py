@@ -16,7 +16,7 @@ import os
 import pickle
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
@@ -31,6 +31,7 @@ from dlbook.tools import jit, wasm
 from dlbook.tools.cases import encoded
 from dlbook.tools.jit import package_files
 
+CALLED = re.compile(r'\.call\(\s*"([\w.]+)"')
 MOST, NUMBERS = 8, 800  # cases of an equation that go to the reader, and numbers in all of them
 LACKING = """
 var atob = (text) => {  // a browser has these two
@@ -129,14 +130,20 @@ def chosen(label: str, given: list[dict]) -> Live:
     return Live(label, name.removeprefix("dlbook."), kinds, found)
 
 
-def script(lives: list[Live]) -> dict:
+def script(lives: list[Live], others: list[dict] = ()) -> dict:
     """Return what a page's script holds but for formulas: code, table of kernels, equations.
 
     Of what cannot be WebAssembly it has the reason, ``refused``, in place of ``cases``.
+
+    Parameters
+    ----------
+    lives : list of Live
+    others : list of dict
+        A case of each kernel that only the page's pictures call.
     """
-    kernels = {
-        live.kernel: (found_kernel(f"dlbook.{live.kernel}"), live.signature) for live in lives
-    }
+    kinds = {live.kernel: live.signature for live in lives}
+    kinds |= {plain["kernel"].removeprefix("dlbook."): taken(plain) for plain in others}
+    kernels = {name: (found_kernel(f"dlbook.{name}"), kind) for name, kind in kinds.items()}
     made, equations = wasm.build(kernels), {}
     for live in lives:
         why = made.refused.get(live.kernel)
@@ -228,23 +235,47 @@ def entries(page: str, source: Path) -> dict[str, dict]:
     return tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
-def written(folder: Path, given: dict[str, list]) -> dict:
-    """Return what `script` returns of a page's equations, from the folder of an earlier build if it can be.
+def called(page: str) -> set[str]:
+    """Return the kernels that the pictures of a page call, "module.name"."""
+    path = STATIC / "interactive" / f"{page}.js"
+    return set(CALLED.findall(path.read_text(encoding="utf-8"))) if path.is_file() else set()
+
+
+def borrowed(page: str, live: dict[str, dict[str, list]]) -> list[dict]:
+    """Return a case of each kernel that the pictures of a page call and none of its equations has."""
+
+    def by_kernel(pages: Iterable[str]) -> dict[str, dict]:
+        cases = [case for p in pages for some in live[p].values() for case in some]
+        return {case["kernel"].removeprefix("dlbook."): case for case in reversed(cases)}
+
+    lacking, known = called(page) - by_kernel([page]).keys(), by_kernel(live)
+    for name in sorted(lacking - known.keys()):
+        log.warning(
+            "interactive/%s.js calls %s, of which no case is known", page, name, type="live"
+        )
+    return [known[name] for name in sorted(lacking & known.keys())]
+
+
+def written(folder: Path, given: dict[str, list], others: list[dict]) -> dict:
+    """Return what `script` returns for a page, from the folder of an earlier build if it can be.
 
     Parameters
     ----------
     folder : path
     given : dict
         The cases of each of the page's equations.
+    others : list of dict
+        Cases of what is `borrowed`.
     """
-    names = {plain["kernel"].rpartition(".")[0] for some in given.values() for plain in some}
+    cases = [*others, *(plain for some in given.values() for plain in some)]
+    names = {plain["kernel"].rpartition(".")[0] for plain in cases}
     reached = [*sorted(names), "dlbook.tools.wasm", "dlbook.tools.wasm_target"]
     sources = b"".join(path.read_bytes() for path in [Path(__file__), *package_files(reached)])
-    key = hashlib.sha256(sources + json.dumps(given).encode()).hexdigest()[:24]
+    key = hashlib.sha256(sources + json.dumps([given, others]).encode()).hexdigest()[:24]
     path = folder / f"{key}.json"
     if path.is_file():
         return json.loads(path.read_text(encoding="utf-8"))
-    data = script([chosen(label, cases) for label, cases in given.items()])
+    data = script([chosen(label, cases) for label, cases in given.items()], others)
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
     return data
@@ -269,11 +300,10 @@ def given(app: Any) -> dict[str, dict[str, list]]:
 
 def updated(app: Any, env: Any) -> set[str]:
     """Note which equations answer, by page; return the pages whose marks have to be written again."""
-    app.live, can = {}, wasm.available()
-    if not can:
+    app.live = given(app) if app.builder.name == "html" else {}
+    if app.live and not (can := wasm.available()):
         log.info("no live equations: %s", can.why)
-    elif app.builder.name == "html":
-        app.live = given(app)
+        app.live = {}
     app.editable = {page: entries(page, Path(app.srcdir)) for page in app.live}
     marked = {p: (sorted(found), sorted(app.editable[p])) for p, found in app.live.items()}
     before, env.dlbook_live = getattr(env, "dlbook_live", {}), marked
@@ -288,7 +318,8 @@ def finished(app: Any, exception: Exception | None) -> None:
     folder.mkdir(exist_ok=True)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        made = pool.map(lambda page: written(kept, app.live[page]), app.live)
+        others = {page: borrowed(page, app.live) for page in app.live}
+        made = pool.map(lambda page: written(kept, app.live[page], others[page]), app.live)
         for page, data in zip(app.live, made, strict=True):
             for label, words in [*with_formulas(data, app.editable[page]), *faults(data)]:
                 log.warning("live/%s.toml: %s: %s", page, label, words, type="live")

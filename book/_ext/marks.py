@@ -138,6 +138,8 @@ def trials(row):
     return f"{text}; {same} more {'is' if same == 1 else 'are'} the same function" if same else text
 
 
+HEADS = ("Equation", "What it says", "Function", "Measured error")
+WIDTHS = (10, 38, 24, 28)
 UNITS = {  # in which errors are measured, and how the largest is said
     "relative": lambda error: f"largest error {error:.0e}" if error else "exactly equal",
     "standard errors": lambda error: f"at most {error:.1f} standard errors off",
@@ -184,6 +186,22 @@ def in_order(rows):
     return sorted(rows, key=lambda r: ([int(n) for n in r["number"].split(".") if n], r["label"]))
 
 
+def said(r):
+    """Return what an equation is called, and its right-hand side as its kernel's first line has it."""
+    name = nodes.Text(r["name"] or r["label"])
+    return [name, nodes.Text(": "), nodes.literal("", r["formula"])] if r["formula"] else [name]
+
+
+def by_chapter(app, docname, equations):
+    """Return a section for each chapter, with the table of its equations."""
+    pages = sorted({r["page"] for r in equations.values()}, key=lambda p: chapter_order(app, p))
+    for page in pages:
+        rows = [r for r in equations.values() if r["page"] == page]
+        title = nodes.title("", app.env.titles[page].astext())
+        made = table(HEADS, WIDTHS, equation_rows(app, docname, rows))
+        yield nodes.section("", title, made, ids=[f"equations-{page}"])
+
+
 def equation_rows(app, docname, rows):
     for r in in_order(rows):
         result = [
@@ -193,20 +211,20 @@ def equation_rows(app, docname, rows):
         ]
         yield [
             [link(app, docname, (r["page"], r["anchor"]), f"({r['number']})")],
-            [nodes.Text(r["name"] or r["label"])],
+            said(r),
             [code(app, docname, r)],
             result,
         ]
 
 
 def listed(app, docname, node):
-    """Return the table a `listing` stands for."""
+    """Return the table a `listing` stands for, or the sections with several."""
     equations, claims, pitfalls, _ = app.verified
-    if node["kind"] in ("chapter", "index"):
-        chosen = node.get("names_of", equations)  # a chapter names its own, the index has all
-        rows = [equations[label] for label in chosen if label in equations]
-        heads = ("Equation", "What it says", "Function", "Measured error")
-        return table(heads, (10, 34, 28, 28), equation_rows(app, docname, rows))
+    if node["kind"] == "index":
+        return list(by_chapter(app, docname, equations))
+    if node["kind"] == "chapter":
+        rows = [equations[label] for label in node["names_of"] if label in equations]
+        return table(HEADS, WIDTHS, equation_rows(app, docname, rows))
     if node["kind"] == "claims":
         ordered = sorted(claims.values(), key=lambda c: (chapter_order(app, c["page"]), c["line"]))
         heads = ("Chapter", "Claim", "Criterion", "Measured")

@@ -127,6 +127,9 @@ class Markdown:
         """Return blocks with empty lines between them."""
         return "\n\n".join(filter(None, map(self.write, some)))
 
+    def write_interactive(self, node):
+        return ""  # what it shows, the figures of the page show too
+
     # within a line
 
     def write_inline(self, node):

@@ -117,6 +117,33 @@
     if (button.dataset.open) answer(button, button.dataset.open); // a page may show one from the beginning
   }
 
+  /* A picture that answers is drawn when the reader comes near it; what weighs much comes when it is asked for. */
+  const draw = async (figure) => {
+    const { page, learned, weight } = figure.dataset, stage = figure.querySelector(".stage");
+    const source = learned && new URL(`../live/${learned}`, here).href;
+    if (weight && !(source in arrived)) {
+      const ask = element("button", `Load what was learned (${weight})`);
+      stage.replaceChildren(ask);
+      await new Promise((asked) => ask.addEventListener("click", asked));
+      stage.replaceChildren(element("p", "Loading …"));
+    }
+    for (const name of ["kernels.js", "interactive.js", `interactive/${page}.js`]) await own(name);
+    const { live } = await load(new URL(`../live/${page}.js`, here).href);
+    const data = learned && (await load(source)).learned;
+    await interactives.start(figure, live, data);
+  };
+  const near = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      near.unobserve(target);
+      draw(target).catch((error) => target.querySelector(".stage").replaceChildren(`It cannot be drawn here: ${error.message}`));
+    }
+  }, { rootMargin: "800px" });
+  for (const figure of document.querySelectorAll("figure.interactive")) {
+    figure.hidden = false; // its place is kept by its least height
+    near.observe(figure);
+  }
+
   const closeMarks = (except) => {
     for (const mark of document.querySelectorAll("details.mark[open]")) {
       if (mark !== except) mark.open = false;

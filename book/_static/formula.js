@@ -289,7 +289,8 @@ var formula = (() => {
     return { shape, data: Float64Array.from({ length }, value) };
   }
 
-  /* The verdict of the book's checks: the largest difference, as a share of the largest number expected */
+  /* The verdict of the book's checks: the largest difference, as a share of the largest number expected, and which
+     entries are `apart` */
   function compare(found, expected, tolerance, { scale, nan = false } = {}) {
     const { shape, data } = expected, verdict = { passed: false, tolerance, count: data.length, error: NaN };
     if (`${found.shape}` !== `${shape}`) return { ...verdict, problem: `shapes [${found.shape}] and [${shape}] differ` };
@@ -299,10 +300,10 @@ var formula = (() => {
     const wild = gaps.findIndex((gap) => !Number.isFinite(gap));
     const n = wild < 0 ? gaps.indexOf(gaps.reduce((a, b) => Math.max(a, b))) : wild;
     const size = scale ?? data.reduce((most, x) => Math.max(most, Math.abs(x) || 0), 0);
-    const error = gaps[n] / (size || 1);
+    const error = gaps[n] / (size || 1), apart = gaps.map((gap) => !(gap / (size || 1) <= tolerance));
     const zero = !size && scale === undefined && error ? "zero is expected everywhere" : undefined;
     const problem = wild < 0 ? zero : "not a finite number", passed = !problem && error <= tolerance;
-    return { ...verdict, passed, problem, error, at: places(n, shape), found: found.data[n], expected: data[n] };
+    return { ...verdict, passed, problem, error, apart, at: places(n, shape), found: found.data[n], expected: data[n] };
   }
 
   /* "at j = 2: yours −0.31, the kernel −0.29", with as many digits as tell the two apart */

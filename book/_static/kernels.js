@@ -29,6 +29,18 @@ var dlbookKernels = (() => {
     return { shape, data: NUMBERS[type].from(flat, number) };
   }
 
+  // What a kernel gives as nested lists of numbers: the inverse; several results as a list of those.
+  function nested(value) {
+    if (value === null || typeof value !== "object") return value === null ? null : Number(value);
+    if (!value.data) return Object.values(value).map(nested);
+    const nest = (flat, [size, ...rest]) => {
+      if (!rest.length) return flat;
+      const step = flat.length / size;
+      return Array.from({ length: size }, (_, i) => nest(flat.slice(i * step, (i + 1) * step), rest));
+    };
+    return value.shape.length ? nest(Array.from(value.data, Number), value.shape) : Number(value.data[0]);
+  }
+
   // The value of an argument, as the kernel wants it, or an error that says in words why not.
   function taken(name, kind, value, sizes) {
     if (kind.tuple) {
@@ -95,8 +107,9 @@ var dlbookKernels = (() => {
       const type = kind.array ?? kind, each = parts(type), rank = kind.array ? kind.axes.length : 0;
       const axes = [...Array(rank).keys()], start = kind.array ? view.getUint32(at + 24, true) : at;
       const shape = axes.map((i) => long(at + 32 + 8 * i)), strides = axes.map((i) => long(at + 32 + 8 * (rank + i)));
-      const data = new NUMBERS[type](product(shape) * each);
-      for (let n = 0; n < data.length / each; n++) {  // a result may be a view: transposed, every second
+      const solid = strides.every((step, i) => step === width(type) * product(shape.slice(i + 1)));
+      const data = solid ? new NUMBERS[type](memory.buffer, start, product(shape) * each).slice() : new NUMBERS[type](product(shape) * each);
+      for (let n = 0; !solid && n < data.length / each; n++) {  // it may be a view: transposed, every second
         let rest = n, place = start;
         for (let i = rank - 1; i >= 0; i--) { place += (rest % shape[i]) * strides[i]; rest = Math.floor(rest / shape[i]); }
         data.set(new NUMBERS[type](memory.buffer, place, each), n * each);
@@ -126,5 +139,5 @@ var dlbookKernels = (() => {
     }
     return Object.fromEntries(Object.entries(table).map(([n, row]) => [n, (...values) => call(n, row, values)]));
   }
-  return { load, array };
+  return { load, array, nested };
 })();

@@ -76,7 +76,8 @@ var liveEquations = (() => {
     }
 
     /* A verdict: `right`, `words`; for what cannot be read where (`start`, `end`) and `kind`; for a wrong value the
-       worst `at`, the number of its case, and the `name` of a known mistake. `own` is a case of the reader's. */
+       worst `at`, the number of its case, and the `name` of a known mistake; of values which entries are `apart`, for
+       each case. `own` is a case of the reader's. */
     function judge(label, text, own) {
       const stock = all(label), some = own ? [...stock, own] : stock;
       let found;
@@ -88,21 +89,21 @@ var liveEquations = (() => {
         return { right: false, words: message, kind, start, end };
       }
       const verdicts = compared(found, some);
-      const error = Math.max(...verdicts.map((one) => one.error));
+      const error = Math.max(...verdicts.map((one) => one.error)), apart = verdicts.map((one) => one.apart);
       if (verdicts.every((one) => one.passed)) {
         const by = [...new Set(stock.map((one) => one.by))].join("; "), more = own ? " and with your numbers" : "";
         const words = `agrees with the kernel ${cases(stock.length)}${more}, ${small(error)}`;
-        return { right: true, words: `${words}. The kernel was checked by: ${by}.`, found };
+        return { right: true, words: `${words}. The kernel was checked by: ${by}.`, found, apart };
       }
       const size = ({ passed, error }) => (passed ? -1 : Number.isNaN(error) ? Infinity : error);
       const worst = verdicts.reduce((a, b) => (size(b) > size(a) ? b : a)), n = verdicts.indexOf(worst);
       const name = named(label, found, some), { left } = equations[label];
       const where = n === stock.length ? " with your numbers" : some.length > 1 ? ` in case ${n + 1} of ${stock.length}` : "";
       const words = `${name ? `${name}: ` : ""}${formula.sayWorst(worst, left)}${where}`;
-      return { right: false, words, name, at: worst.at, case: n, found };
+      return { right: false, words, name, at: worst.at, case: n, found, apart };
     }
 
-    return { judge, cases: all, tried, equation: (label) => equations[label], kinds: (label) => table[equations[label].kernel].args };
+    return { judge, cases: all, tried, plain, equation: (label) => equations[label], kinds: (label) => table[equations[label].kernel].args };
   }
 
   return { open };

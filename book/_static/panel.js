@@ -33,19 +33,6 @@ var livePanel = (() => {
     return found;
   }
 
-  /* An argument of a case, {"float64": nested} or a number, with its shape */
-  function flat(value) {
-    if (value === null || typeof value !== "object") return { shape: [], data: [Number(value)] };
-    const shape = [], data = [];
-    const walk = (x, axis) => {
-      if (!Array.isArray(x)) return data.push(Number(x));
-      shape[axis] ??= x.length;
-      x.forEach((y) => walk(y, axis + 1));
-    };
-    walk(Object.values(value)[0], 0);
-    return { shape, data };
-  }
-
   const nested = (data, shape) =>
     shape.length < 2 ? data : Array.from({ length: shape[0] }, (_, i) => {
       const step = data.length / shape[0];
@@ -179,7 +166,7 @@ var livePanel = (() => {
 
     function put() {
       stock[chosen].args.forEach((value, i) => {
-        const { kind, box, fixed } = inputs[i], x = fixed ? undefined : flat(value);
+        const { kind, box, fixed } = inputs[i], x = fixed ? undefined : page.plain(value);
         box.value = fixed ? JSON.stringify(value) : laid(x).join("");
         if (fixed) return;
         if (x.data.length > SHOWN) box.value = x.data.map(shown).join(" ");
@@ -198,7 +185,7 @@ var livePanel = (() => {
       const before = (own ?? stock[chosen]).args;
       try {
         const args = inputs.map(({ name, kind, box }, i) => // what was not touched stays as it is, to the last digit
-          box === target || box.touched ? typed(name, kind, box.value, flat(stock[chosen].args[i])) : before[i]);
+          box === target || box.touched ? typed(name, kind, box.value, page.plain(stock[chosen].args[i])) : before[i]);
         target.touched = true;
         own = page.tried(label, args, "");
         wrong.textContent = "";
@@ -222,7 +209,7 @@ var livePanel = (() => {
       which.textContent = own ? "Your numbers " : `Case ${chosen + 1} of ${stock.length}, checked by ${one.by} `;
       again.hidden = !own && !bad;
       one.args.forEach((value, i) => {
-        inputs[i].size.textContent = inputs[i].fixed ? "" : sizes(flat(value).shape);
+        inputs[i].size.textContent = inputs[i].fixed ? "" : sizes(page.plain(value).shape);
       });
       if (!own && !bad) put();
       results.hidden = bad;
@@ -231,9 +218,8 @@ var livePanel = (() => {
       const kernel = parts.map((part, n) => [parts.length > 1 ? `the kernel, result ${n + 1}` : "the kernel", laid(Array.isArray(part) ? part.flat()[0] : part)]);
       const found = said?.found?.[own ? stock.length : chosen];
       if (found) {
-        const expected = one.right.data, most = Math.max(...expected.map(Math.abs).filter(Number.isFinite), 0) || 1;
-        const same = (x, n) => Math.abs(x - expected[n]) <= 1e-9 * most || (Number.isNaN(x) && Number.isNaN(expected[n]));
-        kernel.push(["yours", laid(found, (x, n) => (same(x, n) ? shown(x) : element("mark", { text: shown(x) })))]);
+        const apart = said.apart[own ? stock.length : chosen] ?? [];
+        kernel.push(["yours", laid(found, (x, n) => (apart[n] ? element("mark", { text: shown(x) }) : shown(x)))]);
       }
       results.replaceChildren(element("dl", {}, ...kernel.flatMap(([name, content]) =>
         [element("dt", { text: name }), element("dd", {}, element("pre", {}, ...content))])));

@@ -8,6 +8,7 @@ import numpy as np
 
 from dlbook.fast.lines import direct_lines, direct_lines_dw, pack_rows, turned
 from dlbook.fast.patches import (
+    adjoint_lines_backward,
     bias_gradient_into,
     conv_lines,
     conv_lines_backward,
@@ -26,7 +27,9 @@ __all__ = [
     "PARTS",
     "FEW",
     "adjoint",
+    "adjoint_backward",
     "backward",
+    "bias_gradient",
     "forward",
     "memory",
     "Direct",
@@ -34,6 +37,7 @@ __all__ = [
     "Winograd",
 ]
 
+SUMMED = 300_000  # numbers that a thread of its own adds up
 WORTH = 16_000_000  # multiply-adds for which it is worth to start another thread
 ONE = (1, 1)
 SAME = (ONE, ONE, ONE, 1)  # stride, padding and dilation of one, in one group
@@ -48,6 +52,7 @@ class Patches(NamedTuple):
 
     forth: np.ndarray  # filters in panels, (g, q, uvc, w)
     back: np.ndarray  # turned, (g, q, k/g, w)
+    none: np.ndarray  # zeros
     p: np.ndarray  # patches, (m, r, uvc)
     errors: np.ndarray  # in panels, (m, qrw)
     sums: np.ndarray  # of each part, (m, g, uvc, k/g)
@@ -148,7 +153,7 @@ def _direct_memory(images, filters, out, how, m, dtype):
     sizes = {
         "forth": (-(-K // width), U * V * C, width),
         "back": (-(-C // width), U * V * K, width),
-        "none": (C,),
+        "none": (max(C, K),),
         "framed": (m, lines, (W + 2 * padding[1]) * C),
         "around": (m, lines, (W + V - 1) * K),
         "errors": (m, -(-K // width), min(LINES, I) * J, width),
@@ -159,12 +164,13 @@ def _direct_memory(images, filters, out, how, m, dtype):
 
 def _patch_memory(images, filters, out, how, m, dtype):
     """Memory for any filters, the batch in m parts."""
-    (N, *_), (K, M, U, V), (_, I, J, _), G = images, filters, out, how[3]
+    (N, *_, C), (K, M, U, V), (_, I, J, _), G = images, filters, out, how[3]
     width, share = PANEL_BYTES // dtype.itemsize, K // G
     R, rows = U * V * M, J * max(1, min(ROWS_AT_ONCE // J, I * N))
     sizes = {
         "forth": (G, -(-share // width), R, width),
         "back": (G, -(-R // width), share, width),
+        "none": (max(C, K),),
         "p": (m, rows, R),
         "errors": (m, -(-share // width) * rows * width),
         "sums": (m, G, R, share),
@@ -197,10 +203,10 @@ def _direct(x, filters, b, five, framed, z):
     in_threads(lambda m: direct_lines(x, filters, b, five, m, M, LINES, framed[m], z), M)
 
 
-def _direct_back(dz, w, how, mem, dx):
-    """The filters turned round, over the errors."""
+def _direct_back(dz, w, b, how, mem, dx):
+    """The filters turned round, over the errors, on top of b."""
     pack_rows(w, True, mem.back)
-    _direct(dz, mem.back, mem.none, turned(_in_lines(w, how)), mem.around, dx)
+    _direct(dz, mem.back, b, turned(_in_lines(w, how)), mem.around, dx)
 
 
 def _winograd(x, filters, b, padding, mem, z):
@@ -214,23 +220,77 @@ def _winograd(x, filters, b, padding, mem, z):
     in_threads(part, M)
 
 
+def bias_gradient(dz, db):
+    """Sum errors over images and pixels, a large batch in parts."""
+    rows = dz.reshape(-1, dz.shape[-1])
+    sums = np.empty((max(1, min(PARTS, dz.size // SUMMED)), db.size), db.dtype)
+    M, R = len(sums), len(rows)
+    db[:] = _added(sums, lambda m: bias_gradient_into(rows[m * R // M : (m + 1) * R // M], sums[m]))
+
+
 def backward(dz, x, w, how, mem, dx, dw, db):
     """Carry a gradient back through `forward`; where dx is None it is not computed."""
-    K, C, U, V = w.shape
-    bias_gradient_into(dz.reshape(-1, K), db)
+    bias_gradient(dz, db)
     if isinstance(mem, Patches):
         into = np.empty((0, 0, 0, 0), dz.dtype) if dx is None else dx
-        flat, M = (U, V, *how[0], *how[1], *how[2]), len(mem.p)
+        flat, M = (*w.shape[2:], *how[0], *how[1], *how[2]), len(mem.p)
         pack_filters(w, mem.forth, mem.back)
 
         def part(m):
             room = mem.p[m], mem.errors[m]
             conv_lines_backward(dz, x, mem.back, flat, m, M, *room, into, mem.sums[m])
 
-        total = _added(mem.sums, part).reshape(how[3], U, V, C, -1)
-        dw[:] = total.transpose(0, 4, 3, 1, 2).reshape(dw.shape)
+        _patch_sums(mem, part, dw)
         return
+    _filters(dz, x, w, how, mem, dw)
+    if dx is not None:
+        adjoint(dz, w, mem.none[: w.shape[1]], how, mem, dx)
 
+
+def adjoint(dz, w, b, how, mem, dx):
+    """Compute the dx of `backward` alone, on top of b: a transposed convolution of dz."""
+    if isinstance(mem, Patches):
+        flat, M = (*w.shape[2:], *how[0], *how[1], *how[2]), len(mem.p)
+        pack_filters(w, mem.forth, mem.back)
+        in_threads(lambda m: conv_lines_input(dz, mem.back, b, flat, m, M, mem.p[m], dx), M)
+    elif isinstance(mem, Direct):
+        _direct_back(dz, w, b, how, mem, dx)
+    else:
+        (P, Q), _ = how[1], pack_values(w, True, mem.room, mem.back)
+        _winograd(dz, mem.back, b, (2 - P, 2 - Q), mem, dx)
+
+
+def adjoint_backward(dz, x, w, how, mem, dx, dw, db):
+    """Carry a gradient back through `adjoint`, by its own convolution; dx may be None."""
+    bias_gradient(dz, db)
+    if isinstance(mem, Patches) and dx is not None:
+        flat, M = (*w.shape[2:], *how[0], *how[1], *how[2]), len(mem.p)
+        pack_filters(w, mem.forth, mem.back)
+
+        def part(m):
+            room = mem.p[m], mem.errors[m]
+            adjoint_lines_backward(dz, x, mem.forth, flat, m, M, *room, dx, mem.sums[m])
+
+        _patch_sums(mem, part, dw)
+        return
+    if isinstance(mem, Patches):
+        backward(x, dz, w, how, mem, None, dw, np.empty(w.shape[0], w.dtype))
+        return
+    _filters(x, dz, w, how, mem, dw)
+    if dx is not None:
+        forward(dz, w, mem.none[: w.shape[0]], how, mem, dx)
+
+
+def _patch_sums(mem, part, dw):
+    """Let every part be computed, and put the sum of gradients where it belongs."""
+    _, C, U, V = dw.shape
+    total = _added(mem.sums, part).reshape(-1, U, V, C, dw.shape[0] // mem.sums.shape[1])
+    dw[:] = total.transpose(0, 4, 3, 1, 2).reshape(dw.shape)
+
+
+def _filters(dz, x, w, how, mem, dw):
+    """The gradient of the filters, as the lines lie or by Winograd's way."""
+    K, C, U, V = w.shape
     if isinstance(mem, Direct):
         five, M = _in_lines(w, how), len(mem.framed)
 
@@ -240,8 +300,6 @@ def backward(dz, x, w, how, mem, dx, dw, db):
 
         total = _added(mem.sums, direct_part).reshape(U, V, C, K)
         dw[:] = total.transpose(3, 2, 0, 1)
-        if dx is not None:
-            _direct_back(dz, w, how, mem, dx)
         return
 
     width, M, (P, Q) = mem.forth.shape[3], len(mem.strip), how[1]
@@ -251,23 +309,6 @@ def backward(dz, x, w, how, mem, dx, dw, db):
         winograd_lines_dw(dz, x, P, Q, m, M, mem.most, width, *room, mem.parts[m])
 
     unpack_values(_added(mem.parts, winograd_part), mem.room, dw)
-    if dx is not None:  # the filters turned round, over the errors
-        pack_values(w, True, mem.room, mem.back)
-        _winograd(dz, mem.back, mem.none[:C], (2 - P, 2 - Q), mem, dx)
-
-
-def adjoint(dz, w, how, mem, dx):
-    """Compute the dx of `backward` alone: a transposed convolution of dz."""
-    _, C, U, V = w.shape
-    if isinstance(mem, Patches):
-        flat, M = (U, V, *how[0], *how[1], *how[2]), len(mem.p)
-        pack_filters(w, mem.forth, mem.back)
-        in_threads(lambda m: conv_lines_input(dz, mem.back, flat, m, M, mem.p[m], dx), M)
-    elif isinstance(mem, Direct):
-        _direct_back(dz, w, how, mem, dx)
-    else:
-        (P, Q), _ = how[1], pack_values(w, True, mem.room, mem.back)
-        _winograd(dz, mem.back, mem.none[:C], (2 - P, 2 - Q), mem, dx)
 
 
 def _added(parts, part):

@@ -13,6 +13,7 @@ from dlbook.tools.simd import any_layout
 
 __all__ = [
     "POINTWISE",
+    "adjoint_lines_backward",
     "bias_gradient_into",
     "conv_lines",
     "conv_lines_backward",
@@ -180,16 +181,38 @@ def conv_lines_backward(dz, x, back, how, m, M, p, errors, dx, dw):
 
 
 @njit_fast
-def conv_lines_input(dz, back, how, m, M, p, dx):
-    """`conv_dx` alone, for part m of M
-    (n i j k), (g q k/g w), (8), (), (), (r uvc) -> (n h w c)
+def conv_lines_input(dz, back, b, how, m, M, p, dx):
+    """`conv_dx` alone, for part m of M, on top of b
+    (n i j k), (g q k/g w), (c), (8), (), (), (r uvc) -> (n h w c)
     """
-    (N, I, J, K), G = dz.shape, back.shape[0]
+    (N, I, J, K), G, C = dz.shape, back.shape[0], dx.shape[3]
     first, last, most = m * N // M * I, (m + 1) * N // M * I, p.shape[0] // J
-    dx[m * N // M : (m + 1) * N // M] = 0
+    pixels = dx[m * N // M : (m + 1) * N // M].reshape(-1, C)
+    for r in range(pixels.shape[0]):
+        pixels[r] = b
     for line in range(first, last, most):
         R = min(most, last - line) * J
         for g in range(G):
             some = dz.reshape(-1, K)[line * J : line * J + R, g * K // G : (g + 1) * K // G]
             multiply(any_layout(some), back[g], any_layout(p[:R]), False)
             scatter_patches(p[:R], g * p.shape[1] // (how[0] * how[1]), line, how, J, dx)
+
+
+@njit_fast
+def adjoint_lines_backward(dz, x, forth, how, m, M, p, packed, dx, dw):
+    """Both gradients of what `conv_lines_input` computes from x, for part m of M
+    (n h w c), (n i j k), (g q uvc w), (8), (), (), (r uvc), (qrw) -> (n i j k), (g uvc k/g)
+    """
+    (N, I, J, K), (G, panels, _, width) = x.shape, forth.shape
+    first, last, most = m * N // M * I, (m + 1) * N // M * I, p.shape[0] // J
+    dw[:] = 0
+    for line in range(first, last, most):
+        R = min(most, last - line) * J
+        some = packed[: panels * R * width].reshape(panels, R, width)
+        for g in range(G):
+            of = slice(g * K // G, (g + 1) * K // G)
+            errors = _matrix(dz, g, line, R // J, how, J, p)
+            here = dx.reshape(-1, K)[line * J : line * J + R, of]
+            multiply(any_layout(errors), forth[g], any_layout(here), False)
+            pack(any_layout(x.reshape(-1, K)[line * J : line * J + R, of]), some)
+            multiply(any_layout(errors.T), some, any_layout(dw[g]), True)

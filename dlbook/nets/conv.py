@@ -10,8 +10,7 @@ import numpy as np
 
 from dlbook import convolution
 from dlbook.convolution import output_size
-from dlbook.fast.conv import adjoint
-from dlbook.fast.patches import bias_gradient_into
+from dlbook.fast.conv import adjoint, adjoint_backward
 from dlbook.nets.layer import Layer, features
 from dlbook.nets.layers import INITIAL, drawn
 from dlbook.tools import shapes
@@ -146,7 +145,7 @@ class Conv2d(_Filters):
         room, dx = step.slot.room, step.slot.dx
         if grads is None:
             if dx is not None:
-                adjoint(dz, p.w, self.how, room, dx)
+                adjoint(dz, p.w, room.none[: x.shape[3]], self.how, room, dx)
             return dx
         db = grads.b if self.bias else step.memory.array("db", self.out)
         convolution.backward(dz, x, p.w, self.how, room, dx, grads.w, db)
@@ -217,19 +216,14 @@ class ConvTranspose2d(_Filters):
 
     def forward(self, p, x, step):
         slot, z = self._ready(p, x, step)
-        adjoint(x, p.w, self.how, slot.room, z)
-        if self.bias:
-            z += p.b
+        adjoint(x, p.w, p.b if self.bias else slot.b, self.how, slot.room, z)
         return z, x
 
     def backward(self, p, dz, x, grads, step):
         room, dx = step.slot.room, step.slot.dx
         if grads is not None:
-            none = step.memory.array("sums", x.shape[3])
-            convolution.backward(x, dz, p.w, self.how, room, None, grads.w, none)
-            if self.bias:
-                bias_gradient_into(dz.reshape(-1, self.out), grads.b)
-        if dx is not None:
-            zeros = step.memory.array("zeros", x.shape[3])
-            convolution.forward(dz, p.w, zeros, self.how, room, dx)
+            db = grads.b if self.bias else step.memory.array("db", self.out)
+            adjoint_backward(dz, x, p.w, self.how, room, dx, grads.w, db)
+        elif dx is not None:
+            convolution.forward(dz, p.w, room.none[: x.shape[3]], self.how, room, dx)
         return dx

@@ -1,7 +1,8 @@
 """One style for all figures: line art as SVG, legible in light and dark, told in words as well.
 
 `figure` opens a figure in the style, `show` puts it on the page with a caption and an alternative
-text, `slider` shows several figures one at a time. The alternative text is an argument computed
+text, `slider` shows several figures one at a time, `hand_over` gives a picture of the website that
+answers what it draws from. The alternative text is an argument computed
 from the numbers of the cell, so it cannot go stale. Ink, grid and paper are drawn in the three
 colours below; on the website they become variables and follow the theme. The four series colours
 (Okabe & Ito) have a contrast of 3 : 1 on white and on black, and differ in marker and dash too.
@@ -17,14 +18,16 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 
 from dlbook.tools import shapes
 from dlbook.tools.built import called, plain
 from dlbook.tools.tex import written_out
 
-__all__ = ["GRID", "INK", "PAPER", "SERIES", "figure", "image_grid", "show", "slider"]
+__all__ = ["GRID", "INK", "PAPER", "SERIES", "figure", "hand_over", "image_grid", "show", "slider"]
 
 MIME = "application/vnd.dlbook.figure+json"
+LEARNED = "application/vnd.dlbook.learned+json"
 INK, GRID, PAPER = "#1b1b1f", "#c8c8cd", "#fefefc"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 MANY = 1000  # points from which a collection is drawn as pixels
@@ -358,3 +361,43 @@ def slider(frames, *, variable, caption, start=0, name=None):
     for k, (row, fig) in enumerate(zip(rows, figures, strict=True)):
         row["svg"] = _svg(fig, f"{name or _digest(record['caption'])}-{k}")
     _publish(record | {"frames": rows})
+
+
+def hand_over(name, **values):
+    """Hand what a page has learned to the picture that answers in it; elsewhere do nothing.
+
+    Parameters
+    ----------
+    name : str
+        The picture's, in its directive ``interactive``.
+    **values : array, str, or list or dict of such and of numbers
+        Arrays go in float16 where they are float16, else in float32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array is not of finite numbers, if a value can be neither array nor JSON, or if the
+        name is not one.
+    """
+    record = {key: _handed(key, value) for key, value in values.items()}
+    if _label(name) is None:
+        raise ValueError("name is None, expected that of a picture")
+    try:
+        from IPython import get_ipython
+        from IPython.display import display
+    except ImportError:
+        return
+    if get_ipython():
+        display({LEARNED: {"name": name, "values": record}, "text/plain": ""}, raw=True)
+
+
+def _handed(key, value):
+    """Return a value as plain data, an array as its bytes in base64."""
+    if not isinstance(value, np.ndarray):
+        json.dumps(value, allow_nan=False)
+        return value
+    if value.dtype.kind not in "biuf" or not np.isfinite(value).all():
+        raise ValueError(f"{key} is {shapes.shown(value)}, expected an array of finite numbers")
+    kept = np.ascontiguousarray(value, "<f2" if value.dtype == np.float16 else "<f4")
+    text = base64.b64encode(kept.tobytes()).decode()
+    return {"dtype": kept.dtype.name, "shape": list(value.shape), "numbers": text}

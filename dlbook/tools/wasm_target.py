@@ -186,7 +186,8 @@ def _twin(kernel):
         return kernel
     if kernel not in _twins:
         options = {k: v for k, v in kernel.targetoptions.items() if k != "parallel"}
-        _twins[kernel] = _Kernel(kernel.py_func, kernel.locals, options)
+        checked = {"boundscheck": True}  # indices are the reader's
+        _twins[kernel] = _Kernel(kernel.py_func, kernel.locals, options | checked)
     return _twins[kernel]
 
 

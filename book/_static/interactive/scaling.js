@@ -4,7 +4,7 @@
 /* The time to add up one gradient, by ring and by tree, against the number of workers. */
 interactives.register("workers", (stage) => {
   const LAST = 1024, drawn = [...new Set(Array.from({ length: 289 }, (_, i) => Math.round(2 ** (1 + i / 32))))];
-  const chart = stage.chart({ height: 300, x: [1, 10.2], y: [-3, -1], xlabel: "workers K", ylabel: "log₁₀ of the seconds", names: true });
+  const chart = stage.chart({ height: 300, x: [1, 10.2], y: [-3, -1], xlabel: "workers K", ylabel: "seconds", names: true });
   const { shown } = interactives, big = (x) => (x < 1e6 ? `${shown(x / 1e3, 2)} thousand` : `${shown(x / 1e6, 2)} million`);
   const time = (x) => (x < 1e-3 ? `${shown(x * 1e6, 2)} µs` : x < 1 ? `${shown(x * 1e3, 2)} ms` : `${shown(x, 2)} s`);
   const share = (x) => (x < 0.01 ? "less than 1 %" : x > 0.99 ? "more than 99 %" : `${shown(100 * x, 2)} %`);
@@ -20,7 +20,12 @@ interactives.register("workers", (stage) => {
     const curves = [ring, tree].map((by) => drawn.map((k) => Math.log10(by(k)))), low = Math.floor(Math.min(...curves.flat()));
     chart.range([1, 10.2], [low, Math.ceil(Math.max(...curves.flat()))]);
     chart.clear();
-    for (let n = 1; n <= 10; n++) chart.text(n, low, String(2 ** n), { "text-anchor": "middle", dy: 14 });
+    for (const one of chart.inside.querySelectorAll("text[text-anchor=end]")) { // the powers of ten by their names, and no others
+      const power = Number(one.textContent.replace("−", "-"));
+      if (Number.isInteger(power)) one.textContent = `10${[...String(power)].map((sign) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(sign)]).join("")}`;
+      else [one.previousSibling, one].forEach((part) => part.remove());
+    }
+    for (let n = 1; n <= 10; n++) if (chart.width > 420 || n % 2 === 0) chart.text(n, low, String(2 ** n), { "text-anchor": "middle", dy: 14 });
     curves.forEach((curve, n) => chart.line(drawn.map((k) => Math.log2(k)), curve, n));
     [ring, tree].forEach((by, n) => chart.points([Math.log2(K)], [Math.log10(by(K))], n, 5));
     let last = LAST;
