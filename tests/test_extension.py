@@ -479,6 +479,85 @@ def test_chapters_are_numbered_on_through_the_parts(built):
     assert 'href="square.html"' in listed
 
 
+def test_where_it_is_published_is_one_setting(built, small):
+    """Without it no chapter leads to another host; with it to Binder, Colab and a picture."""
+    assert not re.search(r"mybinder|colab|og:image", built.html("double"))
+    small.edit(
+        "conf.py", 'book_repository, book_branch = ""', 'book_repository, book_branch = "a/b"'
+    )
+    small.edit("conf.py", 'html_baseurl = ""', 'html_baseurl = "https://book.example/"')
+    status, _, warnings = small.build()
+    assert status == 0, warnings
+    [notebook] = (small.root / "_build/html/notebooks").glob("*-double.ipynb")
+    line = re.search(r'<p class="downloads">(.*?)</p>', small.html("double"))[1]
+    for uri in (
+        f"https://mybinder.org/v2/gh/a/b/HEAD?urlpath=lab/tree/notebooks/{notebook.name}",
+        f"https://colab.research.google.com/github/a/b/blob/gh-pages/notebooks/{notebook.name}",
+    ):
+        assert f'href="{uri}"' in line
+    assert 'href="https://github.com/a/b"' in small.html("index")
+    place = re.search(r'"og:image" content="https://book.example/([^"]+)"', small.html("double"))[1]
+    head = (small.root / "_build/html" / place).read_bytes()[:24]
+    assert (head[1:4], int.from_bytes(head[16:20]), int.from_bytes(head[20:])) == (
+        b"PNG",
+        1200,
+        630,
+    )
+
+
+def test_the_index_of_equations_is_by_chapter(built):
+    parts = built.html("index").split('<section id="equations-')[1:]
+    assert [part.split('"')[0] for part in parts] == ["double", "square"]
+    for part, formula in zip(parts, ("y_n = 2 x_n", "y_n = x_n²"), strict=True):
+        assert formula in re.sub(r"<[^>]*>", "", part)
+
+
+def test_the_faces_are_there(built):
+    """Each that the style sheet names, in its own folder, with a licence."""
+    folder = built.root / "_build/html/_static"
+    named = re.findall(r'url\("(fonts/[^"]+)"\)', (folder / "book.css").read_text("utf-8"))
+    assert len(named) == 5
+    assert all((folder / name).read_bytes()[:4] == b"wOF2" for name in named)
+    assert "OFL" in (folder / "fonts/serif-licence.txt").read_text("utf-8", "replace")
+
+
+PICTURE = """
+
+```{interactive} twice
+Twice *as much*.
+```
+
+```{code-cell} ipython3
+from dlbook.tools import plotting
+fig, ax = plotting.figure(2, 2)
+plotting.show(fig, alt="nothing", caption="Nothing.", name="fig-nothing")
+plotting.hand_over("twice", x=x, name="a")
+```
+"""
+
+
+def test_a_picture_that_answers(small):
+    """Its figure says what it is drawn from, which stands beside the page; its caption is set."""
+    small.edit("book/double.md", "\n```{equations}", PICTURE + "\n```{equations}")
+    status, _, warnings = small.build()
+    assert status != 0 and "double.js registers no interactive “twice”" in warnings
+    script = small.root / "book/_static/interactive/double.js"
+    script.write_text('interactives.register("twice", () => {});', encoding="utf-8")
+    small.edit("book/index.md", "{chapters}\n", "{chapters}\n:picture: fig-nothing\n\n")
+    status, _, warnings = small.build()
+    assert status == 0, warnings
+    figure = re.search(r'<figure class="interactive" .*?</figure>', small.html("double"), re.S)[0]
+    assert 'data-name="twice" data-page="double" data-learned="double-twice.js"' in figure
+    assert "<em>as much</em>" in figure and "data-weight" not in figure
+    text = (small.root / "_build/html/live/double-twice.js").read_text("utf-8")
+    values = json.loads(text[text.index("{", text.index("learned =")) : text.rindex(";")])
+    assert values["name"] == "a" and values["x"]["shape"] == [3]
+    assert '<div class="thumbnail" aria-hidden="true"><svg' in small.html("index")
+    small.edit("book/index.md", "fig-nothing", "fig-none")
+    status, _, warnings = small.build()
+    assert status == 1 and "no figure fig-none in the chapters listed" in warnings
+
+
 def test_a_bound_needs_a_sharp_case(small):
     """A case that only holds does not show that the bound is near."""
     small.edit("book/double.md", "verify(", 'verify("double-twice", double, x, x, by="NumPy",')

@@ -63,11 +63,11 @@ class Interactive(SphinxDirective):
         node += self.parse_content_to_nodes()
         self.set_source_info(node)
         script = STATIC / f"{self.env.docname}.js"
+        self.env.note_dependency(str(script))  # also of what is refused, and may be mended
         if f'register("{node["name"]}"' not in (
             script.read_text("utf-8") if script.is_file() else ""
         ):
             raise self.error(f"{script.name} registers no interactive “{node['name']}”")
-        self.env.note_dependency(str(script))
         return [node]
 
 

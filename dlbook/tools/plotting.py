@@ -363,7 +363,7 @@ def slider(frames, *, variable, caption, start=0, name=None):
     _publish(record | {"frames": rows})
 
 
-def hand_over(name, **values):
+def hand_over(name, /, **values):
     """Hand what a page has learned to the picture that answers in it; elsewhere do nothing.
 
     Parameters
