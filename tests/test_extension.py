@@ -1,5 +1,6 @@
 """The machine that verifies, tried on a small book of its own: what it sees and what it refuses."""
 
+import base64
 import json
 import re
 import shutil
@@ -513,12 +514,17 @@ def test_the_index_of_equations_is_by_chapter(built):
 
 
 def test_the_faces_are_there(built):
-    """Each that the style sheet names, in its own folder, with a licence."""
+    """In a style sheet that every page has, with their licence, under names of their own."""
     folder = built.root / "_build/html/_static"
-    named = re.findall(r'url\("(fonts/[^"]+)"\)', (folder / "book.css").read_text("utf-8"))
-    assert len(named) == 5
-    assert all((folder / name).read_bytes()[:4] == b"wOF2" for name in named)
-    assert "OFL" in (folder / "fonts/serif-licence.txt").read_text("utf-8", "replace")
+    text = (folder / "fonts.css").read_text("utf-8")
+    faces = re.findall(r"url\(\"data:font/woff2;base64,([^\"]+)\"\)", text)
+    assert len(faces) == 5 and all(base64.b64decode(face)[:4] == b"wOF2" for face in faces)
+    assert {*re.findall(r'font-family: "([^"]+)"', text)} == {"Book Serif", "Book Sans"}
+    assert (
+        "OPEN FONT LICENSE" in (folder / "fonts-licence.txt").read_text("utf-8", "replace").upper()
+    )
+    for page in ("index", "double", "search"):
+        assert re.search(r'href="_static/fonts.css\?v=\w+"', built.html(page))
 
 
 PICTURE = """
