@@ -32,7 +32,7 @@ function seen(figure) {
   const some = stage.calls.filter((_, n, { length }) => n < 40 || n >= length - 40); // of a long computation both ends
   const calls = some.map(({ name, given, result }) => ({ name, given: given.map(plain), result }));
   return {
-    words: stage.words.textContent, values: { ...stage.values }, calls,
+    words: stage.words.textContent, values: { ...stage.values }, calls, numbers: stage.numbers,
     titles: stage.charts.map((chart) => chart.title.textContent),
     wild: figure.querySelectorAll("svg [x*=NaN], svg [y*=NaN], svg [cx*=NaN], svg [points*=NaN], svg [width^='-']").length,
     drawn: stage.charts.map((chart) => chart.inside.childElementCount),

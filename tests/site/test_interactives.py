@@ -16,6 +16,11 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
 import live
 
+from dlbook.nets import Transformer
+from dlbook.tools import data
+from dlbook.tools.flat import like
+from dlbook.tools.sweeps import stored
+
 FIGURE = re.compile(
     r'<figure class="interactive" hidden data-name="([^"]*)" data-page="[^"]*"(?: data-learned="([^"]*)")?'
 )
@@ -129,6 +134,21 @@ def test_controls_change_it_and_words_say_so(page, name):
         assert state["words"].strip() and set(state["titles"]) == {state["words"]}
         assert "undefined" not in state["words"] and "NaN" not in state["words"]
         assert all(state["drawn"]) and state["wild"] == 0, state["values"]
+
+
+@pytest.mark.parametrize("page", [page for page in FOUND if page == "transformer.html"])
+def test_the_prompted_decoder_is_the_stored_one(page):
+    """What kernels make of the stored numbers, with keys and values kept, is what the network gives."""
+    kept = data.writer()
+    net = Transformer(len(kept.symbols), **stored("transformer-text")["settings"])
+    params = like(net.init(np.random.default_rng(0)), kept.numbers)
+    for state in states(page, "prompt"):
+        ids, scores = state["numbers"]["ids"], state["numbers"]["scores"]
+        if len(ids) > net.length:  # it has begun anew, with the last ones
+            continue
+        found = net.outputs(params, None, np.array([ids]))[0, -1]
+        np.testing.assert_allclose(scores, found, atol=1e-4 * np.abs(found).max())
+    assert len(states(page, "prompt")[0]["numbers"]["ids"]) > 70
 
 
 @pytest.mark.parametrize("page", FOUND)
