@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 PINS   := constraints.txt
 SPREAD := -n logical --maxprocesses 4 --dist worksteal
 TILED  := attention autoencoders backprop convolution gated matmul rnn sequence_tasks simd training training_loop
-APART  := benchmarks book cards classes exercises floors formula extension main notebooks pages starting store sweeps typing   # what no compilation changes
+APART  := benchmarks book cards classes exercises floors formats formula extension main notebooks pages starting store sweeps typing   # what no compilation changes
 FOREIGN = "$$($(PY) -c 'from dlbook.tools import simd; print(min(simd.TILES.keys() - simd.able()[:1]))')"
 BUILT  := _build/html/.built
 SOURCES = conf.py $(shell find book/. dlbook benchmarks -name __pycache__ -prune -o -print)
@@ -14,7 +14,7 @@ NPM    := $(shell command -v npm 2>/dev/null)
 
 without = $(patsubst %,--ignore=tests/test_%.py,$(1))
 
-.PHONY: help setup book cards serve test test-modes test-checked test-tiles test-peers test-engines test-site test-oldest test-newest bench sweeps lint clean
+.PHONY: help setup book cards epub pdf archives release serve test test-modes test-checked test-tiles test-peers test-engines test-site test-oldest test-newest bench sweeps lint clean
 .DELETE_ON_ERROR:
 
 help:          ## list the targets
@@ -49,6 +49,26 @@ $(BUILT): $(READY) $(SOURCES)
 
 cards: book    ## make a deck for Anki of what the book has verified, _build/cards.apkg
 	PYTHONPATH=. $(PY) book/_ext/cards.py _build/html _build/cards.apkg
+
+epub: book     ## make the book for a reader without a network, _build/dlbook.epub
+	PYTHONPATH=. $(PY) book/_ext/epub.py _build/html _build/dlbook.epub
+
+pdf: book      ## print the book, _build/dlbook.pdf (needs Chromium)
+	PYTHONPATH=. $(PY) book/_ext/pdf.py _build/html _build/dlbook.pdf
+
+archives: book ## pack the site and its notebooks, _build/dlbook-site.zip and _build/dlbook-notebooks.zip
+	PYTHONPATH=. $(PY) book/_ext/archives.py _build/html _build/dlbook-site.zip _build/dlbook-notebooks.zip
+
+# Everything bears the date of the commit, so that it can be made again.
+release: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
+release: $(READY) ## make what a release consists of, with its sums, in dist; DRAFT=1 where the tree is not clean
+	PYTHONPATH=. $(PY) book/_ext/release.py $(if $(DRAFT),--draft)
+	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[book,test,dev]'
+	$(MAKE) cards epub pdf archives
+	rm -rf dist && $(PY) -m build --outdir dist
+	cp _build/dlbook.epub _build/dlbook.pdf _build/dlbook-site.zip _build/dlbook-notebooks.zip dist
+	cp _build/cards.apkg dist/dlbook-cards.apkg
+	PYTHONPATH=. $(PY) book/_ext/release.py $(if $(DRAFT),--draft) dist
 
 serve: book    ## build the site and serve it on this machine
 	$(PY) -m dlbook serve _build/html
