@@ -89,6 +89,10 @@ var livePanel = (() => {
       return panel.reopen();
     }
 
+    const flat = (value) => { // with its shape, also where it is one number
+      const x = page.plain(value);
+      return typeof x === "number" ? { shape: [], data: [x] } : x;
+    };
     const kinds = Object.entries(page.kinds(label)), stock = page.cases(label), editable = equation.formula !== undefined;
     const different = ({ result }) => new Set([result].flat(9).flatMap(({ data }) => data)).size;
     const rich = stock.map(different);
@@ -166,7 +170,7 @@ var livePanel = (() => {
 
     function put() {
       stock[chosen].args.forEach((value, i) => {
-        const { kind, box, fixed } = inputs[i], x = fixed ? undefined : page.plain(value);
+        const { kind, box, fixed } = inputs[i], x = fixed ? undefined : flat(value);
         box.value = fixed ? JSON.stringify(value) : laid(x).join("");
         if (fixed) return;
         if (x.data.length > SHOWN) box.value = x.data.map(shown).join(" ");
@@ -185,7 +189,7 @@ var livePanel = (() => {
       const before = (own ?? stock[chosen]).args;
       try {
         const args = inputs.map(({ name, kind, box }, i) => // what was not touched stays as it is, to the last digit
-          box === target || box.touched ? typed(name, kind, box.value, page.plain(stock[chosen].args[i])) : before[i]);
+          box === target || box.touched ? typed(name, kind, box.value, flat(stock[chosen].args[i])) : before[i]);
         target.touched = true;
         own = page.tried(label, args, "");
         wrong.textContent = "";
@@ -209,7 +213,7 @@ var livePanel = (() => {
       which.textContent = own ? "Your numbers " : `Case ${chosen + 1} of ${stock.length}, checked by ${one.by} `;
       again.hidden = !own && !bad;
       one.args.forEach((value, i) => {
-        inputs[i].size.textContent = inputs[i].fixed ? "" : sizes(page.plain(value).shape);
+        inputs[i].size.textContent = inputs[i].fixed ? "" : sizes(flat(value).shape);
       });
       if (!own && !bad) put();
       results.hidden = bad;

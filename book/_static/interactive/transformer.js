@@ -42,8 +42,9 @@ function decoderOf(stage) {
       looks.push(found.map(([weights]) => weights));
       const joined = x.map((_, t) => found.flatMap(([, looked]) => looked[t]));
       x = plus(x, stage.call("neurons.affine", joined, own(block, "attention[0].wo"), own(block, "attention[0].bo")));
-      const net = ["feed[0].w", "feed[0].b", "feed[2].w", "feed[2].b"].map((name) => own(block, name));
-      x = plus(x, stage.call("transformer.feed_forward", normed(x, `net.blocks[${block}].norm2`), ...net));
+      const z = stage.call("neurons.affine", normed(x, `net.blocks[${block}].norm2`), own(block, "feed[0].w"), own(block, "feed[0].b"));
+      const a = Float64Array.from(stage.call("neurons.gelu_tanh", z.flat())); // the form of GELU that layers have
+      x = plus(x, stage.call("neurons.affine", { shape: [T, z[0].length], data: a }, own(block, "feed[2].w"), own(block, "feed[2].b")));
     }
     const [scores] = stage.call("transformer.tied", normed(x.slice(-1), "net.norm"), at["net.tokens.w"]);
     return { scores, looks, kept };
