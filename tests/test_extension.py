@@ -544,6 +544,7 @@ plotting.hand_over("twice", x=x, name="a")
 
 def test_a_picture_that_answers(small):
     """Its figure says what it is drawn from, which stands beside the page; its caption is set."""
+    small.edit("conf.py", "book_pictures = False", "book_pictures = True")
     small.edit("book/double.md", "\n```{equations}", PICTURE + "\n```{equations}")
     status, _, warnings = small.build()
     assert status != 0 and "double.js registers no interactive “twice”" in warnings

@@ -74,7 +74,7 @@ class Interactive(SphinxDirective):
 def visit(self, node):
     """Open the figure; a script draws it and shows it."""
     app, page, name = self.builder.app, node["page"], node["name"]
-    if page not in getattr(app, "live", {}):
+    if not app.config.book_pictures or page not in getattr(app, "live", {}):
         raise nodes.SkipNode
     more = ""
     for found in self.document.findall(learned):
@@ -110,6 +110,7 @@ def setup(app):
     nothing = (skipped, None)
     if LearnedRenderer not in load_mime_renders():  # myst-nb keeps this list
         load_mime_renders().append(LearnedRenderer)
+    app.add_config_value("book_pictures", False, "html", bool)
     app.add_node(interactive, html=(visit, depart), text=nothing, latex=nothing, epub=nothing)
     app.add_node(learned, html=nothing, text=nothing, latex=nothing, epub=nothing)
     app.add_directive("interactive", Interactive)

@@ -117,7 +117,7 @@
     if (button.dataset.open) answer(button, button.dataset.open); // a page may show one from the beginning
   }
 
-  /* A picture that answers is drawn when the reader comes near it; what weighs much comes when it is asked for. */
+  /* Pictures that answer are drawn one after the other when the page is there; what weighs much comes when it is asked for. */
   const draw = async (figure) => {
     const { page, learned, weight } = figure.dataset, stage = figure.querySelector(".stage");
     const source = learned && new URL(`../live/${learned}`, here).href;
@@ -132,17 +132,14 @@
     const data = learned && (await load(source)).learned;
     await interactives.start(figure, live, data);
   };
-  const near = new IntersectionObserver((entries) => {
-    for (const { isIntersecting, target } of entries) {
-      if (!isIntersecting) continue;
-      near.unobserve(target);
-      draw(target).catch((error) => target.querySelector(".stage").replaceChildren(`It cannot be drawn here: ${error.message}`));
+  addEventListener("load", async () => {
+    for (const figure of document.querySelectorAll("figure.interactive")) {
+      figure.hidden = false; // its place is kept by its least height
+      const failed = (error) => figure.querySelector(".stage").replaceChildren(`It cannot be drawn here: ${error.message}`);
+      const drawn = draw(figure).catch(failed);
+      if (!figure.dataset.weight) await drawn;
     }
-  }, { rootMargin: "800px" });
-  for (const figure of document.querySelectorAll("figure.interactive")) {
-    figure.hidden = false; // its place is kept by its least height
-    near.observe(figure);
-  }
+  });
 
   const closeMarks = (except) => {
     for (const mark of document.querySelectorAll("details.mark[open]")) {
