@@ -1,4 +1,8 @@
-"""Interactives in a real browser: whatever is set, they show what the book's own kernels give."""
+"""Interactives in a real browser: whatever is set, they show what the book's own kernels give.
+
+While `book_pictures` is off in conf.py no page shows one, and this is not collected: it becomes
+``test_interactives.py`` when it is switched on.
+"""
 
 import base64
 import functools
