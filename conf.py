@@ -85,7 +85,6 @@ nitpick_ignore_regex = [
 # Binder and Colab to the head of chapters, its branch with the site the notebooks that Colab opens, and the address
 # of the site pictures for those to whom a link is sent.
 book_repository, book_branch = "", "gh-pages"
-book_pictures = False  # those that answer: not before a mark that opens beside one moves nothing
 html_baseurl = ""
 html_context = {"book_repository": book_repository}
 

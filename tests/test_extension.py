@@ -530,6 +530,8 @@ def test_the_faces_are_there(built):
 PICTURE = """
 
 ```{interactive} twice
+:height: 300 400
+
 Twice *as much*.
 ```
 
@@ -544,7 +546,6 @@ plotting.hand_over("twice", x=x, name="a")
 
 def test_a_picture_that_answers(small):
     """Its figure says what it is drawn from, which stands beside the page; its caption is set."""
-    small.edit("conf.py", "book_pictures = False", "book_pictures = True")
     small.edit("book/double.md", "\n```{equations}", PICTURE + "\n```{equations}")
     status, _, warnings = small.build()
     assert status != 0 and "double.js registers no interactive “twice”" in warnings
@@ -556,6 +557,7 @@ def test_a_picture_that_answers(small):
     figure = re.search(r'<figure class="interactive" .*?</figure>', small.html("double"), re.S)[0]
     assert 'data-name="twice" data-page="double" data-learned="double-twice.js"' in figure
     assert "<em>as much</em>" in figure and "data-weight" not in figure
+    assert 'style="--wide: 300px; --narrow: 400px"' in figure
     text = (small.root / "_build/html/live/double-twice.js").read_text("utf-8")
     values = json.loads(text[text.index("{", text.index("learned =")) : text.rindex(";")])
     assert values["name"] == "a" and values["x"]["shape"] == [3]
@@ -563,6 +565,9 @@ def test_a_picture_that_answers(small):
     small.edit("book/index.md", "fig-nothing", "fig-none")
     status, _, warnings = small.build()
     assert status == 1 and "no figure fig-none in the chapters listed" in warnings
+    small.edit("book/double.md", ":height: 300 400\n\n", "")
+    status, _, warnings = small.build()
+    assert status != 0 and "an interactive says how high it is" in warnings
 
 
 def test_a_bound_needs_a_sharp_case(small):

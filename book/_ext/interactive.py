@@ -4,6 +4,9 @@ What it shows is registered under its name in ``_static/interactive/<page>.js``;
 of the page's live equations (`live`). The content of the directive is its caption. Without scripts
 nothing is shown, so the page's own figures have to say the same.
 
+The option ``height`` says how many pixels it takes on a wide page and on a phone, as measured by
+``tests/site``: the place is kept, so that nothing moves when it is drawn.
+
 Where a cell of the page hands over what it learned (`dlbook.tools.plotting.hand_over`), it goes into
 ``live/<page>-<name>.js``, which the page loads with the picture, or, where it is large, when the
 reader asks for it. Two pictures may draw from the same: the option ``learned`` names the other one.
@@ -48,18 +51,27 @@ class LearnedRenderer:
         return [learned("", **data.content)]
 
 
+def heights(argument):
+    """Read two numbers of pixels."""
+    wide, narrow = (int(part) for part in argument.split())
+    return wide, narrow
+
+
 class Interactive(SphinxDirective):
     """{interactive} name: see the module."""
 
     required_arguments = 1
-    option_spec: ClassVar[dict] = {"learned": unchanged_required}
+    option_spec: ClassVar[dict] = {"learned": unchanged_required, "height": heights}
     has_content = True
 
     def run(self):
         self.assert_has_content()
         name = self.arguments[0]
         learned = self.options.get("learned", name)
-        node = interactive("", name=name, page=self.env.docname, learned=learned)
+        if "height" not in self.options:
+            raise self.error("an interactive says how high it is: :height: WIDE NARROW")
+        height = self.options["height"]
+        node = interactive("", name=name, page=self.env.docname, learned=learned, height=height)
         node += self.parse_content_to_nodes()
         self.set_source_info(node)
         script = STATIC / f"{self.env.docname}.js"
@@ -74,7 +86,7 @@ class Interactive(SphinxDirective):
 def visit(self, node):
     """Open the figure; a script draws it and shows it."""
     app, page, name = self.builder.app, node["page"], node["name"]
-    if not app.config.book_pictures or page not in getattr(app, "live", {}):
+    if page not in getattr(app, "live", {}):
         raise nodes.SkipNode
     more = ""
     for found in self.document.findall(learned):
@@ -89,9 +101,11 @@ def visit(self, node):
         log.info("live/%s: %d bytes compressed", path.name, size)
         more = f' data-learned="{path.name}"'
         more += f' data-weight="{size / 1e6:.1f} MB"' if size > LARGE else ""
+    wide, narrow = node["height"]
     self.body.append(
-        f'<figure class="interactive" hidden data-name="{escape(name)}" '
-        f'data-page="{escape(page)}"{more}><div class="stage"></div><figcaption>'
+        f'<figure class="interactive" style="--wide: {wide}px; --narrow: {narrow}px" '
+        f'data-name="{escape(name)}" data-page="{escape(page)}"{more}>'
+        '<div class="stage"></div><figcaption>'
     )
 
 
@@ -110,7 +124,6 @@ def setup(app):
     nothing = (skipped, None)
     if LearnedRenderer not in load_mime_renders():  # myst-nb keeps this list
         load_mime_renders().append(LearnedRenderer)
-    app.add_config_value("book_pictures", False, "html", bool)
     app.add_node(interactive, html=(visit, depart), text=nothing, latex=nothing, epub=nothing)
     app.add_node(learned, html=nothing, text=nothing, latex=nothing, epub=nothing)
     app.add_directive("interactive", Interactive)

@@ -117,7 +117,8 @@
     if (button.dataset.open) answer(button, button.dataset.open); // a page may show one from the beginning
   }
 
-  /* Pictures that answer are drawn one after the other when the page is there; what weighs much comes when it is asked for. */
+  /* Pictures that answer are drawn when they come near, one after the other; what weighs much comes when it is asked for.
+     Their place has been kept, so nothing moves. */
   const draw = async (figure) => {
     const { page, learned, weight } = figure.dataset, stage = figure.querySelector(".stage");
     const source = learned && new URL(`../live/${learned}`, here).href;
@@ -132,14 +133,17 @@
     const data = learned && (await load(source)).learned;
     await interactives.start(figure, live, data);
   };
-  addEventListener("load", async () => {
-    for (const figure of document.querySelectorAll("figure.interactive")) {
-      figure.hidden = false; // its place is kept by its least height
+  let drawing = Promise.resolve();
+  const near = new IntersectionObserver((entries) => {
+    for (const { target: figure } of entries.filter((entry) => entry.isIntersecting)) {
+      near.unobserve(figure);
       const failed = (error) => figure.querySelector(".stage").replaceChildren(`It cannot be drawn here: ${error.message}`);
-      const drawn = draw(figure).catch(failed);
-      if (!figure.dataset.weight) await drawn;
+      const drawn = () => draw(figure).catch(failed);
+      if (figure.dataset.weight) drawn();
+      else drawing = drawing.then(drawn);
     }
-  });
+  }, { rootMargin: "600px 0px" });
+  addEventListener("load", () => document.querySelectorAll("figure.interactive").forEach((figure) => near.observe(figure)));
 
   const closeMarks = (except) => {
     for (const mark of document.querySelectorAll("details.mark[open]")) {

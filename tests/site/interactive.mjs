@@ -1,7 +1,7 @@
 // Draw every interactive of some pages in Chromium, move its controls, and write down what it asked of the kernels.
 // node interactive.mjs SITE PAGE,PAGE,... OUT
 //
-// Nothing is judged here: test_interactive.py says what is right.
+// Nothing is judged here: test_interactives.py says what is right.
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -41,7 +41,7 @@ function seen(figure) {
 }
 
 for (const page of pages.split(",")) {
-  const notes = (report[page] = { noise: [], outside: [], figures: {}, axe: {} });
+  const notes = (report[page] = { noise: [], outside: [], figures: {}, heights: {}, axe: {} });
   for (const [width, colorScheme] of [[1280, "light"], [390, "dark"]]) {
     const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme, reducedMotion: "reduce" });
     const tab = await context.newPage();
@@ -60,6 +60,14 @@ for (const page of pages.split(",")) {
         if (await asks.count()) await asks.click();
       }
       await tab.waitForFunction((wanted) => document.querySelector(`figure.interactive[data-name="${wanted}"]`).stage, name);
+      if (!(await figure.getAttribute("data-weight")))
+        (notes.heights[name] ??= {})[width] = await figure.locator(".stage").evaluate((stage) => {
+          const kept = parseFloat(getComputedStyle(stage).minHeight);
+          stage.style.minHeight = 0;
+          const needed = stage.getBoundingClientRect().height;
+          stage.style.minHeight = "";
+          return [kept, needed];
+        });
       const states = [await figure.evaluate(seen)];
       if (width > 1000) {
         // each control at both ends, by key; every choice; every button

@@ -1,8 +1,4 @@
-"""Interactives in a real browser: whatever is set, they show what the book's own kernels give.
-
-While `book_pictures` is off in conf.py no page shows one, and this is not collected: it becomes
-``test_interactives.py`` when it is switched on.
-"""
+"""Interactives in a real browser: whatever is set, they show what the book's own kernels give."""
 
 import base64
 import functools
@@ -26,7 +22,8 @@ from dlbook.tools.flat import like
 from dlbook.tools.sweeps import stored
 
 FIGURE = re.compile(
-    r'<figure class="interactive" hidden data-name="([^"]*)" data-page="[^"]*"(?: data-learned="([^"]*)")?'
+    r'<figure class="interactive" style="[^"]*" data-name="([^"]*)" data-page="[^"]*"'
+    r'(?: data-learned="([^"]*)")?(?: data-(weight)=)?'
 )
 EVERY = {
     page.name: names
@@ -34,24 +31,36 @@ EVERY = {
     if (names := FIGURE.findall(page.read_text(encoding="utf-8")))
 }
 FOUND = {page: EVERY[page] for page in mine([*EVERY]) if page in EVERY}
-FIGURES = [(page, name) for page, names in FOUND.items() for name, _ in names]
+FIGURES = [(page, name) for page, names in FOUND.items() for name, _, _ in names]
 each = pytest.mark.parametrize(("page", "name"), FIGURES)
 
 
 @functools.cache
-def report():
-    """Return what the browser saw."""
+def browsed():
+    """Send a browser through the pages; return whether and what it complained, once for all tests."""
     out = SITE.parent / "interactive.json"
     command = [node(), Path(__file__).with_name("interactive.mjs"), SITE, ",".join(FOUND), out]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(out.read_text(encoding="utf-8"))
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
+    except subprocess.TimeoutExpired as error:
+        return str(error), {}
+    if done.returncode:
+        return done.stderr[-2000:], {}
+    return "", json.loads(out.read_text(encoding="utf-8"))
+
+
+def report():
+    """Return what the browser saw."""
+    complaint, seen = browsed()
+    assert not complaint, complaint
+    return seen
 
 
 @functools.cache
 def learned(page, name):
     """Return what the page has handed to a picture, arrays as it does."""
-    if not (file := dict(EVERY[page])[name]):
+    file = next(file for one, file, _ in EVERY[page] if one == name)
+    if not file:
         return {}
     path = SITE / "live" / file
     text = path.read_text(encoding="utf-8")
@@ -138,6 +147,16 @@ def test_controls_change_it_and_words_say_so(page, name):
         assert state["words"].strip() and set(state["titles"]) == {state["words"]}
         assert "undefined" not in state["words"] and "NaN" not in state["words"]
         assert all(state["drawn"]) and state["wild"] == 0, state["values"]
+
+
+@each
+def test_its_place_was_kept(page, name):
+    """What is drawn without being asked for moves nothing, and leaves no hole."""
+    asked = {one for one, _, weight in EVERY[page] if weight}
+    heights = report()[page]["heights"]
+    assert heights.keys() | asked == {one for one, _, _ in EVERY[page]}
+    for width, (kept, needed) in heights.get(name, {}).items():
+        assert needed <= kept <= needed + 40, width
 
 
 @pytest.mark.parametrize("page", [page for page in FOUND if page == "transformer.html"])
