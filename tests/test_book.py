@@ -8,6 +8,7 @@ import ast
 import html
 import json
 import re
+from xml.etree import ElementTree
 
 import pytest
 from building import OUT
@@ -102,6 +103,21 @@ def test_oracle_is_independent(build, call):
     assert kernel.rsplit(".", 1)[-1] not in names, (
         f"{call.where}: the oracle of {label} calls {kernel}"
     )
+
+
+ARITY = {"msubsup": 3, "munderover": 3} | dict.fromkeys(
+    ("mfrac", "msub", "msup", "munder", "mover", "mroot"), 2
+)
+
+
+@pytest.mark.parametrize("page", pages())
+def test_formulas_can_be_read_aloud(build, page):
+    """An element of MathML has as many parts as it takes; with others a reader says anything."""
+    built = (OUT / f"{page}.html").read_text(encoding="utf-8")
+    for text in re.findall(r"<math .*?</math>", built, re.S):
+        for part in ElementTree.fromstring(text).iter():
+            name = part.tag.rpartition("}")[2]
+            assert len(part) == ARITY.get(name, len(part)), f"book/{page}.md: {text}"
 
 
 @pytest.mark.parametrize("page", pages())

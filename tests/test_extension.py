@@ -567,7 +567,7 @@ def test_a_picture_that_answers(small):
     assert status == 1 and "no figure fig-none in the chapters listed" in warnings
     small.edit("book/double.md", ":height: 300 400\n\n", "")
     status, _, warnings = small.build()
-    assert status != 0 and "an interactive says how high it is" in warnings
+    assert status != 0 and "the interactive twice needs its height" in warnings
 
 
 def test_a_bound_needs_a_sharp_case(small):

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import io
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import sys
 import threading
 from unittest import mock
 
+import matplotlib.pyplot as plt
 import numba
 import numpy as np
 import pytest
@@ -602,6 +604,24 @@ def test_many_points_become_pixels():
     assert "<image" in plotting._svg(fig, "x")
 
 
+def test_a_photograph_is_kept_as_one(rng):
+    """In the SVG it is JPEG where that is shorter and nothing shines through; it looks the same."""
+    smooth = np.cumsum(np.cumsum(rng.normal(size=(90, 120, 3)), 0), 1)
+    smooth = (smooth - smooth.min()) / np.ptp(smooth)
+
+    def kept(alpha):
+        fig, ax = plotting.figure(2, 1.5)
+        ax.imshow(smooth, alpha=alpha)
+        svg = plotting._svg(fig, "x")
+        return re.search(r"data:image/(\w+);base64,([^\"]+)", svg).groups()
+
+    (kind, text), (clear, _) = kept(1), kept(0.5)
+    assert (kind, clear) == ("jpeg", "png")
+    seen = plt.imread(io.BytesIO(base64.b64decode(text)), format="jpeg")[::-1] / 255
+    rows, columns = (np.arange(n) * m // n for n, m in zip(seen.shape, (90, 120), strict=False))
+    assert np.abs(seen - smooth[np.ix_(rows, columns)]).mean() < 0.02
+
+
 def test_image_grid_has_a_cell_for_each_image(rng):
     fig = plotting.image_grid(rng.random((5, 8, 8)), 3, titles=list("abcde"))
     assert sum(bool(ax.images) for ax in fig.axes) == 5
@@ -704,6 +724,7 @@ def test_parts_in_threads_run_side_by_side():
 
 FORKED = """
 import multiprocessing
+import matplotlib.pyplot as plt
 import numba
 import numpy as np
 from dlbook.optimization import Adam

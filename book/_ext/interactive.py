@@ -5,7 +5,8 @@ of the page's live equations (`live`). The content of the directive is its capti
 nothing is shown, so the page's own figures have to say the same.
 
 The option ``height`` says how many pixels it takes on a wide page and on a phone, as measured by
-``tests/site``: the place is kept, so that nothing moves when it is drawn.
+``tests/site``: the place is kept, so that nothing moves when it is drawn. What is drawn when it is
+asked for needs none.
 
 Where a cell of the page hands over what it learned (`dlbook.tools.plotting.hand_over`), it goes into
 ``live/<page>-<name>.js``, which the page loads with the picture, or, where it is large, when the
@@ -68,9 +69,7 @@ class Interactive(SphinxDirective):
         self.assert_has_content()
         name = self.arguments[0]
         learned = self.options.get("learned", name)
-        if "height" not in self.options:
-            raise self.error("an interactive says how high it is: :height: WIDE NARROW")
-        height = self.options["height"]
+        height = self.options.get("height")
         node = interactive("", name=name, page=self.env.docname, learned=learned, height=height)
         node += self.parse_content_to_nodes()
         self.set_source_info(node)
@@ -101,10 +100,13 @@ def visit(self, node):
         log.info("live/%s: %d bytes compressed", path.name, size)
         more = f' data-learned="{path.name}"'
         more += f' data-weight="{size / 1e6:.1f} MB"' if size > LARGE else ""
-    wide, narrow = node["height"]
+    style = ""
+    if node["height"]:
+        style = ' style="--wide: {}px; --narrow: {}px"'.format(*node["height"])
+    elif "data-weight" not in more:
+        log.warning("the interactive %s needs its height", name, location=node, type="interactive")
     self.body.append(
-        f'<figure class="interactive" style="--wide: {wide}px; --narrow: {narrow}px" '
-        f'data-name="{escape(name)}" data-page="{escape(page)}"{more}>'
+        f'<figure class="interactive"{style} data-name="{escape(name)}" data-page="{escape(page)}"{more}>'
         '<div class="stage"></div><figcaption>'
     )
 

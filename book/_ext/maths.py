@@ -9,6 +9,7 @@ import os
 import re
 from html import escape
 from pathlib import Path
+from xml.etree import ElementTree
 
 from docutils import nodes
 from py_mini_racer import MiniRacer
@@ -19,6 +20,9 @@ from sphinx.util.math import get_node_equation_number
 KATEX = Path(__file__).resolve().parents[2] / "node_modules" / "katex" / "dist"
 CALL = """(function(){try{return JSON.stringify({html:katex.renderToString(%s,%s)})}
 catch(e){return JSON.stringify({error:String(e.message)})}})()"""
+MATHML = "http://www.w3.org/1998/Math/MathML"
+FIXED = {"mfrac", "msub", "msup", "msubsup", "munder", "mover", "munderover", "mroot"}
+APPLIED = "\N{FUNCTION APPLICATION}"
 log = logging.getLogger(__name__)
 _engines = {}
 
@@ -46,7 +50,26 @@ def render(node, tex, display, config):
     if "error" in out:
         log.warning("KaTeX: %s in %r", out["error"], tex, location=node, type="katex")
         return f"<code>{escape(tex)}</code>"
-    return out["html"]
+    return repaired(out["html"])
+
+
+def repaired(html):
+    """Take a sign out of MathML that KaTeX sets behind names and that is a child too many there."""
+    start, stop = html.index("<math"), html.index("</math>") + len("</math>")
+    if APPLIED not in html[start:stop]:
+        return html
+    ElementTree.register_namespace("", MATHML)
+    math = ElementTree.fromstring(html[start:stop])
+    surplus = [
+        (parent, child)
+        for parent in math.iter()
+        for child in parent
+        if parent.tag.removeprefix(f"{{{MATHML}}}") in FIXED and child.text == APPLIED
+    ]
+    for parent, child in surplus:
+        parent.remove(child)
+    text = ElementTree.tostring(math, encoding="unicode", short_empty_elements=False)
+    return html[:start] + text + html[stop:] if surplus else html
 
 
 def inline(self, node):

@@ -27,7 +27,6 @@ REFERENCE = ("equations", "pitfalls", "glossary", "bibliography")  # what makes 
 INK = {"currentColor": "#1b1b1f", "var(--figure-grid)": "#c8c8cd", "var(--figure-paper)": "#ffffff"}
 SVG = re.compile(r"<svg\b.*?</svg>", re.S)
 CODE, MARKED = re.compile(r"`([^`]+)`"), r"<code>\1</code>"
-FIXED = {"mfrac", "msub", "msup", "msubsup", "munder", "mover", "munderover", "mroot"}
 GONE = (  # classes of what a script needs, of what only a site has, and of folded code
     *("slider", "sound", "mark", "interactive", "live", "copybtn", "hide"),
     *("headerlink", "downloads", "toctree-wrapper", "thumbnail"),
@@ -99,12 +98,10 @@ def parsed(page, typeset):
 
 
 def repaired(math):
-    """Mend MathML of KaTeX that no reader can read: a sign that is one child too many, and others."""
+    """Mend what readers of EPUB do not take of KaTeX's MathML."""
     for sign in list(math.iter("mo")):
         if sign.text == "\N{FUNCTION APPLICATION}":
-            if sign.getparent().tag in FIXED:
-                sign.drop_tree()
-            elif sign.getnext() is not None and sign.getnext().tag != "mo":
+            if sign.getnext() is not None and sign.getnext().tag != "mo":
                 sign.set("rspace", "0.17em")  # log x
         elif len(sign):
             sign.text, sign[:] = sign.text_content(), []

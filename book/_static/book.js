@@ -138,9 +138,13 @@
     for (const { target: figure } of entries.filter((entry) => entry.isIntersecting)) {
       near.unobserve(figure);
       const failed = (error) => figure.querySelector(".stage").replaceChildren(`It cannot be drawn here: ${error.message}`);
-      const drawn = () => draw(figure).catch(failed);
-      if (figure.dataset.weight) drawn();
-      else drawing = drawing.then(drawn);
+      const drawn = () => draw(figure).catch(failed).finally(() => figure.removeAttribute("aria-busy"));
+      if (figure.dataset.weight) {
+        drawn();
+        continue;
+      }
+      figure.setAttribute("aria-busy", "true");
+      drawing = drawing.then(drawn);
     }
   }, { rootMargin: "600px 0px" });
   addEventListener("load", () => document.querySelectorAll("figure.interactive").forEach((figure) => near.observe(figure)));

@@ -168,8 +168,9 @@ def _svg(fig, prefix):
     for line in fig.findobj(mpl.lines.Line2D):
         if len(line.get_xdata()) > MANY and line.get_linestyle() == "None":
             line.set_rasterized(True)
+    photographs = any(np.ndim(image.get_array()) == 3 for image in fig.findobj(mpl.image.AxesImage))
     out = io.StringIO()
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE | {"image.composite_image": not photographs}):
         fig.savefig(
             out,
             format="svg",
@@ -185,8 +186,21 @@ def _svg(fig, prefix):
     svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", svg)
     svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg, count=1)
+    if photographs:
+        svg = re.sub(r"data:image/png;base64,([^\"]+)", _photograph, svg)
     width = fig.get_figwidth()
     return svg.replace("<svg", f'<svg style="width:{width * 112:.0f}px"', 1).replace("\n", " ")
+
+
+def _photograph(found):
+    """Return an image of an SVG as JPEG, if nothing of it is transparent and that is half as long."""
+    pixels, out = plt.imread(io.BytesIO(base64.b64decode(found[1]))), io.BytesIO()
+    if pixels.ndim < 3 or pixels[..., 3:].min(initial=1) < 1:
+        return found[0]
+    quality = {"quality": 88, "subsampling": 0, "optimize": True}
+    plt.imsave(out, pixels[..., :3], format="jpg", pil_kwargs=quality)
+    text = base64.b64encode(out.getvalue()).decode()
+    return f"data:image/jpeg;base64,{text}" if len(text) < len(found[1]) / 2 else found[0]
 
 
 def _digest(text):

@@ -103,6 +103,7 @@ const settled = (page) =>
     const filling = () => document.querySelector(".answers[data-open]") && !document.querySelector(".live-close");
     while (filling()) await new Promise((done) => setTimeout(done, 20)); // a panel that is open from the beginning
     await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    while (document.querySelector(".interactive[aria-busy]")) await new Promise((done) => setTimeout(done, 20));
   });
 
 /** What can be measured on a page as it stands. Runs in the browser. */
@@ -338,7 +339,7 @@ async function readChapter(name) {
     globalThis.total = document.querySelectorAll("a, button, input, summary, [tabindex]").length;
     return all.length;
   }, wanted);
-  const steps = (await page.evaluate(() => total)) + 5;
+  const steps = 2 * (await page.evaluate(() => total)) + 100; // pictures that come near bring controls of their own
   for (let k = 0; k < steps && (await page.evaluate(() => waiting.size)); k += 50) {
     await Promise.all(Array.from({ length: 50 }, () => page.keyboard.press("Tab"))); // sent at once, done in order
   }

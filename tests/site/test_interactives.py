@@ -10,19 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import expit, softmax
 from test_site import ROOT, SITE, mine, node
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
 import live
 
-from dlbook.nets import Transformer
+from dlbook.nets import GAN, MLP, VAE, Autoencoder, Denoiser, RecurrentNetwork, Transformer
 from dlbook.tools import data
 from dlbook.tools.flat import like
 from dlbook.tools.sweeps import stored
 
 FIGURE = re.compile(
-    r'<figure class="interactive" style="[^"]*" data-name="([^"]*)" data-page="[^"]*"'
+    r'<figure class="interactive"(?: style="[^"]*")? data-name="([^"]*)" data-page="[^"]*"'
     r'(?: data-learned="([^"]*)")?(?: data-(weight)=)?'
 )
 EVERY = {
@@ -159,19 +160,136 @@ def test_its_place_was_kept(page, name):
         assert needed <= kept <= needed + 40, width
 
 
-@pytest.mark.parametrize("page", [page for page in FOUND if page == "transformer.html"])
-def test_the_prompted_decoder_is_the_stored_one(page):
-    """What kernels make of the stored numbers, with keys and values kept, is what the network gives."""
+class Drawn(np.random.Generator):
+    """A generator that has been told its first draw."""
+
+    def __new__(cls, first):
+        return super().__new__(cls)
+
+    def __init__(self, first):
+        super().__init__(np.random.PCG64(0))
+        self.first = first
+
+    def standard_normal(self, size, dtype):
+        return np.array(self.first, dtype).reshape(size)
+
+
+def put(net, values, layers):
+    """Return parameters of a network with layers of dense ones as they were handed over."""
+    params = net.init(np.random.default_rng(0))
+    for layer, name in layers.items():
+        params.w[layer][:], params.b[layer][:] = values[f"w{name}"], values[f"b{name}"]
+    return params
+
+
+def gan_digits(known, state):
+    net, A, B = GAN((16, 128, 128, 64), (64, 128, 128, 1)), known["A"], known["B"]
+    players = net.init(np.random.default_rng(0))
+    for k in (1, 2, 3):
+        players.generator.w[k + 1][:] = known[f"w{k}"]
+        players.generator.b[k + 1][:] = known[f"b{k}"]
+    w, b = players.discriminator.w, players.discriminator.b
+    w[2][:], w[3][:], w[4][:] = A, B[:-1], known["u"][:-1]
+    b[2][:], b[3][:], b[4][:] = known["a"], known["b"][:-1], known["u"][-1]
+    made = net.generate(players, state["numbers"]["z"])
+    says = [expit(net.score(players, x)) for x in (made, known["written"])]
+    return [(made, "x"), (says[0], "made"), (says[1], "written")]
+
+
+def variational_digits(known, state):
+    z, wide = np.array(state["numbers"]["z"]), VAE((64, 128, 128, 8))
+    plain, _ = wide.plain(wide.init(np.random.default_rng(0)))
+    found = {}
+    for kind, net in (("0", plain), ("1", wide)):
+        first = len(net.init(np.random.default_rng(0)).w) - 3
+        given = {first + k: f"{k + 1}{kind}" for k in range(3)}
+        found[kind] = net.decode(put(net, known, given), z)
+    return [(np.array([*map(np.ravel, (found["0"], found["1"]))]), "drawn")]
+
+
+def diffusion_digits(known, state):
+    net = Denoiser((64, 128, 128, 64), classes=10)
+    params, given = put(net, known, {2: 1, 3: 2, 4: 3}), state["values"]
+    start, how = np.array(state["numbers"]["start"]), {}
+    if given["class"] != "not told":
+        how = {"classes": np.full(len(start), int(given["class"])), "guidance": given["w"]}
+    steps = state["numbers"]["steps"]
+    return [(net.sample(params, len(start), Drawn(start), steps, **how), "x")]
+
+
+def autoencoders_latent(known, state):
+    net, judge = Autoencoder((64, 128, 64, 2)), MLP((64, 64, 10))
+    at = np.array([[state["values"]["across"], state["values"]["up"]]])
+    drawn = net.decode(put(net, known, {5: 5, 6: 6, 7: 7}), at)
+    scores = judge.scores(put(judge, known, {2: 1, 3: 2}), None, drawn.astype(np.float32))[-1]
+    return [(drawn[0], "drawn"), (softmax(scores[0]), "p")]
+
+
+def lstm(net, known):
+    params = net.init(np.random.default_rng(0))
+    params.wx[0][:], params.wh[0][:], params.b[0][:] = known["wx"], known["wh"], known["b"]
+    params.wy[:], params.by[:] = known["wy"], known["by"]
+    return params
+
+
+def gated_gates(known, state):
+    if not state["numbers"]["inputs"]:
+        return []
+    net = RecurrentNetwork(2, 16, 1, cell="lstm", reads="last", cost="squares")
+    y = net.run(lstm(net, known), np.array([state["numbers"]["inputs"]])).scores
+    return [(y[0, -1, 0], "answer")]
+
+
+def gated_sentence(known, state):
+    V, units = known["wy"].shape
+    net, ids = RecurrentNetwork(V, units, V, cell="lstm", symbols=True), state["numbers"]["at"]
+    if not ids:
+        return []
+    y = net.run(lstm(net, known), np.array([ids])).scores
+    return [(softmax(y[0, -1]), "p")]
+
+
+def transformer_prompt(known, state):
+    """Of the stored decoder, which is too large to be handed over in more than 16 bits."""
     kept = data.writer()
     net = Transformer(len(kept.symbols), **stored("transformer-text")["settings"])
-    params = like(net.init(np.random.default_rng(0)), kept.numbers)
-    for state in states(page, "prompt"):
-        ids, scores = state["numbers"]["ids"], state["numbers"]["scores"]
-        if len(ids) > net.length:  # it has begun anew, with the last ones
-            continue
-        found = net.outputs(params, None, np.array([ids]))[0, -1]
-        np.testing.assert_allclose(scores, found, atol=1e-4 * np.abs(found).max())
-    assert len(states(page, "prompt")[0]["numbers"]["ids"]) > 70
+    params, ids = like(net.init(np.random.default_rng(0)), kept.numbers), state["numbers"]["ids"]
+    if len(ids) > net.length:  # it has begun anew, with the last ones
+        return []
+    return [(net.outputs(params, None, np.array([ids]))[0, -1], "scores")]
+
+
+NETWORKS = [
+    (page, name, globals()[f"{page.removesuffix('.html')}_{name}"])
+    for page, name in FIGURES
+    if f"{page.removesuffix('.html')}_{name}" in globals()
+]
+
+
+@pytest.mark.parametrize(("page", "name", "network"), NETWORKS)
+def test_what_was_learned_is_put_together_as_its_network(page, name, network):
+    """The calls of a picture make, from what a page has learned, what the network makes of it."""
+    compared = 0
+    for state in states(page, name):
+        for found, key in network(learned(page, name), state):
+            there = state["numbers"][key]
+            there = numbers(
+                tuple(there[k] for k in sorted(there)) if isinstance(there, dict) else there
+            )
+            found = np.ravel(found)
+            np.testing.assert_allclose(there, found, rtol=0, atol=2e-4 * np.abs(found).max())
+            compared += 1
+    assert compared >= 3
+
+
+def test_every_network_that_is_handed_over_is_compared():
+    """Those that draw from numbers alone, such as vectors of words, are none."""
+    handed = {(page, name) for page, names in EVERY.items() for name, file, _ in names if file}
+    stand = {
+        tuple(row) for row in FIGURES if f"{row[0].removesuffix('.html')}_{row[1]}" in globals()
+    }
+    others = {("embeddings.html", "neighbours"), ("transformer.html", "looks")}
+    assert handed & {*FIGURES} <= stand | others, "write how its network is put together"
 
 
 @pytest.mark.parametrize("page", FOUND)

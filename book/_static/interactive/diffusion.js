@@ -73,6 +73,6 @@ interactives.register("digits", (stage) => {
     stage.say(`Six draws ${who}. For each the network was asked ${times(twice ? 2 * steps : steps)}`
       + `${twice ? ", with the class and without" : ""}. `
       + `In the mean two of the draws are ${mean.toFixed(1)} apart; the darkest pixel is ${darkest.toFixed(1)}, `
-      + "and all from 1 on is drawn as ink.", { x });
+      + "and all from 1 on is drawn as ink.", { start, steps, x });
   };
 });

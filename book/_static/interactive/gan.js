@@ -79,6 +79,6 @@ interactives.register("digits", (stage) => {
       : way === 1 ? "The digits below are made of other noise"
         : `The noise of the digits below has gone ${Math.round(100 * way)} % of its way to other noise`;
     stage.say(`${where}. The discriminator holds ${passed} of the ${ofMade.length} for real rather than made, and says ${mean(ofMade)} on average; `
-      + `of the ${ofWritten.length} written ones it says ${mean(ofWritten)}.`, { made: ofMade, written: ofWritten });
+      + `of the ${ofWritten.length} written ones it says ${mean(ofWritten)}.`, { z, x: Array.from(made.data), made: ofMade, written: ofWritten });
   };
 });

@@ -117,7 +117,7 @@ interactives.register("gates", (stage) => {
     stage.say(read.length
       ? `${asked}; the network answers ${shown(answer)}.${trained} In the mean over steps the input gate of unit ${unit} is ${told} `
         + `and its forget gate ${shown(meanOf(rows[1]))}; its cell ends at ${shown(rows[3].at(-1))}.${left}`
-      : `Nothing to read: type digits, each with a + before it if it is to be added.${left}`, { rows, answer, sum });
+      : `Nothing to read: type digits, each with a + before it if it is to be added.${left}`, { inputs, rows, answer, sum });
   };
 });
 
@@ -138,6 +138,6 @@ interactives.register("sentence", (stage) => {
     const blanks = rows[1].filter((_, t) => letters[t] === " "), others = rows[1].filter((_, t) => letters[t] !== " ");
     const means = [[blanks, "at blanks"], [others, "at other letters"]].filter(([some]) => some.length).map(([some, where]) => `${shown(meanOf(some), 2)} ${where}`);
     stage.say(`${strange ? `It has never seen ${strange}. ` : ""}${letters.length ? `The forget gate of unit ${unit} is ${means.join(" and ")}, in the mean. ` : ""}`
-      + `What the network expects ${letters.length ? "next" : "before it has read anything"}: ${next}.`, { rows, p });
+      + `What the network expects ${letters.length ? "next" : "before it has read anything"}: ${next}.`, { at, rows, p });
   };
 });

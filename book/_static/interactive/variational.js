@@ -23,20 +23,21 @@ interactives.register("digits", (stage) => {
     const across = chart.width < 480 ? 6 : 9, pitch = chart.width / across, size = Math.min(8, Math.floor((pitch - 6) / 8));
     const left = (pitch - 8 * size) / 2, down = 8 * size + 8, half = 24 + (18 / across) * down;
     chart.clear(2 * half);
-    const [own, plain] = [["variational", 1], ["plain autoencoder", 0]].map(([name, kind], k) => {
+    const drawn = {}, [own, plain] = [["variational", 1], ["plain autoencoder", 0]].map(([name, kind], k) => {
       const x = decode(z, layers(kind)), mean = Array.from({ length: 64 }, (_, i) => eps.reduce((sum, _, n) => sum + x.data[64 * n + i] / 18, 0));
       chart.put("text", { x: left, y: k * half + 14 }, name);
       eps.forEach((_, n) => {
         const pixels = Array.from({ length: 8 }, (_, i) => Array.from(x.data.subarray(64 * n + 8 * i, 64 * n + 8 * i + 8)));
         chart.image(pixels, { left: left + (n % across) * pitch, top: k * half + 22 + Math.floor(n / across) * down, size });
       });
+      drawn[kind] = Array.from(x.data);
       return stage.call("autoencoders.reconstruction", x, eps.map(() => mean));
     });
     const words = spread === 0 ? "At the spread 0 every code is 0. A decoder draws one picture eighteen times, "
         + "at a squared error of 0 from their mean."
       : `Eighteen codes of eight numbers with the spread ${shown(spread)}${spread === 1 ? ", that of the prior" : ""}. The variational decoder's `
         + `pictures lie at a squared error of ${shown(own)} from their mean, the plain one's at ${shown(plain)}.`;
-    stage.say(`${words} Training digits lie at ${shown(learned.variety)} from theirs.`, { own, plain });
+    stage.say(`${words} Training digits lie at ${shown(learned.variety)} from theirs.`, { z, drawn, own, plain });
   };
 });
 
