@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dlbook.fast.memory import Memory
 from dlbook.matmul import PANEL_BYTES
 from dlbook.tools.simd import TILES, aligned
 
@@ -37,6 +38,7 @@ class Row(NamedTuple):
     """A kernel, how it is called, and with which sizes."""
 
     kernel: Callable
+    call: Callable  # the kernel, or how it is called where that takes words
     case: Callable  # (draw, **sizes) -> arguments, expected
     sizes: dict  # axis -> what it may be
     dtypes: tuple
@@ -59,7 +61,7 @@ def name_of(kernel):
 
 def row(
     kernel, *, dtypes=("float32", "float64"), scratch="", rtol=None, nan="", threads=None, plain="",
-    of="", **sizes,
+    of="", call=None, **sizes,
 ):  # fmt: skip
     """Enter a case into the registry; `of` names one of several cases of a kernel."""
 
@@ -67,7 +69,7 @@ def row(
         name = name_of(kernel) + (f":{of}" if of else "")
         assert name not in ROWS, name
         ROWS[name] = Row(
-            kernel, case, sizes, dtypes, tuple(scratch.split()), TOLERANCE | (rtol or {}), nan,
+            kernel, call or kernel, case, sizes, dtypes, tuple(scratch.split()), TOLERANCE | (rtol or {}), nan,
             threads or {}, plain,
         )  # fmt: skip
         return case
@@ -168,6 +170,16 @@ class Draw:
         counts = (lengths[:, None] > np.arange(max(lengths, default=0))).sum(axis=0)
         return lengths, self.array(counts, np.int64)
 
+    def memory(self):
+        """Return memory that holds NaN when it is asked for."""
+        draw = self
+
+        class Foul(Memory):
+            def array(self, name, *shape, dtype=None):
+                return draw.empty(*shape, dtype=dtype or self.dtype)
+
+        return Foul(self.dtype)
+
     def intact(self):
         """Say whether nobody has written to a guard."""
         return all(
@@ -197,7 +209,7 @@ def sizes_of(name, count):
 
 def arguments(row):
     """Return the names of a kernel's arguments."""
-    return list(inspect.signature(getattr(row.kernel, "py_func", row.kernel)).parameters)
+    return list(inspect.signature(getattr(row.call, "py_func", row.call)).parameters)
 
 
 def load():

@@ -51,8 +51,16 @@ class Layer:
         c, k = c * g, k * g
         i, j = (h + 2 * p - dil * (u - 1) - 1) // s + 1, (w + 2 * q - across * (v - 1) - 1) // t + 1
         self.images, self.filters, self.out = (n, h, w, c), (k, c // g, u, v), (n, i, j, k)
-        large = (n + 2, *self.images[1:]), self.filters, (n + 2, *self.out[1:])  # and a smaller batch
-        found = conv.memory(*(large if d.rng.random() < 0.3 else (self.images, *large[1:2], self.out)), self.how, d.dtype)
+        large = (
+            (n + 2, *self.images[1:]),
+            self.filters,
+            (n + 2, *self.out[1:]),
+        )  # and a smaller batch
+        found = conv.memory(
+            *(large if d.rng.random() < 0.3 else (self.images, *large[1:2], self.out)),
+            self.how,
+            d.dtype,
+        )
         if not isinstance(found, KINDS[way]):  # float64, or one of the others does it
             found = conv._patch_memory(self.images, self.filters, self.out, self.how, 1, d.dtype)
         zeros = {"none"}
@@ -92,7 +100,9 @@ def enter(way, dtypes, rtol):
     def _(d, **sizes):
         layer = Layer(d, way, **sizes)
         x, w, b = d.normal(*layer.images), d.normal(*layer.filters), d.normal(layer.filters[0])
-        return (x, w, b, layer.how, layer.memory, d.empty(*layer.out)), {"z": layer.forward(x, w, b)}
+        return (x, w, b, layer.how, layer.memory, d.empty(*layer.out)), {
+            "z": layer.forward(x, w, b)
+        }
 
     @row(conv.backward, **how, inputs=(1, 0), threads=LARGE[way] | {"inputs": 1})
     def _(d, inputs, **sizes):
@@ -127,7 +137,14 @@ enter("direct", ("float32", "float64"), {"float32": 2e-5})
 enter("winograd", ("float32",), {"float32": 1e-4})
 
 
-@row(conv.bias_gradient, n=NONE_OR_FEW, i=FEW, j=FEW, k=NONE_OR_FEW, threads={"n": 8, "i": 300, "j": 100, "k": 3})
+@row(
+    conv.bias_gradient,
+    n=NONE_OR_FEW,
+    i=FEW,
+    j=FEW,
+    k=FEW,
+    threads={"n": 8, "i": 300, "j": 100, "k": 3},
+)
 def _(d, n, i, j, k):
     dz = d.normal(n, i, j, k)
     return (dz, d.empty(k)), {"db": cv.conv_db(first(dz))}
@@ -153,7 +170,15 @@ def a_gathering(d, n, h, w, c, u, v, p, q, s, t, dil, acr):
     return (x, channel, line, how, j), rows.reshape(count * j, u * v * some)
 
 
-GATHER = {"n": FEW, "h": FEW, "w": (1, 2, 5, 8), "c": FEW, "u": (1, 2, 3), "v": (1, 2, 3), "p": (0, 1, 2, 4)}
+GATHER = {
+    "n": FEW,
+    "h": FEW,
+    "w": (1, 2, 5, 8),
+    "c": FEW,
+    "u": (1, 2, 3),
+    "v": (1, 2, 3),
+    "p": (0, 1, 2, 4),
+}
 GATHER |= {"q": (0, 1, 2, 4), "s": (1, 2, 3), "t": (1, 2, 3), "dil": (1, 2), "acr": (1, 2)}
 
 
@@ -200,13 +225,17 @@ def _(d, k, c, u, v, around):
 
 # Winograd's five matrices, after A. Lavin & S. Gray, CVPR 2016
 
-AT = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1.0]])
+AT = np.array(
+    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1.0]]
+)
 G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
 BT = np.array([
     [4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
     [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1.0],
 ])  # fmt: skip
-WIDTHS = sorted({t.bytes // 4 + k for t in TILES.values() for k in (-1, 0, 1, 5)} | {0, 1, 3, 4, 33})
+WIDTHS = sorted(
+    {t.bytes // 4 + k for t in TILES.values() for k in (-1, 0, 1, 5)} | {0, 1, 3, 4, 33}
+)
 
 
 def winograds(kernel, matrix, extra=False):
@@ -243,7 +272,14 @@ winograds(winograd.filter_values, G)
 winograds(winograd.filter_values_backward, G.T)
 
 
-@row(winograd.pack_values, dtypes=("float32",), scratch="room", k=(1, 2, 8, 17, 33), c=(1, 3, 8, 16), back=(0, 1))
+@row(
+    winograd.pack_values,
+    dtypes=("float32",),
+    scratch="room",
+    k=(1, 2, 8, 17, 33),
+    c=(1, 3, 8, 16),
+    back=(0, 1),
+)
 def _(d, k, c, back):
     w = d.normal(k, c, 3, 3)
     turned = wide(w)[:, :, ::-1, ::-1].transpose(1, 0, 2, 3) if back else wide(w)
@@ -268,7 +304,8 @@ POOL |= {"s": (1, 2, 3), "t": (1, 2, 3), "more": (0, 1)}
 
 def windows(n, c, i, j, u, v, s, t, more):
     """Return shapes of images and of what windows give; the last pixels may be in none."""
-    return (n, (i - 1) * s + u + more, (j - 1) * t + v + more, c), (n, i, j, c), (u, v), (s, t)
+    h, w = (i - 1) * s + u + min(more, s - 1), (j - 1) * t + v + min(more, t - 1)
+    return (n, h, w, c), (n, i, j, c), (u, v), (s, t)
 
 
 def won(x, size, stride, shape):
@@ -286,7 +323,7 @@ def _(d, **sizes):
     x = d.few(*inside)
     at = won(x, size, stride, shape) if not np.isnan(x).any() else None
     y = last(cv.pool_max(first(x), size, stride))
-    args = x, size, stride, d.empty(*shape), d.empty(*shape, dtype=np.uint8)
+    args = x, size, stride, d.empty(*shape), d.empty(*shape, dtype=np.int32)
     return args, {"y": y, "at": at}
 
 
@@ -294,7 +331,7 @@ def _(d, **sizes):
 def _(d, **sizes):
     inside, shape, size, stride = windows(**sizes)
     x, dy = d.array(d.rng.integers(-2, 3, size=inside)), d.normal(*shape)
-    at = d.array(won(x, size, stride, shape), np.uint8)
+    at = d.array(won(x, size, stride, shape), np.int32)
     dx = last(cv.pool_max_backward(first(dy), first(x), size, stride))
     return (dy, at, size, stride, d.empty(*inside)), {"dx": dx}
 
@@ -308,7 +345,7 @@ def _(d, **sizes):
     for n, i, j, c in np.ndindex(shape):
         u, v = divmod(at[n, i, j, c], size[1])
         y[n, i, j, c] = wide(x)[n, i * stride[0] + u, j * stride[1] + v, c]
-    return (x, d.array(at, np.uint8), size, stride, d.empty(*shape)), {"y": y}
+    return (x, d.array(at, np.int32), size, stride, d.empty(*shape)), {"y": y}
 
 
 @row(pool.average_into, **POOL)

@@ -106,7 +106,15 @@ def layer(d, n, j, k):
 BIG = {"n": 700, "j": 130, "k": 70}
 
 
-@row(dense.layer_into, scratch="panels", n=ANY, j=ANY, k=ANY, kind=range(7), threads=BIG | {"kind": 6})
+@row(
+    dense.layer_into,
+    scratch="panels",
+    n=ANY,
+    j=ANY,
+    k=ANY,
+    kind=range(7),
+    threads=BIG | {"kind": 6},
+)
 def _(d, n, j, k, kind):
     there, back = PLAIN[activations.KINDS[kind]]
     (a, w, b), slope = layer(d, n, j, k), 0.2
@@ -157,7 +165,15 @@ def _(d, r, j, more):
     return (delta, db), {"db": sums}
 
 
-@row(dense.dense_input_into, scratch="panels", n=ANY, j=ANY, k=ANY, more=(0, 1), threads=BIG | {"more": 1})
+@row(
+    dense.dense_input_into,
+    scratch="panels",
+    n=ANY,
+    j=ANY,
+    k=ANY,
+    more=(0, 1),
+    threads=BIG | {"more": 1},
+)
 def _(d, n, j, k, more):
     delta, w = d.normal(n, j), d.normal(j, k)
     da = d.normal(n, k) if more else d.empty(n, k)
@@ -165,7 +181,15 @@ def _(d, n, j, k, more):
     return (delta, w, d.panels((j, k)), da, bool(more)), {"da": dx + (wide(da) if more else 0)}
 
 
-@row(dense.layer_input_into, scratch="panels", n=ANY, j=ANY, k=ANY, kind=range(7), threads=BIG | {"kind": 4})
+@row(
+    dense.layer_input_into,
+    scratch="panels",
+    n=ANY,
+    j=ANY,
+    k=ANY,
+    kind=range(7),
+    threads=BIG | {"kind": 4},
+)
 def _(d, n, j, k, kind):
     there, back = PLAIN[activations.KINDS[kind]]
     delta, w, z, slope = d.normal(n, j), d.normal(j, k), d.normal(n, k), 0.2
@@ -214,7 +238,12 @@ def _(d, n, i, j, k):
         rise if activations.KINDS[row[3]] in BEND else None
         for rise, row in zip(rises, table, strict=True)
     ]
-    rise = joined([np.full(n * row[0], np.nan) if r is None else r for r, row in zip(kept, table, strict=True)])
+    rise = joined(
+        [
+            np.full(n * row[0], np.nan) if r is None else r
+            for r, row in zip(kept, table, strict=True)
+        ]
+    )
     panels = d.panels(*zip(sizes, sizes[1:], strict=False))
     a = d.empty(2 * n * sum(sizes[1:]))
     return (flat, table, slopes, x, a, panels), {"a": np.concatenate([joined(outs), rise])}
@@ -246,7 +275,13 @@ def _(d, n, i, j, k, wanted, inputs):
 # Dropout and normalization
 
 
-@row(dropout.dropout_into, n=ANY, j=ANY, same=(0, 1), nan="a NaN that is dropped is zero in both; uniform has none")
+@row(
+    dropout.dropout_into,
+    n=ANY,
+    j=ANY,
+    same=(0, 1),
+    nan="a NaN that is dropped is zero in both; uniform has none",
+)
 def _(d, n, j, same):
     a, uniform, p = d.normal(n, j), d.uniform(n, j), d.pick(0.0, 0.3)
     y = a if same else d.empty(n, j)
@@ -268,13 +303,25 @@ def _(d, n, j):
 
 @row(norms.affine_rows, n=ANY, j=ANY)
 def _(d, n, j):
-    x, mean, root, gamma, beta = d.normal(n, j), d.normal(j), d.positive(j), d.normal(j), d.normal(j)
+    x, mean, root, gamma, beta = (
+        d.normal(n, j),
+        d.normal(j),
+        d.positive(j),
+        d.normal(j),
+        d.normal(j),
+    )
     normed = training.normalize(wide(x), wide(mean), wide(root) ** 2, 0.0)
     y = training.scale_shift(normed, wide(gamma), wide(beta))
     return (x, mean, root, gamma, beta, d.empty(n, j)), {"y": y}
 
 
-@row(norms.fused_batchnorm_backward, n=SOME, j=ANY, same=(0, 1), rtol={"float32": 2e-4, "float64": 1e-11})
+@row(
+    norms.fused_batchnorm_backward,
+    n=SOME,
+    j=ANY,
+    same=(0, 1),
+    rtol={"float32": 2e-4, "float64": 1e-11},
+)
 def _(d, n, j, same):
     dy, x, gamma = d.normal(n, j), d.normal(n, j), d.normal(j)
     mean, variance = training.moments(wide(x))
@@ -293,7 +340,13 @@ def _(d, n, j):
     return (x, gamma, beta, EPS, d.empty(n), d.empty(n), d.empty(n, j)), expected
 
 
-@row(norms.fused_layernorm_backward, n=ANY, j=SOME, same=(0, 1), rtol={"float32": 2e-4, "float64": 1e-11})
+@row(
+    norms.fused_layernorm_backward,
+    n=ANY,
+    j=SOME,
+    same=(0, 1),
+    rtol={"float32": 2e-4, "float64": 1e-11},
+)
 def _(d, n, j, same):
     dy, x, gamma = d.normal(n, j), d.normal(n, j), d.normal(j)
     mean, variance = training.moments(np.ascontiguousarray(wide(x).T))
@@ -374,7 +427,9 @@ def _(d, n, j, k):
     h = lc.sigmoid(wide(x) @ wide(w).T + wide(b))
     slope = h * (1 - h)
     zeta = 2 / n * slope**2 * (1 - 2 * h) * (wide(w) ** 2).sum(axis=1)
-    assert np.allclose(zeta.sum(axis=0), ae.contractive_gradient(*map(wide, (x, w, b)))[1], equal_nan=True)
+    assert np.allclose(
+        zeta.sum(axis=0), ae.contractive_gradient(*map(wide, (x, w, b)))[1], equal_nan=True
+    )
     cost = 0.3 * ae.contractive(*map(wide, (x, w, b)))
     means = 0.3 * 2 / n * (slope**2).sum(axis=0)
     args = w, d.array(h), 0.3, delta, d.empty(j)
@@ -409,7 +464,15 @@ def _(d, n, c):
     return args, {"dh": dh, "returned": beta / n * variational.gaussian_kl(m, s).sum()}
 
 
-@row(noising.noise_into, n=ANY, dim=ANY, waves=NONE_OR_FEW, c=FEW, target=range(4), rtol={"float64": 1e-11})
+@row(
+    noising.noise_into,
+    n=ANY,
+    dim=ANY,
+    waves=NONE_OR_FEW,
+    c=FEW,
+    target=range(4),
+    rtol={"float64": 1e-11},
+)
 def _(d, n, dim, waves, c, target):
     x, eps, u = d.normal(n, dim), d.normal(n, dim), d.uniform(n)
     y, kept = d.whole(c, n), d.array(d.rng.random(n) < 0.7, np.bool_)
@@ -418,7 +481,12 @@ def _(d, n, dim, waves, c, target):
         noised = diffusion.straight_path(wide(x), wide(eps), wide(u))
     else:
         noised = alpha[:, None] * wide(x) + sigma[:, None] * wide(eps)
-    of = diffusion.v_target(wide(x), wide(eps), alpha, sigma), wide(eps), wide(x), wide(eps) - wide(x)
+    of = (
+        diffusion.v_target(wide(x), wide(eps), alpha, sigma),
+        wide(eps),
+        wide(x),
+        wide(eps) - wide(x),
+    )
     told = (np.arange(c) == y[:, None]) & kept[:, None]
     into = np.hstack([noised, diffusion.time_features(wide(u), waves), told])
     args = x, y, u, kept, waves, target, eps, d.empty(n, dim + 2 * waves + c)
@@ -473,20 +541,42 @@ def _(d, n, blocks, s, m, hidden, pre, residual):
             old = y[i]
             x_i = training.layernorm(old[None], *norm, EPS)[0] if pre else old
             q, K[l, i, t], V[l, i, t] = (w[p] @ x_i + b[p] for p in range(3))
-            z = np.einsum("hd,shd->hs", q.reshape(heads, -1), K[l, i, : t + 1].reshape(t + 1, heads, -1))
+            z = np.einsum(
+                "hd,shd->hs", q.reshape(heads, -1), K[l, i, : t + 1].reshape(t + 1, heads, -1)
+            )
             share = lc.softmax(z / np.sqrt(m // heads))
             o = np.einsum("hs,shd->hd", share, V[l, i, : t + 1].reshape(t + 1, heads, -1)).ravel()
             a = w[3] @ o + b[3] + residual * old
             y[i] = a if pre else training.layernorm(a[None], *norm, EPS)[0]
         if hidden:
-            norm, w1, b1, w2, b2 = take(2, m), take(hidden, m), take(hidden), take(m, hidden), take(m)
+            norm, w1, b1, w2, b2 = (
+                take(2, m),
+                take(hidden, m),
+                take(hidden),
+                take(m, hidden),
+                take(m),
+            )
             for i in range(n):
                 old = y[i]
                 x_i = training.layernorm(old[None], *norm, EPS)[0] if pre else old
                 a = w2 @ neurons.gelu_tanh(w1 @ x_i + b1) + b2 + residual * old
                 y[i] = a if pre else training.layernorm(a[None], *norm, EPS)[0]
     room = d.empty(4 * m + s + hidden)
-    args = flat, size, x, keys, values, t, heads, hidden, bool(pre), bool(residual), EPS, room, d.empty(n, m)
+    args = (
+        flat,
+        size,
+        x,
+        keys,
+        values,
+        t,
+        heads,
+        hidden,
+        bool(pre),
+        bool(residual),
+        EPS,
+        room,
+        d.empty(n, m),
+    )
     return args, {"keys": K, "values": V, "y": y}
 
 
@@ -505,7 +595,13 @@ def _(d, k, j):
     return (b, d.packed(k, j)), {"out": d.in_panels(wide(b))}
 
 
-PRODUCTS = {"i": ANY, "k": (*ANY, 64, 65, 129, 512, 513), "j": ANY, "turned": (0, 1), "more": (0, 1)}
+PRODUCTS = {
+    "i": ANY,
+    "k": (*ANY, 64, 65, 129, 512, 513),
+    "j": ANY,
+    "turned": (0, 1),
+    "more": (0, 1),
+}
 
 
 def a_product(d, i, k, j, turned, more):
@@ -516,7 +612,11 @@ def a_product(d, i, k, j, turned, more):
 
 
 row(matmul.multiply, **PRODUCTS)(a_product)
-row(matmul.multiply_parallel, threads={"i": 300, "k": 70, "j": 70, "turned": 0, "more": 1}, **PRODUCTS)(a_product)
+row(
+    matmul.multiply_parallel,
+    threads={"i": 300, "k": 70, "j": 70, "turned": 0, "more": 1},
+    **PRODUCTS,
+)(a_product)
 if matmul.multiply is not matmul.multiply_blas:
     row(matmul.multiply_blas, **PRODUCTS)(a_product)
 

@@ -36,7 +36,7 @@ def close(what, found, expected, rtol):
 
 def called(name, dtype, sizes, seed=0, poisoned=-1):
     """Call the kernel of a row; return what is held, by name: what was found and what is expected."""
-    row, d = ROWS[name], Draw([seed, *sizes.values()], dtype, poisoned)
+    row, d = ROWS[name], Draw([seed, *(n % 2**32 for n in sizes.values())], dtype, poisoned)
     args, expected = row.case(d, **sizes)
     named = dict(zip(arguments(row), args, strict=False))
     alone = {
@@ -44,7 +44,7 @@ def called(name, dtype, sizes, seed=0, poisoned=-1):
         for key, x in named.items()
         if isinstance(x, np.ndarray) and key not in expected and key not in row.scratch
     }
-    named["returned"] = row.kernel(*args)
+    named["returned"] = row.call(*args)
     assert d.intact(), f"{name} wrote before or behind an array"
     for key, (x, before) in alone.items():
         np.testing.assert_array_equal(x, before, err_msg=f"{name} changed {key}")
