@@ -1,17 +1,17 @@
 """Rows of the registry: fits by columns, optimizers, networks that take a step in one call, games."""
+# ruff: noqa: E741
 
 import itertools
 
 import numpy as np
-from registry import ANY, FEW, NONE_OR_FEW, SOME, row, wide
+from registry import ANY, FEW, SOME, row, wide
 
 from dlbook import backprop as bp
 from dlbook import gan, training
-from dlbook import optimization as opt
 from dlbook import linear_classification as lc
+from dlbook import optimization as opt
 from dlbook import regularization as reg
 from dlbook.fast import adversarial, columns, coordinate
-from dlbook.matmul import PANEL_BYTES
 
 ONE = ("float64",)
 
@@ -198,7 +198,7 @@ steps(opt.adadelta, 2, (RHO, TINY, DECAY), adadelta)
 
 
 def adam(x, g, m, v, t, decay=DECAY):
-    g = g + decay * x
+    g = g + decay * x if decay else g
     m, v = B1 * m + (1 - B1) * g, B2 * v + (1 - B2) * g**2
     up, down = m / (1 - B1**t), np.sqrt(v / (1 - B2**t)) + TINY
     return x - ETA * up / down, m, v

@@ -1,4 +1,5 @@
 """Rows of the registry: convolution, pooling and what else is done to images, channels last."""
+# ruff: noqa: E741
 
 import numpy as np
 from registry import FEW, NONE_OR_FEW, row, wide
@@ -33,9 +34,22 @@ DIRECT |= {"dil": (1, 2)}
 WINOGRAD = IMAGES | {"c": (8, 9, 16, 17, 33), "k": (8, 9, 16, 17, 33), "p": (0, 1, 2)}
 WAYS = {"patches": PATCHES, "direct": DIRECT, "winograd": WINOGRAD}
 LARGE = {
-    "patches": dict(n=5, h=40, w=40, c=8, k=8, u=3, v=3, p=1, s=1, t=1, dil=1, g=2),
-    "direct": dict(n=5, h=60, w=60, c=4, k=33, u=5, v=4, p=1, dil=1),
-    "winograd": dict(n=5, h=41, w=40, c=33, k=17, p=1),
+    "patches": {
+        "n": 5,
+        "h": 40,
+        "w": 40,
+        "c": 8,
+        "k": 8,
+        "u": 3,
+        "v": 3,
+        "p": 1,
+        "s": 1,
+        "t": 1,
+        "dil": 1,
+        "g": 2,
+    },
+    "direct": {"n": 5, "h": 60, "w": 60, "c": 4, "k": 33, "u": 5, "v": 4, "p": 1, "dil": 1},
+    "winograd": {"n": 5, "h": 41, "w": 40, "c": 33, "k": 17, "p": 1},
 }
 
 
@@ -274,6 +288,7 @@ winograds(winograd.filter_values_backward, G.T)
 
 @row(
     winograd.pack_values,
+    nan="36 numbers share a NaN of nine",
     dtypes=("float32",),
     scratch="room",
     k=(1, 2, 8, 17, 33),
@@ -310,7 +325,7 @@ def windows(n, c, i, j, u, v, s, t, more):
 
 def won(x, size, stride, shape):
     """Return which place of each window has its largest number, the first of equal ones."""
-    (N, I, J, C), (U, V), (S, T) = shape, size, stride
+    (_N, _I, _J, _C), (U, V), (S, T) = shape, size, stride
     at = np.zeros(shape, np.int64)
     for n, i, j, c in np.ndindex(shape):
         at[n, i, j, c] = np.argmax(wide(x)[n, i * S : i * S + U, j * T : j * T + V, c])

@@ -1,4 +1,7 @@
 """Rows of the registry: dense layers, activations, normalization, costs, penalties, products."""
+# ruff: noqa: E741
+
+import itertools
 
 import numpy as np
 from registry import ANY, FEW, NONE_OR_FEW, SOME, row, wide
@@ -7,10 +10,18 @@ from dlbook import autoencoders as ae
 from dlbook import diffusion, matmul, neurons, training, transformer, variational
 from dlbook import linear_classification as lc
 from dlbook.fast import (
-    activations, cached, cutting, dense, dropout, latent, losses, noising, norms, penalties, stack,
+    activations,
+    cached,
+    cutting,
+    dense,
+    dropout,
+    latent,
+    losses,
+    noising,
+    norms,
+    penalties,
+    stack,
 )  # fmt: skip
-
-CLIP = "what lies far out is clipped, which makes a number of a NaN's neighbour only"
 
 # Activations
 
@@ -183,6 +194,7 @@ def _(d, n, j, k, more):
 
 @row(
     dense.layer_input_into,
+    nan="what comes back through a rectifier does not see its NaN",
     scratch="panels",
     n=ANY,
     j=ANY,
@@ -206,7 +218,7 @@ def a_stack(d, n, sizes, keeps):
     """Draw a network: flat parameters, table, slopes, inputs, and what is computed in float64."""
     kinds = [int(d.rng.integers(7)) for _ in sizes[1:]]
     table, at = [], 0
-    for (k, j), kind in zip(zip(sizes, sizes[1:], strict=False), kinds, strict=True):
+    for (k, j), kind in zip(itertools.pairwise(sizes), kinds, strict=True):
         table.append((j, k, at, kind))
         at += j * k + j
     flat, x = d.of(0.7 * d.rng.normal(size=at)), d.normal(n, sizes[0])
@@ -244,7 +256,7 @@ def _(d, n, i, j, k):
             for r, row in zip(kept, table, strict=True)
         ]
     )
-    panels = d.panels(*zip(sizes, sizes[1:], strict=False))
+    panels = d.panels(*itertools.pairwise(sizes))
     a = d.empty(2 * n * sum(sizes[1:]))
     return (flat, table, slopes, x, a, panels), {"a": np.concatenate([joined(outs), rise])}
 
@@ -408,7 +420,14 @@ def _(d, n, k):
 # Penalties
 
 
-@row(penalties.penalize_into, n=SOME, j=ANY, which=range(4), scratch="means")
+@row(
+    penalties.penalize_into,
+    nan="a NaN makes the cost NaN, and adds nothing to slopes by its sign",
+    n=SOME,
+    j=ANY,
+    which=range(4),
+    scratch="means",
+)
 def _(d, n, j, which):
     h, dh, rho = d.uniform(n, j), d.normal(n, j), 0.2
     l1, kl = 0.3 * (which & 1), 0.4 * (which >> 1)
@@ -466,6 +485,7 @@ def _(d, n, c):
 
 @row(
     noising.noise_into,
+    nan="targets are a x + b ε, where 0 · NaN is NaN",
     n=ANY,
     dim=ANY,
     waves=NONE_OR_FEW,

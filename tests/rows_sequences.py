@@ -1,5 +1,7 @@
 """Rows of the registry: sequences in rows, recurrent layers, attention, text."""
 
+import itertools
+
 import numpy as np
 from registry import ANY, FEW, NONE_OR_FEW, SOME, row, wide
 
@@ -68,7 +70,14 @@ def _(d, r, j, k):
     return (x, wx, b, d.empty(k, j), d.empty(r, j)), {"z": one_hot @ wide(wx).T + wide(b)}
 
 
-@row(sequences.look_up_backward_into, scratch="turned", r=ANY, j=ANY, k=SOME, nan="as above")
+@row(
+    sequences.look_up_backward_into,
+    scratch="turned",
+    r=ANY,
+    j=ANY,
+    k=SOME,
+    nan="a column that nobody looks up is not seen",
+)
 def _(d, r, j, k):
     delta, x, dwx = d.normal(r, j), d.whole(k, r), d.normal(j, k)
     return (delta, x, d.empty(k, j), dwx), {"dwx": wide(dwx) + wide(delta).T @ np.eye(k)[x]}
@@ -117,7 +126,7 @@ def _(d, n, t, j, kind):
     h, wh = d.normal(n + counts.sum(), j), d.of(d.rng.normal(size=(j, j)) / np.sqrt(j))
     expected = wide(h)
     for rows in steps_of(counts, n, states=True):
-        for before, now in zip(rows, rows[1:], strict=False):
+        for before, now in itertools.pairwise(rows):
             expected[now] = activated(expected[now] + wide(wh) @ expected[before], kind)
         if kind == 0:
             states = rnn.states(
@@ -141,7 +150,8 @@ def _(d, n, t, j, kind):
     for m, (states, rows) in enumerate(pairs):
         outside, later = expected[rows], np.zeros(j)
         for at, r in reversed(list(zip(states[1:], rows, strict=True))):
-            expected[r] = slope(wide(h)[at], kind) * (expected[r] + later)
+            back, shut = expected[r] + later, (kind == 1) & ~(wide(h)[at] > 0)
+            expected[r] = np.where(shut, 0, slope(wide(h)[at], kind) * back)
             later = wide(wh).T @ expected[r]
         dstart[m] = later
         if kind == 0 and rows:
@@ -158,7 +168,10 @@ def share_of(d, n):
     )
 
 
-@row(gates.lstm_into, **RUNS)
+ZEROS = "the literal form multiplies a NaN by zeros, which gives more of them"
+
+
+@row(gates.lstm_into, nan=ZEROS, **RUNS)
 def _(d, n, t, j):
     _, counts = d.lengths(n, t)
     R, (begin, stop) = int(counts.sum()), share_of(d, n)
@@ -221,7 +234,7 @@ def _(d, n, t, j):
     return args, {"z": delta, "dstart": dstart, "dc": before}
 
 
-@row(gates.gru_into, scratch="p", **RUNS)
+@row(gates.gru_into, scratch="p", nan=ZEROS, **RUNS)
 def _(d, n, t, j):
     _, counts = d.lengths(n, t)
     R, (begin, stop) = int(counts.sum()), share_of(d, n)
@@ -367,7 +380,7 @@ def _(d, n, t, j, s, c):
     counts, z, v, start, wh, wq, wo = a_looking(d, n, t, j, s, c)
     given = dict(zip(("z", "h", "c", "v"), map(wide, (z, *start, v)), strict=True))
     weights = *map(wide, (wh, wq, wo)), counts
-    h, cells, gate, u, q, a, o = looked(*given.values(), *weights)
+    _h, cells, gate, u, q, a, _o = looked(*given.values(), *weights)
     dh, do = d.normal(*z[:, :j].shape), d.normal(len(z), c)
     more, dc, dv = d.normal(n, s), d.normal(n, j), d.normal(n, s, c)
     lasts = [rows[-1] for rows in steps_of(counts, n, states=True)]
@@ -438,7 +451,7 @@ def heads_of(d, n, h, t, s, k, v, causal, side, short):
     how = (int(d.rng.integers(3)), 1) if causal else (0, 0)
     T = np.arange(t)[:, None]
     masks = [
-        (np.arange(s) < lengths[m]) & (T < (t if queries is None else queries[m]))
+        (np.arange(s) < lengths[m]) & ((t if queries is None else queries[m]) > T)
         & ((np.arange(s) <= how[0] + T) | (not causal)) for m in range(n)
     ]  # fmt: skip
     return q, keys, values, lengths, queries, how, np.reshape(masks, (n, t, s)).astype(bool)

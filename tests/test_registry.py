@@ -1,17 +1,18 @@
 """The contract of every fast kernel and public name: one row each in the registry, generic suites."""
 
 import gc
-import importlib
 
 import numba
 import numpy as np
 import pytest
 import registry
 from compiled import compiled_only
-from numba.core.runtime import rtsys
+from numba.core import config
+from numba.core.runtime import _nrt_python, rtsys
 from registry import Draw, arguments, sizes_of
 
 ROWS = registry.load()
+PLAIN = config.DISABLE_JIT
 EACH = [(name, dtype) for name, row in ROWS.items() for dtype in row.dtypes]
 
 
@@ -39,6 +40,8 @@ def called(name, dtype, sizes, seed=0, poisoned=-1):
     row, d = ROWS[name], Draw([seed, *(n % 2**32 for n in sizes.values())], dtype, poisoned)
     args, expected = row.case(d, **sizes)
     named = dict(zip(arguments(row), args, strict=False))
+    if PLAIN and row.plain:
+        pytest.skip(row.plain)
     alone = {
         key: (x, x.copy())
         for key, x in named.items()
@@ -57,7 +60,75 @@ def test_literal_is_fast(name, dtype):
 
     Arrays to be written, and memory, hold NaN before: what is not overwritten shows.
     """
-    for seed, sizes in enumerate(sizes_of(name, 12)):
+    for seed, sizes in enumerate(sizes_of(name, 3 if PLAIN else 12)):
         held, _ = called(name, dtype, sizes, seed)
         for key, (found, expected) in held.items():
             close(f"{name} {key} {sizes}", found, expected, ROWS[name].rtol[dtype])
+
+
+@compiled_only
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if not row.nan])
+def test_a_nan_goes_where_the_literal_lets_it_go(name):
+    """One NaN, in each of the arrays that are read: it reaches the same numbers, and no others."""
+    dtype, many = ROWS[name].dtypes[0], list(sizes_of(name, 3))
+    for sizes in many[-3:]:
+        _, drawn = called(name, dtype, sizes)
+        for poisoned in range(drawn):
+            with np.errstate(all="ignore"):
+                held, _ = called(name, dtype, sizes, 0, poisoned)
+            for key, (found, expected) in held.items():
+                what = f"{name} {key} {sizes}, NaN in input {poisoned}"
+                close(what, found, expected, ROWS[name].rtol[dtype])
+
+
+THREADED = [name for name, row in ROWS.items() if isinstance(row.threads, dict) and row.threads]
+
+
+def copied(value):
+    """Return a copy of arrays, those in tuples too."""
+    if isinstance(value, tuple):
+        parts = map(copied, value)
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+@compiled_only
+@pytest.mark.parametrize("name", THREADED)
+def test_the_number_of_threads_changes_no_bit(name):
+    """Twenty runs on one, two and four threads: a race shows in the bits, seldom in the numbers."""
+    row = ROWS[name]
+    d = Draw(0, row.dtypes[0])
+    args, expected = row.case(d, **row.threads)
+    names, found, most = arguments(row), set(), numba.get_num_threads()
+    try:
+        for count in {1, 2, 4} & {*range(1, most + 1)}:
+            numba.set_num_threads(count)
+            for _ in range(20):
+                given = copied(args)
+                returned = row.call(*given)
+                written = dict(zip(names, given, strict=False)) | {"returned": returned}
+                parts = [leaves(written[key]) for key in expected]
+                found.add(b"".join(np.asarray(p).tobytes() for some in parts for p in some))
+    finally:
+        numba.set_num_threads(most)
+    assert len(found) == 1
+
+
+@compiled_only
+@pytest.mark.parametrize("name", ROWS)
+def test_no_memory_is_lost(name):
+    """What Numba's runtime has allocated for a kernel it has also freed."""
+    dtype, sizes = ROWS[name].dtypes[0], list(sizes_of(name, 1))[-1]
+    _nrt_python.memsys_enable_stats()
+    try:
+        called(name, dtype, sizes)
+        gc.collect()
+        before = rtsys.get_allocation_stats()
+        for _ in range(3):
+            called(name, dtype, sizes)
+        gc.collect()
+        after = rtsys.get_allocation_stats()
+    finally:
+        _nrt_python.memsys_disable_stats()
+    assert after.alloc - before.alloc == after.free - before.free
+    assert after.mi_alloc - before.mi_alloc == after.mi_free - before.mi_free

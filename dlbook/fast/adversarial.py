@@ -68,7 +68,7 @@ def penalty_into(g, kind, gamma, v):
             total += square / 2
         else:
             total += (length - 1.0) * (length - 1.0)
-            factor *= 2 - 2 / length if length > 0 else 0.0
+            factor *= 0.0 if length == 0 else 2 - 2 / length
         of = g.dtype.type(factor)
         for d in range(D):
             v[n, d] = of * g[n, d]
