@@ -1,5 +1,4 @@
 """Rows of the registry: convolution, pooling and what else is done to images, channels last."""
-# ruff: noqa: E741
 
 import numpy as np
 from registry import FEW, NONE_OR_FEW, row, wide

@@ -2,10 +2,13 @@
 
 import importlib
 import inspect
+import os
 import re
+import traceback
 
 import numpy as np
 import pytest
+from numba.core import config
 from numpy.typing import ArrayLike
 
 from dlbook import attention as att
@@ -275,3 +278,70 @@ def test_arrays_of_other_dtypes_are_refused_by_name(call, arrays, i, dtype):
         return  # here long double is double
     with pytest.raises(TypeError, match=re.escape(str(odd.dtype))):
         called(call, arrays, i, odd)
+
+
+def outcome(call, arrays):
+    """Return the numbers of a result, or the error that the package raises, in its own words."""
+    try:
+        return numbers(call(*arrays))
+    except (TypeError, ValueError) as error:
+        *_, last = traceback.walk_tb(error.__traceback__)
+        assert last[0].f_globals["__name__"].startswith("dlbook."), f"{error!r} is another's"
+        return error
+
+
+def same(found, expected):
+    """Hold two outcomes against each other: numbers to rounding, or errors of one kind."""
+    if isinstance(expected, Exception):
+        assert type(found) is type(expected), (found, expected)
+        return
+    assert not isinstance(found, Exception), found
+    size = np.abs(expected[np.isfinite(expected)]).max(initial=1e-300)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10 * size)
+
+
+def strided(a):
+    wide = np.zeros((*a.shape[:-1], 2 * a.shape[-1]), a.dtype)
+    wide[..., ::2] = a
+    return wide[..., ::2]
+
+
+def guarded(a):
+    a = a.copy()
+    a.flags.writeable = False
+    return a
+
+
+LAYOUTS = {"list": np.ndarray.tolist}
+if config.DISABLE_JIT or os.environ.get("DLBOOK_SHAPES"):  # compiled, each is another form
+    LAYOUTS |= {"Fortran": np.asfortranarray, "strided": strided, "read-only": guarded}
+
+
+@pytest.mark.parametrize(("call", "arrays", "i"), EVERY)
+def test_arrays_of_any_layout_are_as_good(call, arrays, i):
+    """And none of them is changed."""
+    kept = [a.copy() if isinstance(a, np.ndarray) else a for a in arrays]
+    expected = outcome(call, arrays)
+    for a, before in zip(arrays, kept, strict=True):
+        np.testing.assert_array_equal(a, before)
+    for layout in LAYOUTS.values():
+        same(outcome(lambda *given: called(call, given, i, layout(arrays[i])), arrays), expected)
+
+
+@pytest.mark.parametrize(("call", "arrays", "i"), EVERY)
+def test_whole_numbers_are_as_good(call, arrays, i):
+    if arrays[i].dtype.kind != "f":
+        return
+    whole = np.rint(3 * arrays[i])
+    floats = outcome(lambda *given: called(call, given, i, whole), arrays)
+    same(outcome(lambda *given: called(call, given, i, whole.astype(int)), arrays), floats)
+
+
+@pytest.mark.parametrize(("call", "arrays", "i"), EVERY)
+@pytest.mark.parametrize("count", [0, 1])
+def test_none_and_one_give_a_result_or_a_named_error(call, arrays, i, count):
+    """Of the first axis of one array, or of all that are as long: never another error or a warning."""
+    outcome(call, [a[:count] if j == i else a for j, a in enumerate(arrays)])
+    long = len(arrays[i])
+    outcome(call, [a[:count] if isinstance(a, np.ndarray) and len(a) == long else a for a in arrays])
+    outcome(call, [a[..., :count] if j == i else a for j, a in enumerate(arrays)])
