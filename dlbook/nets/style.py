@@ -70,7 +70,7 @@ def reduced(photo: ArrayLike, height: int = 128, width: int = 192) -> np.ndarray
     TypeError, ValueError
         For another shape, or a photograph that is too small.
     """
-    photo = np.asarray(photo)
+    photo = shapes.Axes().floats("photo", photo, None)
     if photo.ndim != 3 or photo.shape[2] != 3:
         raise ValueError(f"photo has shape {photo.shape}, expected (rows, columns, 3)")
     height, width = shapes.count("height", height), shapes.count("width", width)

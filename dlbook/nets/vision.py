@@ -334,9 +334,14 @@ def box_ap(found: Sequence[Found], labels: ArrayLike, boxes: ArrayLike, threshol
         What is there; labels are −1 where there is no box.
     threshold : float
         IoU from which a box is right.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If labels are not whole numbers, boxes not numbers, or there are not as many as were found.
     """
-    pairs = zip(np.asarray(labels), np.asarray(boxes), strict=True)
-    truth = [box[label >= 0] for label, box in pairs]
+    labels, boxes = _truth(found, labels, boxes)
+    truth = [box[label >= 0] for label, box in zip(labels, boxes, strict=True)]
     return detection_ap([f.boxes for f in found], [f.scores for f in found], truth, threshold)
 
 
@@ -350,13 +355,27 @@ def named_ap(found: Sequence[Found], labels: ArrayLike, boxes: ArrayLike, thresh
     ----------
     found, labels, boxes, threshold
         As of `box_ap`. A class that does not occur is left out, and the boxes of that class.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As of `box_ap`, and where no class occurs.
     """
-    labels, each = np.asarray(labels), []
-    for k in np.unique(labels[labels >= 0]):
+    labels, boxes = _truth(found, labels, boxes)
+    each, occurring = [], np.unique(labels[labels >= 0])
+    if not len(occurring):
+        raise ValueError("labels are all −1: no class occurs that could be found")
+    for k in occurring:
         mine = [f.labels == k for f in found]
-        pairs = zip(labels, np.asarray(boxes), strict=True)
-        truth = [box[label == k] for label, box in pairs]
+        truth = [box[label == k] for label, box in zip(labels, boxes, strict=True)]
         boxes_k = [f.boxes[m] for f, m in zip(found, mine, strict=True)]
         scores = [f.named[m] for f, m in zip(found, mine, strict=True)]
         each.append(detection_ap(boxes_k, scores, truth, threshold))
     return float(np.mean(each))
+
+
+def _truth(found, labels, boxes):
+    """Return checked labels and boxes of as many images as something was found in."""
+    axes = shapes.Axes(n=len(found), c=4)
+    labels = axes.labels("labels", labels, "n m", least=-1)
+    return labels, axes.floats("boxes", boxes, "n m c", finite=False)
