@@ -17,14 +17,18 @@ import importlib
 import inspect
 import os
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+import dlbook
 from dlbook.fast.memory import Memory
 from dlbook.matmul import PANEL_BYTES
 from dlbook.tools.simd import TILES, aligned
 
+ROOT = Path(dlbook.__file__).parent
 GUARD = 128  # bytes before and behind each array
 SHAPES = int(os.environ.get("DLBOOK_SHAPES", "0"))  # to try in each row, where not as many as here
 EDGES = {n for tile in TILES.values() for n in (tile.rows, tile.vectors * tile.bytes // 8)}
@@ -210,6 +214,29 @@ def sizes_of(name, count):
 def arguments(row):
     """Return the names of a kernel's arguments."""
     return list(inspect.signature(getattr(row.call, "py_func", row.call)).parameters)
+
+
+@cache
+def uses_threads(kernel):
+    """Say whether a function of the package reaches threads, itself or by what it calls."""
+    source = getattr(kernel, "py_func", kernel)
+    if not inspect.isfunction(source) or not source.__module__.startswith("dlbook."):
+        return False
+    if source.__module__ == "dlbook.tools.threads":
+        return True
+    names = {name for code in codes(source.__code__) for name in code.co_names}
+    called = (source.__globals__.get(name) for name in names)
+    return "prange" in names or any(
+        uses_threads(thing) for thing in called if thing is not kernel and callable(thing)
+    )
+
+
+def codes(code):
+    """Yield the code of a function and of those inside it."""
+    yield code
+    for part in code.co_consts:
+        if inspect.iscode(part):
+            yield from codes(part)
 
 
 def load():

@@ -22,6 +22,7 @@ from dlbook.fast import (
     penalties,
     stack,
 )  # fmt: skip
+from dlbook.tools import elementary
 
 # Activations
 
@@ -657,3 +658,52 @@ def _(d, i, k, j):
 def _(d, i):
     x = d.normal(i)
     return (x,), {"returned": wide(x).sum()}
+
+
+# Functions of numbers and arrays; how exact they are is for test_elementary.py
+
+NUMBERS = {
+    elementary.exp: np.exp, elementary.tanh: np.tanh, elementary.sigmoid: lc.sigmoid,
+    elementary.gelu: neurons.gelu_tanh,
+}  # fmt: skip
+ONES = {
+    elementary.logistic: lc.sigmoid, elementary.hyperbolic_tangent: np.tanh,
+    elementary.gaussian_unit: neurons.gelu_tanh,
+}  # fmt: skip
+
+
+def of_arrays(kernel, literal):
+    """Enter a function of an array, which may be written over."""
+
+    @row(kernel, i=(*ANY, 1023, 1024, 1025), same=(0, 1), threads={"i": 100_000, "same": 1})
+    def _(d, i, same):
+        x = d.normal(i)
+        y = literal(wide(x))
+        return (x, x if same else d.empty(i)), {"out": y} | ({"x": y} if same else {})
+
+
+def of_numbers(kernel, literal):
+    """Enter a function of a number."""
+
+    @row(kernel)
+    def _(d):
+        x = d.normal(1)
+        return (x[0],), {"returned": literal(wide(x))[0]}
+
+
+for kernel, literal in NUMBERS.items():
+    of_arrays(kernel, literal)
+for kernel, literal in ONES.items():
+    of_numbers(kernel, literal)
+
+
+@row(elementary.apply, which=range(4), i=ANY)
+def _(d, which, i):
+    x = d.normal(i)
+    return (which, x, d.empty(i)), {"out": list(NUMBERS.values())[which](wide(x))}
+
+
+@row(elementary.softmax, n=ANY, k=SOME, threads={"n": 2000, "k": 50})
+def _(d, n, k):
+    x = d.normal(n, k)
+    return (x, d.empty(n, k)), {"out": lc.softmax(wide(x))}

@@ -1,15 +1,20 @@
 """The contract of every fast kernel and public name: one row each in the registry, generic suites."""
 
+import ast
 import gc
 
 import numba
 import numpy as np
 import pytest
 import registry
+import rows_nets
+from census import EXCUSED, ROOMS, THROUGH, census
 from compiled import compiled_only
 from numba.core import config
 from numba.core.runtime import _nrt_python, rtsys
-from registry import Draw, arguments, sizes_of
+from registry import Draw, arguments, sizes_of, uses_threads
+
+from dlbook.nets import check_model
 
 ROWS = registry.load()
 PLAIN = config.DISABLE_JIT
@@ -132,3 +137,58 @@ def test_no_memory_is_lost(name):
         _nrt_python.memsys_disable_stats()
     assert after.alloc - before.alloc == after.free - before.free
     assert after.mi_alloc - before.mi_alloc == after.mi_free - before.mi_free
+
+
+@compiled_only
+@pytest.mark.parametrize("name", rows_nets.MODELS)
+def test_gradients_are_those_of_the_loss(name):
+    model, data = rows_nets.MODELS[name]
+    check_model(model, data, count=5)
+
+
+@pytest.fixture(scope="module")
+def names():
+    """Return the census."""
+    return census()
+
+
+def test_every_public_name_has_a_row(names):
+    """A kernel in its chapter's KERNELS or in tests/rows_*.py, a function that takes arrays in the
+    CALLS of test_inputs.py, a layer in a network of tests/rows_nets.py; or words in census.py."""
+    generic = {"contract", "literal", "arrays", "gradient"}
+    without = [
+        f"{one.module}.{one.name}" for one in names if not (one.held.keys() & generic or one.excuse)
+    ]
+    assert not without, f"{test_every_public_name_has_a_row.__doc__}: {without}"
+
+
+def test_no_excuse_is_left_behind(names):
+    """What is excused exists, and would have no row otherwise."""
+    known = {f"{one.module}.{one.name}": one for one in names}
+    for key in EXCUSED:
+        if key in ROOMS:
+            continue
+        assert key in known, f"{key} is excused and not there"
+        assert known[key].excuse, f"{key} is excused and has a row"
+    for module, through in THROUGH.items():
+        for name in through:
+            assert f"{module}.{name}" in known, (
+                f"{module}.{name} goes through another and is not there"
+            )
+
+
+def test_kernels_that_others_call_are_public():
+    """So that the census has them: nothing that is imported from `fast` stands outside of `__all__`."""
+    found = []
+    for path in registry.ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dlbook.fast."):
+                public = importlib.import_module(node.module).__all__
+                found += [f"{node.module}.{a.name}" for a in node.names if a.name not in public]
+    assert not found
+
+
+def test_what_uses_threads_has_sizes_for_which_it_does():
+    """Found by source: what reaches prange or `in_threads` is run on one thread and on several."""
+    for name, row in ROWS.items():
+        assert row.threads or not uses_threads(row.kernel), f"{name} wants threads={{…}}, or words"
