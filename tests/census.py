@@ -1,4 +1,4 @@
-"""Which suites hold each public name of the package: ``python -m tests.census`` prints it.
+"""Which suites hold each public name of the package: ``make census`` prints it.
 
 A name is public where its module's ``__all__`` has it. Each is held by a generic suite, through
 another name whose row runs it, or excused in words: `THROUGH` and `EXCUSED` have them.
@@ -8,14 +8,9 @@ import ast
 import importlib
 import inspect
 import re
-import sys
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
-
-HERE = Path(__file__).resolve().parent
-if __name__ == "__main__":
-    sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE / "nets")]
 
 import registry
 from registry import sizes_of
@@ -24,6 +19,7 @@ import dlbook
 from dlbook.nets import Composition, Layer
 from dlbook.nets.costs import Cost
 
+HERE = Path(__file__).resolve().parent
 ROOT = Path(dlbook.__file__).parent
 SUITES = ("contract", "page", "literal", "NaN", "threads", "memory", "arrays", "gradient", "own")
 

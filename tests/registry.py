@@ -49,7 +49,7 @@ class Row(NamedTuple):
     scratch: tuple  # arguments whose contents nobody promises
     rtol: dict  # dtype -> largest error, by the largest number of an array
     nan: str  # why a NaN does not go the literal's way; empty where it does
-    threads: dict  # sizes for which threads are used
+    threads: dict | str  # sizes for which threads are used, or why none are given
     plain: str  # why the row says nothing as plain Python; empty where it does
 
 

@@ -109,10 +109,13 @@ def _(d, n, p, k):
 ETA, DECAY, MU, RHO, B1, B2, TINY = 0.1, 0.03, 0.8, 0.9, 0.85, 0.95, 1e-3
 
 
+ALONE = "no sum runs over parameters; test_optimization.py holds what threads share to these bits"
+
+
 def steps(kernel, slots, settings, formula):
     """Enter an optimizer; the formula maps θ, g, slots and t to θ and slots."""
 
-    @row(kernel, p=ANY, t=(1, 2, 17), rtol={"float32": 5e-5})
+    @row(kernel, p=ANY, t=(1, 2, 17), rtol={"float32": 5e-5}, threads=ALONE)
     def _(d, p, t):
         theta, g = d.normal(p), d.normal(p)
         held = d.positive(slots, p)
@@ -317,7 +320,12 @@ def _(d, n, i, j, k):
 
 
 @row(
-    bp.fused_epoch, scratch="work", nan="a step that fails ends the epoch", batch=(1, 2, 5), **NETS
+    bp.fused_epoch,
+    threads=BIG | {"batch": 500},
+    scratch="work",
+    nan="a step that fails ends the epoch",
+    batch=(1, 2, 5),
+    **NETS,
 )
 def _(d, n, i, j, k, batch):
     sizes, flat, x, y = a_network(d, n, i, j, k)
@@ -330,14 +338,22 @@ def _(d, n, i, j, k, batch):
     return args, {"flat": theta, "returned": (total / n, -1)}
 
 
-@row(bp.fused_errors, scratch="right", n=ANY, j=ANY, k=ANY)
+@row(bp.fused_errors, scratch="right", threads={"n": 700, "j": 130, "k": 70}, n=ANY, j=ANY, k=ANY)
 def _(d, n, j, k):
     w, delta, a = d.normal(k, j), d.normal(k, n), d.uniform(j, n)
     below = (wide(w).T @ wide(delta)) * wide(a) * (1 - wide(a))
     return (w, delta, a, d.packed(k, n), d.empty(j, n)), {"below": below}
 
 
-@row(bp.fused_weights, scratch="right", n=ANY, j=ANY, k=ANY, add=(0, 1))
+@row(
+    bp.fused_weights,
+    scratch="right",
+    threads={"n": 700, "j": 130, "k": 70, "add": 0},
+    n=ANY,
+    j=ANY,
+    k=ANY,
+    add=(0, 1),
+)
 def _(d, n, j, k, add):
     delta, a, scale = d.normal(j, n), d.normal(n, k), d.dtype.type(0.3)
     dw, db = (d.normal(j, k), d.normal(j)) if add else (d.empty(j, k), d.empty(j))
@@ -414,10 +430,11 @@ def a_critic(d, n, i, j, k):
 
 
 GAME = {"n": FEW, "i": FEW, "j": (1, 2, 3, 5), "k": (0, 1, 3)}
+PRODUCTS = "its products are those of stack_forward, stack_backward and rows_gradient_into"
 COMPLEX = "complex steps do not say where a NaN goes"
 
 
-@row(adversarial.critic_into, scratch="memory panels", kind=(-1, 0, 1), loss=range(3), nan=COMPLEX,
+@row(adversarial.critic_into, threads=PRODUCTS, scratch="memory panels", kind=(-1, 0, 1), loss=range(3), nan=COMPLEX,
      rtol={"float32": 5e-5}, **GAME)  # fmt: skip
 def _(d, n, i, j, k, kind, loss):
     sizes, flat, table, slopes = a_critic(d, n, i, j, k)
@@ -468,7 +485,14 @@ def _(d, n, i, j, k, kind, loss):
     return args, {"grads": grads, "returned": parts(theta)}
 
 
-@row(adversarial.maker_into, scratch="a delta ds panels", loss=range(3), nan=COMPLEX, **GAME)
+@row(
+    adversarial.maker_into,
+    threads=PRODUCTS,
+    scratch="a delta ds panels",
+    loss=range(3),
+    nan=COMPLEX,
+    **GAME,
+)
 def _(d, n, i, j, k, loss):
     sizes, flat, table, slopes = a_critic(d, n, i, j, k)
     fake = d.normal(n, i)

@@ -2,6 +2,7 @@
 
 import ast
 import gc
+import importlib
 
 import numba
 import numpy as np
