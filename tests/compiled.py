@@ -1,8 +1,11 @@
 """What the tests need to know of Numba."""
 
+import contextlib
+
 import numba
 import numpy as np
 import pytest
+from numba.core.runtime import _nrt_python, rtsys
 
 compiled_only = pytest.mark.compiled_only  # conftest.py skips it where nothing is compiled
 
@@ -17,3 +20,20 @@ def same_bits(compute):
     finally:
         numba.set_num_threads(most)
     return all(parts == found[0] for parts in found)
+
+
+@contextlib.contextmanager
+def allocations():
+    """Give a function that says how much Numba's runtime has allocated inside and not freed."""
+    _nrt_python.memsys_enable_stats()
+    before = rtsys.get_allocation_stats()
+
+    def lost():
+        now = rtsys.get_allocation_stats()
+        arrays = now.mi_alloc - before.mi_alloc - (now.mi_free - before.mi_free)
+        return max(arrays, now.alloc - before.alloc - (now.free - before.free))
+
+    try:
+        yield lost
+    finally:
+        _nrt_python.memsys_disable_stats()

@@ -296,7 +296,8 @@ def _(d, n, i, j, k, wanted, inputs):
     nan="a NaN that is dropped is zero in both; uniform has none",
 )
 def _(d, n, j, same):
-    a, uniform, p = d.normal(n, j), d.uniform(n, j), d.pick(0.0, 0.3)
+    a, uniform, p = d.normal(n, j), d.uniform(n, j), d.pick(0.0, 0.25)
+    uniform[d.rng.random((n, j)) < 0.2] = p  # the border itself is kept
     y = a if same else d.empty(n, j)
     expected = training.dropout(wide(a), wide(uniform), p)
     return (a, uniform, p, y), {"y": expected} | ({"a": expected} if same else {})
@@ -517,6 +518,9 @@ def _(d, n, dim, waves, c, target):
 @row(cutting.likeliest, w=SOME, k=SOME, nan="where a NaN stands in an order, nothing is promised")
 def _(d, w, k):
     p, mass = d.positive(w), d.pick(0.3, 0.9, 1.0)
+    if d.rng.random() < 0.4:  # halves, whose sums are the border itself
+        p[:], mass = 0.5 ** np.minimum(np.arange(1, w + 1), max(w - 1, 0)), 0.5
+        k = w
     p /= p.sum()
     top = transformer.top_k(wide(p), k)
     return (p, k, mass), {"p": transformer.nucleus(top, mass)}

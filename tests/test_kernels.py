@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compiled import compiled_only
+from compiled import allocations, compiled_only
 
 import dlbook
 
@@ -90,6 +90,31 @@ def test_takes_strided_arrays(kernel, make_args, rng):
         return wide[..., ::2]
 
     equal(kernel(*changed(args, strided)), kernel(*args), 1e-13)
+
+
+@pytest.mark.parametrize(("kernel", "make_args"), ROWS)
+def test_takes_read_only_arrays_of_any_order(kernel, make_args, rng):
+    """As Python, which costs no compiling and says where an argument is written to."""
+    args, source = make_args(rng), getattr(kernel, "py_func", kernel)
+
+    def other(a):
+        a = np.asfortranarray(a)
+        a.flags.writeable = False
+        return a
+
+    with np.errstate(all="ignore"):
+        equal(source(*changed(args, other)), source(*copies(args)), 1e-13)
+
+
+@compiled_only
+@pytest.mark.parametrize(("kernel", "make_args"), ROWS)
+def test_no_memory_is_lost(kernel, make_args, rng):
+    """What Numba's runtime has allocated for a kernel it has also freed, when its result has gone."""
+    args = make_args(rng)
+    with allocations() as lost:
+        for _ in range(3):
+            kernel(*args)
+        assert lost() == 0
 
 
 @pytest.mark.parametrize(("kernel", "make_args"), ROWS)

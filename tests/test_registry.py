@@ -1,7 +1,6 @@
 """The contract of every fast kernel and public name: one row each in the registry, generic suites."""
 
 import ast
-import gc
 import importlib
 
 import numba
@@ -9,10 +8,10 @@ import numpy as np
 import pytest
 import registry
 import rows_nets
+import rows_pairs
 from census import EXCUSED, ROOMS, THROUGH, census
-from compiled import compiled_only
+from compiled import allocations, compiled_only
 from numba.core import config
-from numba.core.runtime import _nrt_python, rtsys
 from registry import Draw, arguments, sizes_of, uses_threads
 
 from dlbook.nets import check_model
@@ -125,19 +124,37 @@ def test_the_number_of_threads_changes_no_bit(name):
 def test_no_memory_is_lost(name):
     """What Numba's runtime has allocated for a kernel it has also freed."""
     dtype, sizes = ROWS[name].dtypes[0], list(sizes_of(name, 1))[-1]
-    _nrt_python.memsys_enable_stats()
-    try:
-        called(name, dtype, sizes)
-        gc.collect()
-        before = rtsys.get_allocation_stats()
+    called(name, dtype, sizes)
+    with allocations() as lost:
         for _ in range(3):
             called(name, dtype, sizes)
-        gc.collect()
-        after = rtsys.get_allocation_stats()
-    finally:
-        _nrt_python.memsys_disable_stats()
-    assert after.alloc - before.alloc == after.free - before.free
-    assert after.mi_alloc - before.mi_alloc == after.mi_free - before.mi_free
+        assert lost() == 0
+
+
+@compiled_only
+@pytest.mark.parametrize("name", rows_pairs.LINEAR)
+def test_the_way_back_of_a_linear_map_is_its_transpose(name, rng):
+    """⟨A x, y⟩ = ⟨x, Aᵀ y⟩, and A (x − x′) = A x − A x′: without any other form of either."""
+    x, there, back = rows_pairs.LINEAR[name](rng)
+    other, dy = rng.normal(size=x.shape), rng.normal(size=there(x).shape)
+    size = np.linalg.norm(there(x)) * np.linalg.norm(dy)
+    assert np.vdot(there(x), dy) == pytest.approx(np.vdot(x, back(x, dy)), rel=0, abs=1e-13 * size)
+    np.testing.assert_allclose(there(x - other), there(x) - there(other), rtol=0, atol=1e-12)
+
+
+@compiled_only
+@pytest.mark.parametrize("name", rows_pairs.CURVED)
+def test_the_way_back_is_the_slope_of_the_way_there(name, rng):
+    """By central differences of the fast form alone, in five random directions."""
+    x, there, back = rows_pairs.CURVED[name](rng)
+    dy = rng.normal(size=there(x).shape)
+    slopes = back(x, dy)
+    for _ in range(5):
+        along, step = rng.normal(size=x.shape), 1e-5
+        up, down = (np.vdot(dy, there(x + sign * step * along)) for sign in (1, -1))
+        found = (up - down) / (2 * step)
+        size = np.linalg.norm(slopes) * np.linalg.norm(along)
+        assert np.vdot(slopes, along) == pytest.approx(found, rel=0, abs=1e-8 * size)
 
 
 @compiled_only
