@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 PINS   := constraints.txt
 SPREAD := -n logical --maxprocesses 4 --dist worksteal
-TILED  := attention autoencoders backprop convolution gated matmul rnn sequence_tasks simd training training_loop
+TILED  := attention autoencoders backprop convolution gated matmul rnn sequence_tasks registry simd training training_loop
 APART  := benchmarks book cards classes exercises floors formats formula extension main notebooks pages starting store sweeps typing   # what no compilation changes
 FOREIGN = "$$($(PY) -c 'from dlbook.tools import simd; print(min(simd.TILES.keys() - simd.able()[:1]))')"
 BUILT  := _build/html/.built
@@ -14,7 +14,7 @@ NPM    := $(shell command -v npm 2>/dev/null)
 
 without = $(patsubst %,--ignore=tests/test_%.py,$(1))
 
-.PHONY: help setup book cards epub pdf archives release serve test test-modes test-checked test-tiles test-peers test-engines test-site test-oldest test-newest bench sweeps lint clean
+.PHONY: help setup book cards epub pdf archives release serve test test-modes test-checked test-tiles test-peers test-engines test-site test-oldest test-newest registry census bench sweeps lint clean
 .DELETE_ON_ERROR:
 
 help:          ## list the targets
@@ -121,6 +121,13 @@ test-newest:   ## run the tests with the newest release of everything
 _build/oldest.txt: pyproject.toml tests/floors.py
 	@mkdir -p $(@D)
 	$(PYTHON) tests/floors.py > $@
+
+# As `make test`, with more shapes than there is time for at every change, and arrays of every layout.
+registry: $(READY) ## hold each fast kernel against its literal form over SHAPES=200 shapes
+	DLBOOK_SHAPES=$(or $(SHAPES),200) $(PY) -m pytest $(SPREAD) tests/test_registry.py tests/test_inputs.py
+
+census: $(READY) ## print which suites hold each public name of the package
+	@PYTHONPATH=.:tests:tests/nets $(PY) tests/census.py
 
 bench: $(READY) ## time dlbook beside its rivals (installs them); ONLY=name for some, ROUNDS=1 to try
 	@$(PY) -c 'import sys; from importlib.util import find_spec; sys.exit(not all(map(find_spec, ("gensim", "jax", "torch"))))' || $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[book,test,bench]' || echo "Not all rivals can be installed; the table says which are missing"

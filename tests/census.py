@@ -56,6 +56,7 @@ THROUGH = {  # kernels that a row runs by way of another
     "fast.normal": {"normals": "normal.normal_into"},
     "fast.sequences": {"arrange": "sequences.arrange_into"},
     "fast.skipgram": {"learn_round": "skipgram.learn_part"},
+    "matmul": {"multiply_tiled": "multiply, which it is where there is a tile"},
     "backprop": {"fused_forward": "fused_gradient", "fused_backward": "fused_gradient"},
 }
 

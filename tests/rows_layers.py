@@ -466,7 +466,7 @@ def _(d, j, k):
 # Codes that are drawn, noised examples, cut distributions
 
 
-@row(latent.latent_forward, n=ANY, c=ANY)
+@row(latent.latent_forward, n=ANY, c=SOME)
 def _(d, n, c):
     h, eps = d.normal(n, 2 * c), d.normal(n, c)
     m, s = np.hsplit(wide(h), 2)
@@ -474,7 +474,7 @@ def _(d, n, c):
     return (h, eps, d.empty(n, c)), {"eps": np.exp(s) * wide(eps), "z": z}
 
 
-@row(latent.latent_backward, n=SOME, c=ANY)
+@row(latent.latent_backward, n=SOME, c=SOME)
 def _(d, n, c):
     h, eps, dz, beta = d.normal(n, 2 * c), d.normal(n, c), d.normal(n, c), 0.7
     m, s = map(np.ascontiguousarray, np.hsplit(wide(h), 2))

@@ -170,6 +170,7 @@ def names():
     return census()
 
 
+@compiled_only
 def test_every_public_name_has_a_row(names):
     """A kernel in its chapter's KERNELS or in tests/rows_*.py, a function that takes arrays in the
     CALLS of test_inputs.py, a layer in a network of tests/rows_nets.py; or words in census.py."""
@@ -180,6 +181,7 @@ def test_every_public_name_has_a_row(names):
     assert not without, f"{test_every_public_name_has_a_row.__doc__}: {without}"
 
 
+@compiled_only
 def test_no_excuse_is_left_behind(names):
     """What is excused exists, and would have no row otherwise."""
     known = {f"{one.module}.{one.name}": one for one in names}
@@ -195,6 +197,7 @@ def test_no_excuse_is_left_behind(names):
             )
 
 
+@compiled_only
 def test_kernels_that_others_call_are_public():
     """So that the census has them: nothing that is imported from `fast` stands outside of `__all__`."""
     found = []
@@ -206,6 +209,7 @@ def test_kernels_that_others_call_are_public():
     assert not found
 
 
+@compiled_only
 def test_what_uses_threads_has_sizes_for_which_it_does():
     """Found by source: what reaches prange or `in_threads` is run on one thread and on several."""
     for name, row in ROWS.items():
