@@ -637,6 +637,8 @@ def a_product(d, i, k, j, turned, more):
 
 
 row(matmul.multiply, **PRODUCTS)(a_product)
+DEEP = {"i": (1, 5, 13), "k": (129, 512, 513, 1100), "j": (1, 17, 33)}
+row(matmul.multiply, of="deep", **(PRODUCTS | DEEP))(a_product)
 row(
     matmul.multiply_parallel,
     threads={"i": 300, "k": 70, "j": 70, "turned": 0, "more": 1},
