@@ -253,8 +253,11 @@ def _(d, p):
 @row(training.clip, p=ANY, limit=(0, 1))
 def _(d, p, limit):
     g, most = d.normal(p), (1e3, 0.5)[limit]
+    if d.rng.random() < 0.2:
+        g[:1] = np.inf  # stays as it is: there is no factor that makes it shorter
     norm = np.linalg.norm(wide(g))
-    return (g, most), {"g": wide(g) * (most / norm if norm > most else 1), "returned": norm}
+    factor = most / norm if most < norm < np.inf else 1
+    return (g, most), {"g": wide(g) * factor, "returned": norm}
 
 
 @row(training.finite_copy, p=ANY)
