@@ -9,6 +9,7 @@ import pytest
 import registry
 import rows_nets
 import rows_pairs
+import rows_slopes
 from census import EXCUSED, ROOMS, THROUGH, census
 from compiled import allocations, compiled_only
 from numba.core import config
@@ -155,6 +156,21 @@ def test_the_way_back_is_the_slope_of_the_way_there(name, rng):
         found = (up - down) / (2 * step)
         size = np.linalg.norm(slopes) * np.linalg.norm(along)
         assert np.vdot(slopes, along) == pytest.approx(found, rel=0, abs=1e-8 * size)
+
+
+@compiled_only
+@pytest.mark.parametrize("name", rows_slopes.SLOPES)
+def test_second_derivatives_by_the_complex_step_of_the_gradient(name, rng):
+    """uᵀ H v = vᵀ H u, and central differences say the same; the gradient itself is that of the cost."""
+    cost, gradient, at = rows_slopes.SLOPES[name]
+    u, v, tiny, step = *rng.normal(size=(2, *at.shape)), 1e-30, 1e-5
+    slope = cost(at + 1j * tiny * u).imag / tiny
+    assert np.vdot(gradient(at), u) == pytest.approx(slope, rel=1e-12)
+    curve_u, curve_v = (gradient(at + 1j * tiny * along).imag / tiny for along in (u, v))
+    size = np.linalg.norm(curve_u) * np.linalg.norm(v)
+    assert np.vdot(curve_u, v) == pytest.approx(np.vdot(curve_v, u), rel=0, abs=1e-12 * size)
+    found = (gradient(at + step * u) - gradient(at - step * u)) / (2 * step)
+    np.testing.assert_allclose(curve_u, found, rtol=0, atol=1e-7 * np.abs(found).max())
 
 
 @compiled_only
