@@ -3,18 +3,22 @@
 import numpy as np
 
 from dlbook.nets import (
+    LSTM,
     Activation,
     Bernoulli,
     Dense,
     Detection,
+    Embedding,
     Frozen,
     Gaussian,
+    Last,
     Network,
     Noise,
     PaddedNetwork,
     Parallel,
     PositionalEncoding,
     Scale,
+    SequenceNetwork,
     Sequential,
     SoftmaxCrossEntropy,
     Together,
@@ -59,6 +63,10 @@ MODELS = {
     "frozen": (frozen(), (X, CLASSES)),
     "what stood before": (PaddedNetwork((6, 3), Sequential(Before(), Dense(3)), Gaussian(), **WIDE),
                           (STEPS, STEPS, LENGTHS)),
+    "the last step": (
+        SequenceNetwork((), Sequential(Embedding(5, 4), LSTM(3), Last(), Dense(2)), symbols=5, **WIDE),
+        (SYMBOLS, CLASSES[:3] % 2, np.array([4, 1, 3])),
+    ),
     "Transformer": (Transformer(5, 4, 1, 2, 4, **WIDE), (SYMBOLS, SYMBOLS)),
     "detector": found(),
 }  # fmt: skip
