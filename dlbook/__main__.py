@@ -181,7 +181,7 @@ def begin(options):
     target = options.folder
     if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
         raise CommandError(f"{target} is already there; nothing was written")
-    called = Path(os.path.abspath(target)).name
+    called = os.fsencode(Path(os.path.abspath(target)).name).decode(errors="replace")
     try:
         save_all(starting.project(called), target)
     except OSError as error:
@@ -325,6 +325,10 @@ def main(arguments=None):
         return options.run(options)
     except (CommandError, built.NotBuiltError) as error:
         print(f"{name()}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{name()}: {where}{error.strerror or error}", file=sys.stderr)
         return 2
 
 

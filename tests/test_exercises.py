@@ -839,7 +839,8 @@ def test_progress_survives_and_is_shared(tmp_path):
     [b"", b"{", b"[]", b"null", b"\xff\xfe", b"{}", b'{"version": 1}', b'{"version": 2, "exercises": {}}',
      b'{"version": 1, "exercises": []}', b'{"version": 1, "exercises": {"a": 1}}',
      b'{"version": 1, "exercises": {"a": {"tries": "x"}}}', b'{"version": 1, "exercises": {"a": {"tries": -1}}}',
-     b'{"version": 1, "exercises": {"a": {"status": 1}}}', b"[" * 100_000, b" " * (store.LARGEST + 1)],
+     b'{"version": 1, "exercises": {"a": {"status": 1}}}', b'{"version": 1, "exercises": {"a": {"tries": %d}}}' % 10**4000,
+     b'{"version": 1, "exercises": {"a": {"more": [%s]}}}' % (b"0," * 4 * 10**6 + b"0"), b"[" * 100_000, b" " * (store.LARGEST + 1)],
     ids=lambda b: repr(b[:50]),
 )  # fmt: skip
 def test_a_damaged_file_is_set_aside(tmp_path, damage):

@@ -84,6 +84,16 @@ def test_a_wrong_command_line_is_refused(arguments, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("arguments", [("notebooks",), ("serve",), ("new",), ("check",)])
+def test_a_name_that_is_too_long_is_said(arguments, tmp_path, few, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("x" * 300, "x/" * 3000):
+        assert command.main([*arguments, name]) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and ("too long" in said or "there is no" in said), said
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_command_is_called_as_it_was_typed(monkeypatch, capsys):
     for typed, name in (("/usr/bin/dlbook", "dlbook"), ("dlbook/__main__.py", "python -m dlbook")):
         monkeypatch.setattr(sys, "argv", [typed])

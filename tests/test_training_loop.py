@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from compiled import compiled_only
+from safetensors import safe_open
 
 from dlbook import backprop, training
 from dlbook.nets import Diverged, checkpoint, fit, loop
@@ -685,7 +686,7 @@ def _remarks(path):
     """Return the metadata of a file."""
     import safetensors
 
-    with safetensors.safe_open(path, framework="np") as file:
+    with safe_open(path, framework="np") as file:
         return file.metadata()
 
 
@@ -1025,13 +1026,11 @@ FOREIGN = [  # what another version of the package, or a hand, may have written
 @pytest.fixture(scope="module")
 def half_way(tmp_path_factory):
     """Return a checkpoint of the third step of the third epoch: arrays and remarks."""
-    import safetensors
-
     path = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "PAUSE", 0.0)
         interrupted("model", "begins", 14, checkpoint=path, validation=HELD, patience=9)
-    with safetensors.safe_open(path, framework="np") as file:
+    with safe_open(path, framework="np") as file:
         remarks = {key: file.metadata()[key] for key in ("kind", "settings", "moment")}
         return {key: file.get_tensor(key) for key in file.keys()}, remarks  # noqa: SIM118
 
@@ -1075,6 +1074,26 @@ def test_a_checkpoint_that_says_the_same_is_taken(half_way, path):
     rewritten(path, half_way, "step", 13)
     found = resumed(path, np.random.default_rng(1))
     same(found, run(optimizer=Watched(Adam(0.01)), validation=HELD, patience=9))
+
+
+@pytest.mark.parametrize("part", ["params", "state"])
+def test_refuses_a_best_that_no_epoch_was(part, path):
+    """It would stand in the place of the weights of now."""
+    given = {"validation": HELD, "patience": 9, "checkpoint": path}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "PAUSE", 0.0)
+        interrupted("model", "begins", 3, **given)
+    with safe_open(path, framework="np") as file:
+        remarks = {key: file.metadata()[key] for key in ("kind", "settings", "moment")}
+        arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    assert json.loads(remarks["moment"])["best"] is None
+    name = next(name for name in arrays if name.startswith(f"best.{part}"))
+    arrays[name][0] += 1
+    checkpoint.store.save(path, arrays, remarks)
+    with pytest.raises(
+        DataError, match=f"best.{part}.* is not {part}.*, and no epoch was the best"
+    ):
+        resumed(path, np.random.default_rng(1))
 
 
 def test_a_longer_run_than_asked_for_leaves_the_generator(half_way, path):

@@ -25,6 +25,7 @@ except ImportError:  # Windows
 __all__ = ["Store", "data_directory"]
 
 NAME, VERSION, LARGEST = "progress.json", 1, 10**7
+MOST = 10**9  # tries, or hints
 PATIENCE = 30  # seconds to wait for another process, which on a busy machine has its turn late
 
 
@@ -105,10 +106,9 @@ class Store:
     def _write(self):
         if self.path is None:
             return
-        text = json.dumps({"version": VERSION, "exercises": self.entries}, indent=1, sort_keys=True)
         try:
             self._place().parent.mkdir(parents=True, exist_ok=True)
-            save(self._place(), f"{text}\n".encode())
+            save(self._place(), _content(self.entries))
         except OSError as error:
             self._forget(f"cannot be written ({error.strerror})")
 
@@ -155,8 +155,16 @@ def _taken(lock):
     return True
 
 
+def _content(entries):
+    """Return the bytes of a file that holds entries, in one line: an indented text takes time that
+    grows with the square of the depth.
+    """
+    text = json.dumps({"version": VERSION, "exercises": entries}, sort_keys=True)
+    return f"{text}\n".encode()
+
+
 def _entries(data):
-    """Return the entries of a file, or raise ValueError."""
+    """Return the entries of a file, or raise ValueError or RecursionError."""
     if not isinstance(data, dict) or data.get("version") != VERSION:
         raise ValueError("another format")
     entries = data.get("exercises")
@@ -166,8 +174,10 @@ def _entries(data):
         counts = (
             [entry.get(key, 0) for key in ("tries", "hints")] if isinstance(entry, dict) else [""]
         )
-        if not all(type(n) is int and n >= 0 for n in counts) or not isinstance(
+        if not all(type(n) is int and 0 <= n <= MOST for n in counts) or not isinstance(
             entry.get("status", ""), str
         ):
             raise ValueError("not an entry")
+    if len(_content(entries)) > LARGEST:  # or it is too deep to be written again
+        raise ValueError("too large")
     return entries

@@ -155,7 +155,14 @@ class Resumable:
                 )
         if wrong := next(self.faults(facts), None):
             raise DataError(f"{path} holds no moment of this run: {wrong}")
-        if facts["best"]:
+        if facts["best"] is None:  # then the file holds the vectors of now in the place of the best
+            for name, x in arrays.items():
+                if x.tobytes() != arrays[now := name.removeprefix("best.")].tobytes():
+                    raise DataError(
+                        f"{path} holds no moment of this run: {name} is not {now}, "
+                        "and no epoch was the best"
+                    )
+        else:
             facts["best"] = Best(*facts["best"], *(views.flat.copy() for views in self.moving))
         moment = self.moment._replace(**facts | {"rows": tuple(map(tuple, facts["rows"]))})
         for name, x in self.arrays(moment).items():
