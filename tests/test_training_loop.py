@@ -684,7 +684,6 @@ def test_interrupted_anywhere_it_resumes_to_the_same_bits(
 
 def _remarks(path):
     """Return the metadata of a file."""
-    import safetensors
 
     with safe_open(path, framework="np") as file:
         return file.metadata()
