@@ -14,7 +14,7 @@ NPM    := $(shell command -v npm 2>/dev/null)
 
 without = $(patsubst %,--ignore=tests/test_%.py,$(1))
 
-.PHONY: help setup book cards epub pdf archives release serve test test-modes test-checked test-tiles test-peers test-engines test-site test-oldest test-newest registry census bench sweeps lint clean
+.PHONY: help setup book cards epub pdf archives release serve test test-modes test-checked test-tiles test-peers test-engines test-site test-oldest test-newest fuzz registry census bench sweeps lint clean
 .DELETE_ON_ERROR:
 
 help:          ## list the targets
@@ -128,6 +128,8 @@ registry: $(READY) ## hold each fast kernel against its literal form over SHAPES
 
 census: $(READY) ## print which suites hold each public name of the package
 	@PYTHONPATH=.:tests:tests/nets $(PY) tests/census.py
+fuzz: $(READY)  ## send changed files and commands to all that reads them; N=100000 SEED=3 ONLY=weights, CASE=file for one again
+	PYTHONPATH=.:tests:tests/nets $(PY) -m fuzz $(N:%=--cases %) $(SEED:%=--seed %) $(ONLY:%=--only %) $(CASE:%=--case %)
 
 bench: $(READY) ## time dlbook beside its rivals (installs them); ONLY=name for some, ROUNDS=1 to try
 	@$(PY) -c 'import sys; from importlib.util import find_spec; sys.exit(not all(map(find_spec, ("gensim", "jax", "torch"))))' || $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[book,test,bench]' || echo "Not all rivals can be installed; the table says which are missing"
