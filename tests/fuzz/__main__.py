@@ -115,9 +115,9 @@ def lines_of(process):
         yield line
 
 
-def run(name, cases, seed):
-    """Run a target in a process of its own and return its result."""
-    command = [sys.executable, "-m", "fuzz", "--child", name, "--cases", f"{cases}", "--seed", f"{seed}"]  # fmt: skip
+def run(name, cases, seed, command=None):
+    """Run a target in a process of its own, by another command where one is given."""
+    command = command or [sys.executable, "-m", "fuzz", "--child", name, "--cases", f"{cases}", "--seed", f"{seed}"]  # fmt: skip
     how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     begin, found, done = time.perf_counter(), {}, 0
     bar = tqdm(total=cases, desc=name, unit="case", leave=False)

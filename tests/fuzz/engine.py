@@ -137,8 +137,9 @@ class Failure:
     said: str  # the error in a line
     where: str  # the whole traceback
 
-    def save(self, folder=SAVED):
+    def save(self, folder=None):
         """Write the case and what came of it, and return the command that repeats it."""
+        folder = folder or SAVED
         folder.mkdir(parents=True, exist_ok=True)
         stem = folder / f"{self.target}-{hashlib.sha256(self.case).hexdigest()[:12]}"
         stem.write_bytes(self.case)
@@ -185,7 +186,7 @@ def kind_of(failure):
     return failure.said.partition(":")[0], places[-1] if places else ""
 
 
-def shortened(target, failure, tries=200):
+def shortened(target, failure, tries):
     """Return a failure of the same kind whose case is shorter, if some tries find one."""
     piece, wanted = len(failure.case) // 2, kind_of(failure)
     while piece and tries:
@@ -214,7 +215,7 @@ def inside(target):
     return stack
 
 
-def fuzz(kind, cases, seed=1, *, begun=None, shown=lambda result: None, guided=True):
+def fuzz(kind, cases, seed=1, *, begun=None, shown=lambda result: None, guided=True, tries=200):
     """Send cases to a target and return a `Result`.
 
     Parameters
@@ -231,6 +232,8 @@ def fuzz(kind, cases, seed=1, *, begun=None, shown=lambda result: None, guided=T
         Gets the result as it grows.
     guided : bool
         Whether cases that reach new lines are changed again.
+    tries : int
+        How often a case that failed is tried in a shorter form.
     """
     folder, rng, begin = work_folder(), random.Random(f"{kind.name} {seed}"), time.perf_counter()
     result, kinds = Result(kind.name, seed), Counter()
@@ -256,7 +259,7 @@ def fuzz(kind, cases, seed=1, *, begun=None, shown=lambda result: None, guided=T
                 if failure:
                     kinds[kind_of(failure)] += 1
                     if kinds[kind_of(failure)] == 1:
-                        result.failures.append(shortened(target, failure))
+                        result.failures.append(shortened(target, failure, tries))
                 result.accepted += accepted
                 result.refused += not accepted and not failure
                 if tracer.new and guided and result.cases > len(seeds):

@@ -106,6 +106,9 @@ class Stored(Target):
             if rng.random() < 0.3 and numbers:
                 numbers = mutation.bytes_changed(rng, numbers, parts(other)[1])[: len(numbers)]
                 numbers += bytes(len(parts(case)[1]) - len(numbers))
+            elif rng.random() < 0.1 and len(numbers) >= 8:  # one number is NaN, infinite or tiny
+                at, piece = 8 * rng.randrange(len(numbers) // 8), rng.choice(mutation.REAL)
+                numbers = numbers[:at] + piece + numbers[at + len(piece) :]
             case = joined(header, numbers)
         return (sealed(case) if rng.random() < 0.7 else case)[: mutation.MOST]
 

@@ -4,7 +4,7 @@ import copy
 import json
 import struct
 
-__all__ = ["MOST", "Members", "Raw", "bytes_changed", "json_changed", "read", "written"]
+__all__ = ["MOST", "REAL", "Members", "Raw", "bytes_changed", "json_changed", "read", "written"]
 
 MOST = 2**16  # bytes of a case
 DEEPEST = 60  # lists in lists that are still changed
