@@ -1,4 +1,4 @@
-"""Some hundred changed files, commands and pages for each of their readers, and faults that are found.
+"""Some hundred changed files, commands and pages for each of their readers, and planted faults.
 
 `make fuzz` sends as many as one likes. A target that finds nothing proves nothing, so each meets a
 reader with a planted fault, too.
@@ -177,7 +177,7 @@ def test_a_case_is_tried_again(tmp_path, case, status, capsys):
     ],
 )
 def test_a_case_that_takes_the_process_with_it_is_found(tmp_path, monkeypatch, fault, said):
-    """Crashes, memory and silence, in the process of a target whose reader does so at its fifth case."""
+    """Crashes, memory and silence, in the process of a target, at the fifth case of its reader."""
     code = f"""
 import os, signal, sys, time
 from fuzz import __main__ as lane, engine

@@ -94,10 +94,10 @@ def test_nothing_of_the_reader_s_is_touched(tmp_path, capsys, there):
 
 def test_a_name_that_is_no_text_will_do(tmp_path):
     """As another system's archive may have left it."""
-    target = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    target = os.fsdecode(os.fsencode(tmp_path) + b"/\xe9t\xe9")
     assert command.main(["new", target]) == 0
     with open(f"{target}/README.md", encoding="utf-8") as file:
-        assert file.readline() == "# caf\N{REPLACEMENT CHARACTER}\n"
+        assert file.readline() == "# \N{REPLACEMENT CHARACTER}t\N{REPLACEMENT CHARACTER}\n"
 
 
 def test_an_empty_folder_will_do(tmp_path):

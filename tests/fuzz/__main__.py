@@ -117,7 +117,8 @@ def lines_of(process):
 
 def run(name, cases, seed, command=None):
     """Run a target in a process of its own, by another command where one is given."""
-    command = command or [sys.executable, "-m", "fuzz", "--child", name, "--cases", f"{cases}", "--seed", f"{seed}"]  # fmt: skip
+    options = ["--child", name, "--cases", str(cases), "--seed", str(seed)]
+    command = command or [sys.executable, "-m", "fuzz", *options]
     how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     begin, found, done = time.perf_counter(), {}, 0
     bar = tqdm(total=cases, desc=name, unit="case", leave=False)
@@ -142,11 +143,13 @@ def run(name, cases, seed, command=None):
 
 def table(results):
     """Return the results as the rows of a table in Markdown."""
-    columns = ["target", "cases", "accepted", "refused", "kept", "lines", "slowest, ms", "seconds", "faults"]  # fmt: skip
+    counted = ["cases", "accepted", "refused", "kept", "lines"]
+    columns = ["target", *counted, "slowest, ms", "seconds", "faults"]
     rows = [columns, ["---", *["---:"] * (len(columns) - 1)]]
     for r in results:
-        counts = [f"{n:,}" for n in (r.cases, r.accepted, r.refused, r.kept, r.lines)]
-        rows.append([r.target, *counts, f"{1e3 * r.slowest:.0f}", f"{r.seconds:.0f}", f"{len(r.failures)}"])  # fmt: skip
+        counts = [f"{getattr(r, name):,}" for name in counted]
+        times = [f"{1e3 * r.slowest:.0f}", f"{r.seconds:.0f}"]
+        rows.append([r.target, *counts, *times, str(len(r.failures))])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

@@ -97,9 +97,12 @@ class Notebooks(Answers):
         value = mutation.read(case.decode("utf-8", "replace"))
         if value is None or rng.random() < 0.3:
             return mutation.bytes_changed(rng, case, other)
-        kinds = ["code", "markdown", "raw", "source", "cells", ["a\n", 1], ["a", None], "def f(:",
-                 "\0", "x = 1\n" * 300, "(" * 300, "-" * 3000 + "1", "\ud800", "from __future__ import x",
-                 "from __future__ import annotations", "\f1", "# coding: nonsense", "1\r2\x1b[0m"]  # fmt: skip
+        kinds = [
+            "code", "markdown", "raw", "source", "cells", ["a\n", 1], ["a", None], "def f(:",
+            "\0", "x = 1\n" * 300, "(" * 300, "-" * 3000 + "1", "\ud800",
+            "from __future__ import x", "from __future__ import annotations", "\f1",
+            "# coding: nonsense", "1\r2\x1b[0m",
+        ]  # fmt: skip
         twin = mutation.read(other.decode("utf-8", "replace"))
         value = mutation.json_changed(rng, value, twin, kinds)
         coding = rng.choice(("utf-8",) * 8 + ("utf-16", "utf-8-sig", "latin-1", "utf-32-be"))
@@ -112,13 +115,17 @@ class Scripts(Answers):
 
     name = "scripts"
     ending = ".py"
-    PIECES = [b"# coding: latin-1\n", b"# -*- coding: utf-7 -*-\n", b"# coding: nonsense\n", b"\xef\xbb\xbf",
-              b"\f", b"\\\n", b"\t", b" ", b"\n" * 99, b"(" * 250, b"[" * 90, b"-" * 2000, b"f'{", b"f'{x!r:{y}}'",
-              b"'''", b"lambda " * 40, b"if x:\n ", b"for i in x:\n" * 22, b"async def f():\n await x\n", b"yield",
-              b"return", b"from __future__ import annotations\n", b"from __future__ import braces\n", b"0" * 5000,
-              b"1_000", b"0x", b"1e999", b":=", b"match x:\n case y: pass\n", b"x." * 3000, b"nonlocal x\n",
-              b"*", b"a=" * 200, b"\\N{DIGIT ONE}", b"'\\ud800'", "ſ𝐱ª".encode(), b"\x1a", b"del (",
-              b"@", b"raise", b"global x\n", b"x: int = 1\n", b"try:\n pass\nexcept* E: pass\n"]  # fmt: skip
+    PIECES = [
+        b"# coding: latin-1\n", b"# -*- coding: utf-7 -*-\n", b"# coding: nonsense\n",
+        b"\xef\xbb\xbf", b"\f", b"\\\n", b"\t", b" ", b"\n" * 99, b"(" * 250, b"[" * 90,
+        b"-" * 2000, b"f'{", b"f'{x!r:{y}}'", b"'''", b"lambda " * 40, b"if x:\n ",
+        b"for i in x:\n" * 22, b"async def f():\n await x\n", b"yield", b"return",
+        b"from __future__ import annotations\n", b"from __future__ import braces\n", b"0" * 5000,
+        b"1_000", b"0x", b"1e999", b":=", b"match x:\n case y: pass\n", b"x." * 3000,
+        b"nonlocal x\n", b"*", b"a=" * 200, b"\\N{DIGIT ONE}", b"'\\ud800'", "ſ𝐱ª".encode(),
+        b"\x1a", b"del (", b"@", b"raise", b"global x\n", b"x: int = 1\n",
+        b"try:\n pass\nexcept* E: pass\n",
+    ]  # fmt: skip
 
     def seeds(self):
         made = [content for name, (content, _, _) in BROKEN.items() if name.endswith(".py")]
@@ -159,7 +166,8 @@ class Progress(Target):
             return mutation.bytes_changed(rng, case, other)
         more = ["correct", "wrong", "not attempted", "stopped", 2**70, Raw("1e2"), *self.LABELS]
         twin = mutation.read(other.decode("utf-8", "replace"))
-        return mutation.written(mutation.json_changed(rng, value, twin, more)).encode()[: mutation.MOST]  # fmt: skip
+        text = mutation.written(mutation.json_changed(rng, value, twin, more))
+        return text.encode()[: mutation.MOST]
 
     def accepts(self, case):
         folder = self.folder / "data"
@@ -200,15 +208,21 @@ class CommandLines(Target):
 
     name = "commands"
     traced = (command, starting)
-    WORDS = ["notebooks", "serve", "check", "new", "--port", "--csv", "--report", "--seconds", "--jobs",
-             "--overwrite", "--help", "--version", "-h", "--", "-", "", " ", "0", "-1", "1e9", "nan", "inf", "²",
-             "٣", "1_0", "65535", "65536", "8000", "folder", "answer.py", "answer.ipynb", "new/er", "x" * 300,
-             "é", "\udcff", "a\nb", "--port=1", "--csv=t.csv", "--rep", "--s", "%s", "~", "*", "@x"]  # fmt: skip
+    WORDS = [
+        "notebooks", "serve", "check", "new", "--port", "--csv", "--report", "--seconds",
+        "--jobs", "--overwrite", "--help", "--version", "-h", "--", "-", "", " ", "0", "-1",
+        "1e9", "nan", "inf", "²", "٣", "1_0", "65535", "65536", "8000", "folder", "answer.py",
+        "answer.ipynb", "new/er", "x" * 300, "é", "\udcff", "a\nb", "--port=1", "--csv=t.csv",
+        "--rep", "--s", "%s", "~", "*", "@x",
+    ]  # fmt: skip
 
     def seeds(self):
-        lines = [[], ["--version"], ["notebooks", "chapters"], ["serve", "site", "--port", "0"], ["new", "mine"],
-                 ["check", "answer.py", "folder", "--csv", "t.csv", "--report", "out", "--seconds", "5"],
-                 ["check", "--jobs", "2", "answer.ipynb"], ["notebooks", "here", "--overwrite"]]  # fmt: skip
+        lines = [
+            [], ["--version"], ["notebooks", "chapters"], ["serve", "site", "--port", "0"],
+            ["new", "mine"],
+            ["check", "answer.py", "folder", "--csv", "t.csv", "--report", "out", "--seconds", "5"],
+            ["check", "--jobs", "2", "answer.ipynb"], ["notebooks", "here", "--overwrite"],
+        ]  # fmt: skip
         return [os.fsencode("\0".join(line)) for line in lines]
 
     def within(self, stack):
@@ -309,12 +323,15 @@ class Requests(Target):
     name = "requests"
     traced = (command,)
     SECRET = b"this lies outside of the site"
-    PIECES = [b"%2e%2e/", b"../", b"//", b"/./", b"%00", b"%", b"%zz", b"%c0%ae", b"?a=b", b"#x", b"leak", b"out/secret",
-              b"_sources/", b"one.ipynb", b"Host: evil.example\r\n", b"Host: localhost:1\r\n", b"Host:\r\n", b"\r\n", b"\n",
-              b"Range: bytes=0-\r\n", b"If-Modified-Since: x\r\n", b"If-Modified-Since: Thu, 01 Jan 99999 0:0:0 GMT\r\n",
-              b"Connection: keep-alive\r\n", b"Expect: 100-continue\r\n", b"HEAD ", b"GET ", b"POST ", b"HTTP/1.1", b"HTTP/0.9",
-              b"HTTP/9.9", b"http://evil/", b"a" * 300, b"a" * 70_000, b"X: y\r\n" * 120, b"\\", b"C:/", b"index.html/",
-              b"[::1]", b"/out/site/index.html", b"~"]  # fmt: skip
+    PIECES = [
+        b"%2e%2e/", b"../", b"//", b"/./", b"%00", b"%", b"%zz", b"%c0%ae", b"?a=b", b"#x",
+        b"leak", b"out/secret", b"_sources/", b"one.ipynb", b"Host: evil.example\r\n",
+        b"Host: localhost:1\r\n", b"Host:\r\n", b"\r\n", b"\n", b"Range: bytes=0-\r\n",
+        b"If-Modified-Since: x\r\n", b"If-Modified-Since: Thu, 01 Jan 99999 0:0:0 GMT\r\n",
+        b"Connection: keep-alive\r\n", b"Expect: 100-continue\r\n", b"HEAD ", b"GET ", b"POST ",
+        b"HTTP/1.1", b"HTTP/0.9", b"HTTP/9.9", b"http://evil/", b"a" * 300, b"a" * 70_000,
+        b"X: y\r\n" * 120, b"\\", b"C:/", b"index.html/", b"[::1]", b"/out/site/index.html", b"~",
+    ]  # fmt: skip
 
     def seeds(self):
         paths = [
@@ -327,8 +344,11 @@ class Requests(Target):
             "/../secret",
         ]
         made = [f"GET {path} HTTP/1.1\r\nHost: localhost:8000\r\n\r\n" for path in paths]
-        made += ["GET / HTTP/1.0\r\n\r\n", "HEAD /index.html HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", "GET /\r\n",
-                 "GET /index.html HTTP/1.1\r\nIf-Modified-Since: Mon, 30 Nov 2026 00:00:00 GMT\r\n\r\n"]  # fmt: skip
+        made += [
+            "GET / HTTP/1.0\r\n\r\n", "HEAD /index.html HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+            "GET /\r\n",
+            "GET /index.html HTTP/1.1\r\nIf-Modified-Since: Mon, 30 Nov 2026 00:00:00 GMT\r\n\r\n",
+        ]  # fmt: skip
         return [m.encode() for m in made]
 
     def within(self, stack):

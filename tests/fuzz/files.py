@@ -34,7 +34,7 @@ OFFSETS = [[0, 0], [8, 0], [0, 2**63], [2**64 - 8, 2**64], *([n, n] for n in SIZ
 
 
 def parts(case):
-    """Return the header of a file of safetensors as `Members`, and its numbers; None if there is none."""
+    """Return the header of a file of safetensors as `Members`, or None, and its numbers."""
     if len(case) < 8 or (size := struct.unpack("<Q", case[:8])[0]) > len(case) - 8:
         return None, b""
     header = mutation.read(case[8 : 8 + size].decode("utf-8", "replace"))
@@ -84,7 +84,7 @@ def same(found, expected):
 
 
 def documented(error, path):
-    """Hold a refusal against the documentation: this error and no kind of it, with the file's name."""
+    """Hold a refusal against the documentation: this very error, with the file's name."""
     assert type(error) is DataError and str(path) in str(error), repr(error)
 
 
@@ -276,7 +276,8 @@ class Idx(Target):
     def headed(self, rng, inner):
         """Return numbers behind a header of their own or of somebody else's."""
         numbers = inner[rng.choice((8, 12, 16)) :]
-        sizes = [rng.choice((0, 1, 2, 3, 4, len(numbers), 2**16, 2**31, 2**32 - 1)) for _ in range(rng.choice((1, 1, 2, 3, 64)))]  # fmt: skip
+        likely = (0, 1, 2, 3, 4, len(numbers), 2**16, 2**31, 2**32 - 1)
+        sizes = rng.choices(likely, k=rng.choice((1, 1, 2, 3, 64)))
         if rng.random() < 0.5:
             sizes = [1] * (len(sizes) - 1) + [min(len(numbers), 2**32 - 1)]
         return announced(rng.choice((*reader.TYPES, 0x0A, 0)), *sizes) + numbers

@@ -1,7 +1,7 @@
 """Saves that are killed or find no room, and processes that compile into one empty cache.
 
-Whatever happens to a save, the file is the old one or the new one; a part that was left behind is in
-nobody's way, and goes when it is old. `python -m fuzz.interrupted NAME TIMES SEED` runs one check.
+Whatever happens to a save, the file is the old one or the new one; a part that was left behind is
+in nobody's way, and goes when it is old. `python -m fuzz.interrupted NAME TIMES SEED` runs one.
 """
 
 import contextlib
@@ -154,7 +154,7 @@ def killed(kind, times, seed, folder):
 
 
 def full(kind, times, seed, folder):
-    """Save where no file may grow beyond a size: the system refuses the write, as a full disk does."""
+    """Save where no file may grow beyond a size: what is written is refused, as on a full disk."""
     import resource
 
     subject, rng = KINDS[kind](folder), random.Random(seed)
@@ -183,7 +183,11 @@ def full(kind, times, seed, folder):
 
 # One cache of compiled kernels
 
-CALL = "from dlbook import many; print([getattr(many, f'k{i}')(10) for i in range(%d)], sum(sum(getattr(many, f'k{i}').stats.cache_hits.values()) for i in range(%d)))"  # fmt: skip
+CALL = f"""
+from dlbook import many
+kernels = [getattr(many, f"k{{i}}") for i in range({KERNELS})]
+print([kernel(10) for kernel in kernels], sum(sum(k.stats.cache_hits.values()) for k in kernels))
+"""
 
 
 def copied(folder):
@@ -196,8 +200,9 @@ def copied(folder):
     code += [f"@njit\ndef k{i}(x):\n    return k{i - 1}(x) + {i}" for i in range(1, KERNELS)]
     (home / "many.py").write_text("\n\n\n".join(code) + "\n")
     env = os.environ | {"PYTHONPATH": str(folder), "DLBOOK_CACHE_DIR": str(folder / "cache")}
-    how = {"cwd": folder, "env": env, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}  # fmt: skip
-    command = [sys.executable, "-c", CALL % (KERNELS, KERNELS)]
+    how = {"cwd": folder, "env": env, "text": True}
+    how |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    command = [sys.executable, "-c", CALL]
     return lambda: subprocess.Popen(command, **how)
 
 
@@ -237,8 +242,10 @@ CHECKS = {  # what is done, to what, how often
 
 def run(name, seed=1, times=None):
     """Run a check in a process of its own; return what it says and its faults."""
-    command = [sys.executable, "-m", "fuzz.interrupted", name, f"{times or CHECKS[name][2]}", f"{seed}"]  # fmt: skip
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=None if sys.stderr.isatty() else subprocess.PIPE, text=True)  # fmt: skip
+    times = times or CHECKS[name][2]
+    command = [sys.executable, "-m", "fuzz.interrupted", name, str(times), str(seed)]
+    errors = None if sys.stderr.isatty() else subprocess.PIPE  # a terminal shows how far it is
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True)
     if done.returncode:
         return "not held", [f"{name}: {(done.stderr or '').strip()[-2000:]}"]
     counts = json.loads(done.stdout)

@@ -9,13 +9,14 @@ __all__ = ["MOST", "REAL", "Members", "Raw", "bytes_changed", "json_changed", "r
 MOST = 2**16  # bytes of a case
 DEEPEST = 60  # lists in lists that are still changed
 WHOLE = [0, 1, 127, 128, 255, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1]
-PACKED = sorted(
-    {struct.pack(f, n % 2 ** (8 * struct.calcsize(f))) for n in WHOLE for f in ("B", "<I", ">I", "<Q")}
-)  # fmt: skip
+FORMS = [(8, "little"), (32, "little"), (32, "big"), (64, "little")]
+PACKED = sorted({(n % 2**bits).to_bytes(bits // 8, order) for n in WHOLE for bits, order in FORMS})
 REAL = [struct.pack(f, x) for x in (float("nan"), float("inf"), 5e-324) for f in ("<f", "<d", ">d")]
-TEXTS = [b"-1", b"0", b"-0.0", b"1e999", b"9" * 400, b"9" * 5000, b"NaN", b"null", b'""', b"\\ud800",
-         b"[]", b"{}", b"\n", b"\r", b"\t", b"\0", b"\x1b[2J", b"\xff\xfe", b"\xef\xbb\xbf", b"\xed\xa0\x80",
-         "\u202e".encode(), "σ′".encode(), "＝".encode(), b"..", b"/", b"%", b"=1+1"]  # fmt: skip
+TEXTS = [
+    b"-1", b"0", b"-0.0", b"1e999", b"9" * 400, b"9" * 5000, b"NaN", b"null", b'""', b"\\ud800",
+    b"[]", b"{}", b"\n", b"\r", b"\t", b"\0", b"\x1b[2J", b"\xff\xfe", b"\xef\xbb\xbf",
+    b"\xed\xa0\x80", "\u202e".encode(), "σ′".encode(), "＝".encode(), b"..", b"/", b"%", b"=1+1",
+]  # fmt: skip
 PIECES = [*PACKED, *REAL, *TEXTS]
 
 
@@ -75,10 +76,12 @@ class Raw(str):
     __slots__ = ()
 
 
-HOSTILE = [None, True, False, 0, -1, 1, 1.5, -0.0, 2**31, 2**53, 2**63, 2**64, -(2**63), 10**400, "", "\0",
-           "\ud800", "a" * 3000, "=1+1", "\x1b[2J", "..", "NaN", [], [[]], {}, [0], [-1], [None], {"a": {}},
-           Raw("NaN"), Raw("-Infinity"), Raw("1e999"), Raw("1e-999"), Raw("9" * 4300), Raw("9" * 5000),
-           Raw("1.0e0"), Raw("")]  # fmt: skip
+HOSTILE = [
+    None, True, False, 0, -1, 1, 1.5, -0.0, 2**31, 2**53, 2**63, 2**64, -(2**63), 10**400, "",
+    "\0", "\ud800", "a" * 3000, "=1+1", "\x1b[2J", "..", "NaN", [], [[]], {}, [0], [-1], [None],
+    {"a": {}}, Raw("NaN"), Raw("-Infinity"), Raw("1e999"), Raw("1e-999"), Raw("9" * 4300),
+    Raw("9" * 5000), Raw("1.0e0"), Raw(""),
+]  # fmt: skip
 
 
 def read(text):

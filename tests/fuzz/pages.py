@@ -35,12 +35,16 @@ class Pages(Target):
     traced = (notebooks, maths, tex)
     seconds = 10.0
     memory = 2**29
-    PIECES = [b"\n", b"\n\n", b" ", b"#", b"*", b"_", b"`", b"```", b":::", b"$", b"$$", b"|", b"- ", b"1. ", b"> ",
-              b"<b>", b"&amp;", b"[a](b)", b"![a](b)", b"{eq}`two-first`", b"{ref}`x`", b"{doc}`two`", b"\\", b"~~",
-              b"{cite:t}`squire1998`", b"{numref}`fig-far`", b"```{math}\nx\n```\n", b"```{code-cell} ipython3\nx = 1\n```\n",
-              b"```{fold} A\n", b":::{exercise} A\n", b":tags: [hide-input]\n", b":label: a-b\n", b"\\begin{aligned}",
-              b"\\T", b"<details>", b"</details>", b"% a\n", b"(a)=\n", b"---\n", b"\t", "\u2028 σ\u0302".encode(), b"\x0c",
-              b"\\|", b"<http://a.b>", b"http://a.b/_c_", b"| a |\n|---|\n| b |\n", b"[^1]", b"{.a}", b"\xc2\xa0"]  # fmt: skip
+    PIECES = [
+        b"\n", b"\n\n", b" ", b"#", b"*", b"_", b"`", b"```", b":::", b"$", b"$$", b"|", b"- ",
+        b"1. ", b"> ", b"<b>", b"&amp;", b"[a](b)", b"![a](b)", b"{eq}`two-first`", b"{ref}`x`",
+        b"{doc}`two`", b"\\", b"~~", b"{cite:t}`squire1998`", b"{numref}`fig-far`",
+        b"```{math}\nx\n```\n", b"```{code-cell} ipython3\nx = 1\n```\n", b"```{fold} A\n",
+        b":::{exercise} A\n", b":tags: [hide-input]\n", b":label: a-b\n", b"\\begin{aligned}",
+        b"\\T", b"<details>", b"</details>", b"% a\n", b"(a)=\n", b"---\n", b"\t",
+        "\u2028 σ\u0302".encode(), b"\x0c", b"\\|", b"<http://a.b>", b"http://a.b/_c_",
+        b"| a |\n|---|\n| b |\n", b"[^1]", b"{.a}", b"\xc2\xa0",
+    ]  # fmt: skip
 
     def seeds(self):
         pages = [f"# A\n\n{text}\n" for text, _ in ONE] + [f"# B\n\n{text}\n" for text, *_ in BAD]
