@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 PINS   := constraints.txt
 SPREAD := -n logical --maxprocesses 4 --dist worksteal
 TILED  := attention autoencoders backprop convolution gated matmul rnn sequence_tasks registry simd training training_loop
-APART  := benchmarks book cards classes exercises floors formats formula extension main notebooks pages starting store sweeps typing   # what no compilation changes
+APART  := benchmarks book cards classes exercises floors formats formula fuzz extension main notebooks pages security starting store sweeps typing   # what no compilation changes
 FOREIGN = "$$($(PY) -c 'from dlbook.tools import simd; print(min(simd.TILES.keys() - simd.able()[:1]))')"
 BUILT  := _build/html/.built
 SOURCES = conf.py $(shell find book/. dlbook benchmarks -name __pycache__ -prune -o -print)
@@ -128,6 +128,7 @@ registry: $(READY) ## hold each fast kernel against its literal form over SHAPES
 
 census: $(READY) ## print which suites hold each public name of the package
 	@PYTHONPATH=.:tests:tests/nets $(PY) tests/census.py
+
 fuzz: $(READY)  ## send changed files and commands to all that reads them; N=100000 SEED=3 ONLY=weights, CASE=file for one again
 	PYTHONPATH=.:tests:tests/nets $(PY) -m fuzz $(N:%=--cases %) $(SEED:%=--seed %) $(ONLY:%=--only %) $(CASE:%=--case %)
 

@@ -5,10 +5,8 @@ import json
 import re
 
 import pytest
-from compiled import compiled_only
 from pages import ROOT
 
-pytestmark = compiled_only  # nothing here is a kernel
 MODULES = sorted((ROOT / "dlbook").rglob("*.py"))
 CALLS = {"eval", "exec"}
 LOADERS = {"dill", "joblib", "marshal", "pickle", "runpy", "shelve"}

@@ -28,7 +28,6 @@ __all__ = ["Failure", "Result", "Target", "Tracer", "fuzz", "untraced", "work_fo
 
 SAVED = Path(__file__).resolve().parents[2] / "_build" / "fuzz"
 LARGEST = 400  # cases beside the seeds that are kept to be changed again
-ENOUGH = 10  # faults after which a target is given up
 
 
 def work_folder():
@@ -215,7 +214,9 @@ def inside(target):
     return stack
 
 
-def fuzz(kind, cases, seed=1, *, begun=None, shown=lambda result: None, guided=True, tries=200):
+def fuzz(
+    kind, cases, seed=1, *, begun=None, shown=lambda result: None, guided=True, tries=200, enough=10
+):
     """Send cases to a target and return a `Result`.
 
     Parameters
@@ -234,6 +235,8 @@ def fuzz(kind, cases, seed=1, *, begun=None, shown=lambda result: None, guided=T
         Whether cases that reach new lines are changed again.
     tries : int
         How often a case that failed is tried in a shorter form.
+    enough : int
+        Kinds of faults after which a target is given up.
     """
     folder, rng, begin = work_folder(), random.Random(f"{kind.name} {seed}"), time.perf_counter()
     result, kinds = Result(kind.name, seed), Counter()
@@ -241,7 +244,7 @@ def fuzz(kind, cases, seed=1, *, begun=None, shown=lambda result: None, guided=T
         target = kind(folder)
         with inside(target):
             seeds, kept, tracer = target.seeds(), [], Tracer(kind.traced)
-            while result.cases < cases and len(kinds) < ENOUGH:
+            while result.cases < cases and len(kinds) < enough:
                 if result.cases < len(seeds):
                     case = seeds[result.cases]
                 else:
