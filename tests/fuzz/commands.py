@@ -295,9 +295,9 @@ class CommandLines(Target):
         assert (status == 2) == bool(err.getvalue()) or status == 1, (status, err.getvalue())
         for name, text in mine.items():
             assert (here / name).read_text() == text, f"{name} was changed"
-        for path in here.rglob("*.py"):  # a new project, or an answer
+        for path in filter(Path.is_file, here.rglob("*.py")):  # a new project, or an answer
             compile(path.read_bytes(), path.name, "exec")
-        for path in here.rglob("*.ipynb"):
+        for path in filter(Path.is_file, here.rglob("*.ipynb")):
             json.loads(path.read_bytes())
         made = {path.name for path in self.folder.iterdir()}
         assert made == {"here"}, made

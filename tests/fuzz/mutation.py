@@ -7,7 +7,7 @@ import struct
 __all__ = ["MOST", "REAL", "Members", "Raw", "bytes_changed", "json_changed", "read", "written"]
 
 MOST = 2**16  # bytes of a case
-DEEPEST = 60  # lists in lists that are still changed
+DEEPEST = 40  # lists in lists that are still changed
 WHOLE = [0, 1, 127, 128, 255, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1]
 FORMS = [(8, "little"), (32, "little"), (32, "big"), (64, "little")]
 PACKED = sorted({(n % 2**bits).to_bytes(bits // 8, order) for n in WHOLE for bits, order in FORMS})
@@ -159,7 +159,8 @@ def json_changed(rng, value, other=None, hostile=()):
             new = old + rng.choice((-1, 1, -8, 8, 2**32, 2**64))
         elif kind == 4:  # what stands elsewhere
             there, k = rng.choice(_places(other) or places)
-            new = copy.deepcopy(there[k][1] if isinstance(there, Members) else there[k])
+            part = there[k][1] if isinstance(there, Members) else there[k]
+            new = copy.deepcopy(part) if _depth(part) < 12 else old  # or it would grow each time
         elif kind == 5 and isinstance(old, list) and not isinstance(old, Members):
             new = rng.choice((old[::-1], old * 2, [old], old[:-1]))
         inside[i] = (inside[i][0], new) if pairs else new
