@@ -13,6 +13,7 @@ import shutil
 import sys
 import threading
 import unicodedata
+from pathlib import Path
 from unittest import mock
 
 from test_exercises import BROKEN, GOOD, HEAD, as_notebook
