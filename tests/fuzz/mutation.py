@@ -139,18 +139,18 @@ def json_changed(rng, value, other=None, hostile=()):
     for _ in range(rng.choice((1, 1, 2, 4))):
         places = _places(value)
         if not places or rng.random() < 0.01:
-            return rng.choice(HOSTILE)
+            return copy.deepcopy(rng.choice(HOSTILE))
         inside, i = rng.choice(places)
         kind, pairs = rng.randrange(7), isinstance(inside, Members)
         old = inside[i][1] if pairs else inside[i]
-        new = rng.choice([*HOSTILE, *hostile])
+        new = copy.deepcopy(rng.choice([*HOSTILE, *hostile]))
         if rng.random() < 0.05:
             new = _deep(rng)
         if kind == 0:  # gone
             del inside[i]
             continue
         if kind == 1:  # twice, perhaps with another value
-            inside.insert(rng.randint(0, len(inside)), inside[i])
+            inside.insert(rng.randint(0, len(inside)), copy.deepcopy(inside[i]))
         elif kind == 2 and pairs:  # under another name
             name = rng.choice(["", "\0", "dlbook", "a" * 300, "\ud800", inside[i - 1][0]])
             inside[i] = (name, old)
