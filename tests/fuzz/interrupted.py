@@ -116,7 +116,10 @@ def parts(folder):
 
 
 def killed(kind, times, seed, folder):
-    """Kill a process that saves again and again, each time at another moment."""
+    """Kill a process that saves again and again, each time at another moment.
+
+    It goes on beyond so many times until a save was cut and one was done, as long as there is hope.
+    """
     subject, rng, cut, replaced = KINDS[kind](folder), random.Random(seed), 0, 0
     subject.save(0)
     begin = time.perf_counter()
@@ -128,8 +131,10 @@ def killed(kind, times, seed, folder):
         time.sleep(slow)
         flush(file)
 
-    for _ in tqdm(range(times), f"killed {kind}", leave=False):
-        before = len(parts(folder))
+    done, bar = 0, tqdm(total=times, desc=f"killed {kind}", leave=False)
+    while done < times or (done < 20 * times and not (cut and replaced)):
+        done, before = done + 1, len(parts(folder))
+        bar.update()
         child = os.fork()
         if child == 0:
             n, os.fsync = last, slowly
@@ -145,12 +150,13 @@ def killed(kind, times, seed, folder):
         n = subject.read()
         assert n >= last, f"save {last} is lost, there is {n}"
         cut, replaced, last = cut + (len(parts(folder)) > before), replaced + (n > last), n
+    bar.close()
     left = parts(folder)
     for part in left:
         os.utime(part, (time.time() - LONG_AGO,) * 2)
     subject.save(last + 1)
     assert subject.read() == last + 1 and list(folder.iterdir()) == [subject.path]
-    return {"killed": times, "in the midst of writing": cut, "after a new file": replaced}
+    return {"killed": done, "in the midst of writing": cut, "after a new file": replaced}
 
 
 def full(kind, times, seed, folder):
