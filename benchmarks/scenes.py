@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 from numpy.random import default_rng as generator
 from scipy.special import expit
 
@@ -24,7 +23,7 @@ from dlbook.nets.costs import SoftmaxCrossEntropy
 from dlbook.nets.tree import copied
 from dlbook.optimization import Adam, WarmupCosine
 from dlbook.tools.scenes import scenes
-from dlbook.vision import box_iou, class_iou, match
+from dlbook.vision import class_iou, match
 
 __all__ = ["vision_boxes", "vision_dice", "vision_masks", "vision_transfer"]
 
@@ -211,9 +210,8 @@ def vision_dice(spread):
 def boxes(steps, images, near, rate, seed, part):
     """Return AP at .5, at .75, without suppression, by class; and what scores above one half.
 
-    Three are per object: boxes above one half that are right, all of them, and all without
-    suppression. The last is the share of the first whose most probable class is the digit's that
-    they overlap most.
+    The last three are per object: boxes above one half that are right, all of them, and all
+    without suppression.
     """
     some, rng = scenes("detect", "train", images, seed), generator(seed)
     cost = Detection(near=near)
@@ -224,18 +222,12 @@ def boxes(steps, images, near, rate, seed, part):
     found = net.predict(out.params, out.state, test.x)
     every = detector(Detection(overlap=1.0)).predict(out.params, out.state, test.x)
     truth = [box[label >= 0] for label, box in zip(*there, strict=True)]
-    names = [label[label >= 0] for label in test.labels]
     sure = [f.boxes[f.scores > 0.5] for f in found]
-    hit = [
-        match(b, f.scores[f.scores > 0.5], t, 0.5)
+    hits = sum(
+        match(b, f.scores[f.scores > 0.5], t, 0.5).sum()
         for b, f, t in zip(sure, found, truth, strict=True)
-    ]
-    hits, G = sum(h.sum() for h in hit), sum(map(len, truth))
-    right = sum(
-        np.sum(f.labels[f.scores > 0.5][h] == k[box_iou(b[h], t).argmax(axis=1)])
-        for f, b, h, t, k in zip(found, sure, hit, truth, names, strict=True)
-        if h.any()
     )
+    G = sum(map(len, truth))
     shares = (
         *(box_ap(found, *there, threshold) for threshold in (0.5, 0.75)),
         box_ap(every, *there),
@@ -243,7 +235,6 @@ def boxes(steps, images, near, rate, seed, part):
         hits / G,
         sum(map(len, sure)) / G,
         sum((f.scores > 0.5).sum() for f in every) / G,
-        right / max(hits, 1),
     )
     return [round(float(share), 4) for share in shares]
 
@@ -269,7 +260,6 @@ def vision_boxes(spread):
             "hits above one half",
             "boxes above one half",
             "boxes above one half without suppression",
-            "right class of the hits above one half",
         ],
         "steps": steps,
         "batch": 16,

@@ -238,7 +238,7 @@ def transformer_longer(spread):
 
 
 DEPTHS, WAYS = (1, 2, 4, 8), ("pre", "post", "without")
-DEEP_WIDTH, DEEP_STEPS, DEEP_WARM = 32, 300, (15, 100)  # the last: steps in which the rate rises
+DEEP_WIDTH, DEEP_STEPS = 32, 300
 DEEP_FIRST = {"pre": (0.004, 0.008, 0.016), "post": (0.002, 0.004, 0.008)}
 DEEP_FIRST["without"] = DEEP_FIRST["pre"]
 
@@ -263,28 +263,18 @@ def taught(net, params, steps, optimizer, given):
 
 def deep(what, rate, seed, last):
     """Return bits of a decoder by way and depth, and the bits of its last steps of training."""
-    (way, depth, warm), (V, seen, text) = what, parts(last)
+    (way, depth), (V, seen, text) = what, parts(last)
     net, draw = stacked(way, depth, V), generator(seed)
-    adam = AdamW(WarmupCosine(rate, warm, DEEP_STEPS), beta2=0.99)
+    adam = AdamW(WarmupCosine(rate, DEEP_STEPS // 20, DEEP_STEPS), beta2=0.99)
     params, loss = taught(net, net.init(draw), DEEP_STEPS, adam, batches(net, seen, draw))
     return [round(float(v), 4) for v in (*bits(net, params, text), loss / np.log(2))]
 
 
 def transformer_depth(spread):
-    """Learn with one to eight blocks, with residual paths and without, each at its own best rate.
-
-    How long the rate rises is chosen with it.
-    """
+    """Learn with one to eight blocks, with residual paths and without, each at its own best rate."""
     kinds = [(way, depth) for way in WAYS for depth in DEPTHS]
-    firsts = {(*kind, warm): DEEP_FIRST[kind[0]] for kind in kinds for warm in DEEP_WARM}
-    tried = best_rates(firsts, deep, spread, False)
-    lowest = lambda rows: min(value for _, value in rows)
-    warms = {
-        kind: min(DEEP_WARM, key=lambda warm, kind=kind: lowest(tried[*kind, warm][0]))
-        for kind in kinds
-    }
-    best = {kind: tried[*kind, warms[kind]][1] for kind in kinds}
-    jobs = [((*kind, warms[kind]), best[kind], seed, True) for kind in kinds for seed in SEEDS]
+    tried = best_rates({kind: DEEP_FIRST[kind[0]] for kind in kinds}, deep, spread, False)
+    jobs = [(kind, tried[kind][1], seed, True) for kind in kinds for seed in SEEDS]
     runs = [*spread(deep, *zip(*jobs, strict=True))]
     by = {kind: runs[len(SEEDS) * k :][: len(SEEDS)] for k, kind in enumerate(kinds)}
     table = lambda value: {way: [value((way, depth)) for depth in DEPTHS] for way in WAYS}
@@ -292,13 +282,11 @@ def transformer_depth(spread):
         "depths": DEPTHS,
         "width": DEEP_WIDTH,
         "steps": DEEP_STEPS,
-        "rising": DEEP_WARM,
         "batch": [BATCH, LENGTH],
         "seeds": [*SEEDS],
         "other": CHOOSING,
-        "tried": table(lambda kind: [tried[*kind, warm][0] for warm in DEEP_WARM]),
-        "best": table(lambda kind: best[kind]),
-        "rises": table(lambda kind: warms[kind]),
+        "tried": table(lambda kind: tried[kind][0]),
+        "best": table(lambda kind: tried[kind][1]),
         "held out": table(lambda kind: [run[0] for run in by[kind]]),
         "training": table(lambda kind: [run[1] for run in by[kind]]),
     }

@@ -20,6 +20,7 @@ from dlbook.nets import Composition, Layer
 from dlbook.nets.costs import Cost
 
 HERE = Path(__file__).resolve().parent
+APART = {"wasm_target"}  # what Numba knows of it stays in a process of its own; see test_wasm.py
 ROOT = Path(dlbook.__file__).parent
 SUITES = ("contract", "page", "literal", "NaN", "threads", "memory", "arrays", "gradient", "own")
 
@@ -161,7 +162,7 @@ def modules():
     """Yield the modules of the package that have public names."""
     for path in sorted(ROOT.rglob("*.py")):
         parts = path.relative_to(ROOT.parent).with_suffix("").parts
-        if parts[-1] != "__main__":
+        if parts[-1] not in {"__main__", *APART}:
             name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
             module = importlib.import_module(name)
             if hasattr(module, "__all__"):
