@@ -15,7 +15,7 @@ from pathlib import Path
 import genanki
 from live import entries
 from marks import magnitude
-from maths import displayed, engine
+from maths import displayed, engine, repaired
 
 from dlbook.tools.tex import MACROS
 
@@ -51,7 +51,7 @@ def rendered(tex):
     """Return displayed TeX as MathML."""
     options = {"displayMode": True, "output": "mathml", "macros": dict(MACROS)}
     given = json.dumps(displayed(tex.strip())), json.dumps(options)
-    return engine().eval(f"katex.renderToString({given[0]}, {given[1]})")
+    return repaired(engine().eval(f"katex.renderToString({given[0]}, {given[1]})"))
 
 
 def formulas(folder):
