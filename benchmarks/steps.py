@@ -12,12 +12,18 @@ __all__ = ["TUNED", "jax_step", "our_step", "torch_step", "torch_whole"]
 TUNED = "max-autotune-no-cudagraphs"  # of torch.compile: products tuned, nothing for other devices
 
 
-def our_step(net, params, batch, rate, result, adam=False, rng=None, decay=0.0):
+def our_step(net, params, batch, rate, result, adam=False, rng=None, decay=0.0, shards=False):
     """A model of the book as the loop calls it: the gradient into one flat vector, one pass over it.
 
-    With `decay` Adam is AdamW.
+    With `decay` Adam is AdamW. With `shards` the batch is cut among the threads, where there are
+    several, and each goes through the whole network with its part, as `fit` does with an executor.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from numba import get_num_threads
+
     from dlbook import optimization
+    from dlbook.nets.shards import Shards
     from dlbook.tools.flat import like
 
     grads, work = like(params), net.workspace(len(batch[0]))
@@ -25,10 +31,15 @@ def our_step(net, params, batch, rate, result, adam=False, rng=None, decay=0.0):
     if decay:
         optimizer = optimization.AdamW(rate, weight_decay=decay)
     slots, last, state = optimizer.start(params.flat), [0.0, 0], net.start()
+    gradient = lambda: net.loss_and_grad(params, state, batch, grads, work, rng)
+    if shards and (threads := get_num_threads()) > 1:
+        cut = Shards(net, ThreadPoolExecutor(threads), threads, len(batch[0]))
+        draw = rng or np.random.default_rng(0)
+        gradient = lambda: cut.loss_and_grad(params, state, batch, grads, draw, last[1])
 
     def step():
         last[1] += 1
-        last[0] = net.loss_and_grad(params, state, batch, grads, work, rng)
+        last[0] = gradient()
         optimizer.update(params.flat, grads.flat, slots, last[1])
 
     return step, lambda: result(last[0])

@@ -433,6 +433,7 @@ ROWS, VECTORS = simd.SHAPE.rows, simd.SHAPE.vectors
 TWO_THIRDS, THIRD = 2 * ROWS // 3, ROWS // 3  # what is left below a whole tile
 BLOCK = 20 * ROWS  # rows of a that stay in the second cache
 DEPTH = 512  # depth of a block that is copied
+BESIDE = 4  # panels that are filled together
 FAR = 1024  # bytes between the columns of a transposed matrix from which on they are copied
 
 
@@ -478,6 +479,28 @@ def _pack_columns(b, out):
 
 
 @njit_fast(apart=True)
+def _pack_rows(b, out):
+    """`pack` where rows are contiguous, vector by vector; of a row so much at once as one fetches."""
+    W, J = PANEL_BYTES // b.itemsize, b.shape[1]  # W: known when compiling
+    S, whole = W // VECTORS, min(len(out), J // W)
+    for first in range(0, whole, BESIDE):
+        for k in range(b.shape[0]):
+            for q in range(first, min(whole, first + BESIDE)):
+                for v in range(0, W, S):
+                    simd.move(b, k, q * W + v, out[q], k, v)
+    if whole < len(out):
+        place, first = out[whole], whole * W
+        some = (J - first) // S * S
+        for k in range(b.shape[0]):
+            for v in range(0, some, S):
+                simd.move(b, k, first + v, place, k, v)
+            for w in range(some, J - first):
+                place[k, w] = b[k, first + w]
+            for w in range(J - first, W):
+                place[k, w] = 0
+
+
+@njit_fast(apart=True)
 def pack(b, out):
     """Copy b into panels: P_qkw = b_k,(qW+w), zero beyond the last column
     (k j) -> (q k w)
@@ -485,28 +508,17 @@ def pack(b, out):
     if b.strides[0] == b.itemsize:
         _pack_columns(simd.any_layout(b), out)
         return
-    W, J = PANEL_BYTES // b.itemsize, b.shape[1]  # W: known when compiling
-    S, beside = W // VECTORS, b.strides[1] == b.itemsize
+    if b.strides[1] == b.itemsize:
+        _pack_rows(simd.any_layout(b), out)
+        return
+    W, J = PANEL_BYTES // b.itemsize, b.shape[1]
     for q in range(out.shape[0]):
         place, first, columns = out[q], q * W, min(W, J - q * W)
-        whole = columns // S * S
         for k in range(b.shape[0]):
-            if beside:  # vector by vector
-                for v in range(0, whole, S):
-                    simd.move(b, k, first + v, place, k, v)
-                for w in range(whole, columns):
-                    place[k, w] = b[k, first + w]
-                for w in range(columns, W):
-                    place[k, w] = 0
-                continue
-            if columns == W:
-                for w in range(W):
-                    place[k, w] = b[k, first + w]
-            else:
-                for w in range(columns):
-                    place[k, w] = b[k, first + w]
-                for w in range(columns, W):
-                    place[k, w] = 0
+            for w in range(columns):
+                place[k, w] = b[k, first + w]
+            for w in range(columns, W):
+                place[k, w] = 0
 
 
 @njit_fast(apart=True)
@@ -586,7 +598,7 @@ def _multiply_turned(a, packed, c, more):
         lines = a[:, k : k + DEPTH].T
         for i in range(0, a.shape[0], some):
             count, rows = min(some, a.shape[0] - i), simd.any_layout(c[i : i + some])
-            _copy_columns(simd.any_layout(lines), i, count, copied)
+            copy_columns(simd.any_layout(lines), i, count, copied)
             block = simd.any_layout(copied[: lines.shape[0], :count].T)
             for q in range(packed.shape[0]):
                 panel, columns = packed[q, k : k + DEPTH], min(W, J - q * W)
@@ -595,7 +607,7 @@ def _multiply_turned(a, packed, c, more):
 
 
 @njit_fast(apart=True)
-def _copy_columns(lines, first, count, out):
+def copy_columns(lines, first, count, out):
     """Copy columns `first` to first + count, vector by vector where they are contiguous."""
     S = PANEL_BYTES // (VECTORS * lines.itemsize)
     whole = count // S * S if lines.strides[1] == lines.itemsize else 0
@@ -650,10 +662,11 @@ PARALLEL_FROM = 1_000_000  # multiply-adds; some ten microseconds of work
 
 @njit_fast(apart=True, parallel=True)
 def _pack_parallel(b, out):
-    """Pack each panel in a thread of its own."""
+    """Give each thread some panels at a time."""
     W = out.shape[2]
-    for q in prange(out.shape[0]):
-        pack(b[:, q * W : (q + 1) * W], out[q : q + 1])
+    for m in prange(-(-len(out) // BESIDE)):
+        i, j = m * BESIDE, (m + 1) * BESIDE
+        pack(b[:, i * W : j * W], out[i:j])
 
 
 @njit_fast(apart=True, parallel=True)

@@ -6,6 +6,7 @@ share these blocks, or the columns of a gradient; which numbers are summed, and 
 depends on neither.
 """
 
+import numpy as np
 from numba import prange
 
 from dlbook.fast.activations import activate, activate_backward
@@ -14,6 +15,7 @@ from dlbook.matmul import (
     PARALLEL_FROM,
     ROWS,
     TILED,
+    copy_columns,
     multiply,
     multiply_parallel,
     pack,
@@ -38,7 +40,8 @@ __all__ = [
 
 SOME = 10 * ROWS if TILED else 1 << 30  # rows that go through a layer together
 AT_ONCE = 128  # rows of which a gradient is summed together
-BESIDE = 8  # panels of a gradient that stay in cache together
+WIDE = 512  # columns of a gradient that stay in cache together
+LINES = 8 * ROWS  # rows of a gradient for which numbers are brought together
 
 
 @njit_fast(apart=True)
@@ -153,23 +156,30 @@ def layer_input_into(delta, w, panels, da, kind, slope, out, rise):
 
 
 @njit_fast(apart=True)
-def _some_panels(delta, a, right, dw, first, last):
-    """Columns of `rows_gradient_into` that make panels `first` to `last`."""
-    R, W = a.shape[0], right.shape[2]
-    i, j = first * W, last * W
-    for n in range(0, R, AT_ONCE):
-        m = min(R, n + AT_ONCE)
-        packed = any_layout(right[first:last, : m - n])
-        pack(any_layout(a[n:m, i:j]), packed)
-        multiply(any_layout(delta[n:m].T), packed, any_layout(dw[:, i:j]), n >= 0)
+def _some_sums(delta, a, panels, dw):
+    """Some rows and columns of `rows_gradient_into`; both factors are copied, a few rows at a time."""
+    (R, J), K, W = delta.shape, a.shape[1], PANEL_BYTES // a.itemsize
+    Q, deep = -(-K // W), min(R, AT_ONCE)
+    right, turned = panels[: Q * deep * W].reshape(Q, deep, W), np.empty((deep, LINES), a.dtype)
+    for r in range(0, R, AT_ONCE):
+        m = min(R - r, AT_ONCE)
+        packed, lines = any_layout(right[:, :m]), any_layout(delta[r : r + m])
+        pack(any_layout(a[r : r + m]), packed)
+        for i in range(0, J, LINES):
+            n = min(LINES, J - i)
+            copy_columns(lines, i, n, turned)
+            multiply(any_layout(turned[:m, :n].T), packed, any_layout(dw[i : i + n]), R > 0)
 
 
 @njit_fast(apart=True, parallel=True)
-def _all_panels(delta, a, right, dw, each):
-    """All columns of `rows_gradient_into`, by all threads."""
-    Q = right.shape[0]
-    for q in prange(-(-Q // each)):
-        _some_panels(delta, a, right, dw, q * each, min(Q, (q + 1) * each))
+def _all_sums(delta, a, panels, dw, rows, columns, room):
+    """All of `rows_gradient_into`, so many rows and columns each, by all threads."""
+    (J, K), across = dw.shape, -(-dw.shape[1] // columns)
+    for m in prange(-(-J // rows) * across):
+        i, k = m // across * rows, m % across * columns
+        j, n = min(J, i + rows), min(K, k + columns)
+        own = panels[m * room : (m + 1) * room]
+        _some_sums(delta[:, i:j], a[:, k:n], own, dw[i:j, k:n])
 
 
 @njit_fast(apart=True)
@@ -177,17 +187,19 @@ def rows_gradient_into(delta, a, panels, dw):
     """dw_jk = dw_jk + Σ_r δ_rj a_rk, a few rows at a time, which stay in cache
     (r j), (r k), (numbers) -> (j k)
     """
-    (R, K), W = a.shape, PANEL_BYTES // a.itemsize
-    Q, deep = -(-K // W), min(R, AT_ONCE)
-    right = any_layout(panels[: Q * deep * W].reshape(Q, deep, W))
-    if TILED and delta.size * K >= PARALLEL_FROM and threads() > 1:
-        T = threads()
-        each = -(-Q // (T * -(-Q // (T * BESIDE))))  # as many for each thread, and not too many
-        _all_panels(any_layout(delta), any_layout(a), right, any_layout(dw), each)
+    (R, J), K, W, T = delta.shape, a.shape[1], PANEL_BYTES // a.itemsize, threads()
+    line = min(R, AT_ONCE) * W  # numbers of a panel
+    if TILED and delta.size * K >= PARALLEL_FROM and T > 1:
+        rows, columns = J, min(WIDE, -(-K // (T * W)) * W)
+        if J > K and T * -(-K // W) * line <= panels.size:  # each copies all of the smaller factor
+            rows, columns = -(-J // (T * ROWS)) * ROWS, K
+        room = -(-columns // W) * line
+        _all_sums(any_layout(delta), any_layout(a), panels, any_layout(dw), rows, columns, room)
     else:
-        for q in range(0, Q, BESIDE):
-            of = any_layout(delta), any_layout(a), right, any_layout(dw)
-            _some_panels(*of, q, min(Q, q + BESIDE))
+        for k in range(0, K, WIDE):
+            n = k + WIDE
+            some = any_layout(a[:, k:n]), panels, any_layout(dw[:, k:n])
+            _some_sums(any_layout(delta), *some)
 
 
 @njit_fast
