@@ -507,18 +507,10 @@ def pack(b, out):
     """
     if b.strides[0] == b.itemsize:
         _pack_columns(simd.any_layout(b), out)
-        return
-    if b.strides[1] == b.itemsize:
+    elif b.strides[1] == b.itemsize:
         _pack_rows(simd.any_layout(b), out)
-        return
-    W, J = PANEL_BYTES // b.itemsize, b.shape[1]
-    for q in range(out.shape[0]):
-        place, first, columns = out[q], q * W, min(W, J - q * W)
-        for k in range(b.shape[0]):
-            for w in range(columns):
-                place[k, w] = b[k, first + w]
-            for w in range(columns, W):
-                place[k, w] = 0
+    else:
+        _pack_rows(simd.any_layout(np.ascontiguousarray(b)), out)
 
 
 @njit_fast(apart=True)

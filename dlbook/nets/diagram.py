@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from dlbook.nets.containers import Parallel, Residual, Sequential
+from dlbook.nets.containers import Parallel, Residual, Sequential, in_parts
 from dlbook.nets.layer import Layer
 from dlbook.nets.layers import Activation, Dropout
 from dlbook.nets.norms import BatchNorm, LayerNorm
@@ -165,7 +165,8 @@ def told(layer: Layer) -> str:
         Any layer.
     """
     if isinstance(layer, Sequential):
-        return ", then ".join(map(told, layer.layers))
+        last = [] if in_parts(layer) else [words(layer)]
+        return ", then ".join([*map(told, layer.layers), *last])
     if isinstance(layer, Residual):
         body, *around = map(told, layer.layers)
         return f"[{body}] added to " + (f"[{around[0]}] of " if around else "") + "what came in"
@@ -209,9 +210,10 @@ def _way(ax, *places):
 
 
 def _flat(layer):
-    """Return the layers of a chain, those of chains in it too."""
+    """Return the layers of a chain, those of chains in it too; words for what it does beside them."""
     if isinstance(layer, Sequential):
-        return [inner for part in layer.layers for inner in _flat(part)]
+        last = [] if in_parts(layer) else [words(layer)]  # it adds to what its parts do
+        return [inner for part in layer.layers for inner in _flat(part)] + last
     return [layer]
 
 
@@ -224,7 +226,7 @@ def _column(layer):
         elif isinstance(inner, (Residual, Parallel)):
             parts.append(_block(inner))
         else:
-            parts.append([words(inner)])
+            parts.append([inner if isinstance(inner, str) else words(inner)])
         open_ = isinstance(parts[-1], list)
     parts = [_box(part) if isinstance(part, list) else part for part in parts]
     height = sum(part.height for part in parts) + GAP * (len(parts) - 1)

@@ -6,6 +6,7 @@ Equations: `architectures` (parameters, multiply-adds, receptive field).
 from math import inf, prod
 from typing import NamedTuple
 
+from dlbook.nets.blocks import Tied
 from dlbook.nets.containers import Container, Parallel, Residual, Sequential, in_parts
 from dlbook.nets.conv import Conv2d, ConvTranspose2d
 from dlbook.nets.images import AvgPool2d, GlobalPool, MaxPool2d, Shift, Upsample
@@ -153,6 +154,7 @@ def words(layer: Layer) -> str:
         LayerNorm: "layer norm",
         Residual: "residual block",
         Parallel: "side by side",
+        Tied: "scores, tied",
         Sequential: f"{len(layer.layers)} layers" if isinstance(layer, Container) else "",
     }
     return names.get(type(layer), type(layer).__name__)

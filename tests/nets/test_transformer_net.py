@@ -23,6 +23,7 @@ from dlbook.nets import (
     TransformerBlock,
     check_model,
 )
+from dlbook.nets.diagram import diagram, told
 from dlbook.nets.layer import new_step
 from dlbook.nets.rows import carry
 from dlbook.nets.table import table
@@ -398,5 +399,8 @@ def test_what_ties_its_scores_is_looked_at_as_a_whole(rng):
         params = net.init(rng)
         name, scores = [*net.layers(params, None, (x, x))][-1]
         assert name == last
-        assert table(net.net, (3,)).rows[-1].shape == (3, 5)
+        row, ending = table(net.net, (3,)).rows[-1], "scores, tied" if tied else "dense 5"
+        assert (row.shape, row.kind) == ((3, 5), ending)
+        assert told(net.net).endswith(f", then {ending}")
+        assert ending in [text.get_text() for text in diagram(net.net)[1].texts]
         np.testing.assert_allclose(scores, net.outputs(params, None, x), rtol=1e-5, atol=1e-6)
