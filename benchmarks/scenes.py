@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 from numpy.random import default_rng as generator
 from scipy.special import expit
 
@@ -23,7 +24,7 @@ from dlbook.nets.costs import SoftmaxCrossEntropy
 from dlbook.nets.tree import copied
 from dlbook.optimization import Adam, WarmupCosine
 from dlbook.tools.scenes import scenes
-from dlbook.vision import class_iou, match
+from dlbook.vision import box_iou, class_iou, match
 
 __all__ = ["vision_boxes", "vision_dice", "vision_masks", "vision_transfer"]
 
@@ -210,8 +211,9 @@ def vision_dice(spread):
 def boxes(steps, images, near, rate, seed, part):
     """Return AP at .5, at .75, without suppression, by class; and what scores above one half.
 
-    The last three are per object: boxes above one half that are right, all of them, and all
-    without suppression.
+    Three of these are per object: boxes above one half that are right, all of them, and all
+    without suppression. The last is the share of those that are right which have the class of
+    the object that they overlap most.
     """
     some, rng = scenes("detect", "train", images, seed), generator(seed)
     cost = Detection(near=near)
@@ -222,19 +224,23 @@ def boxes(steps, images, near, rate, seed, part):
     found = net.predict(out.params, out.state, test.x)
     every = detector(Detection(overlap=1.0)).predict(out.params, out.state, test.x)
     truth = [box[label >= 0] for label, box in zip(*there, strict=True)]
-    sure = [f.boxes[f.scores > 0.5] for f in found]
-    hits = sum(
-        match(b, f.scores[f.scores > 0.5], t, 0.5).sum()
-        for b, f, t in zip(sure, found, truth, strict=True)
-    )
+    names = [label[label >= 0] for label in test.labels]
+    sure = [f.scores > 0.5 for f in found]
+    hits, named = 0, 0
+    for f, s, t, k in zip(found, sure, truth, names, strict=True):
+        right = match(f.boxes[s], f.scores[s], t, 0.5)
+        hits += right.sum()
+        if right.any():
+            named += np.sum(f.labels[s][right] == k[box_iou(f.boxes[s][right], t).argmax(axis=1)])
     G = sum(map(len, truth))
     shares = (
         *(box_ap(found, *there, threshold) for threshold in (0.5, 0.75)),
         box_ap(every, *there),
         named_ap(found, *there),
         hits / G,
-        sum(map(len, sure)) / G,
+        sum(map(np.sum, sure)) / G,
         sum((f.scores > 0.5).sum() for f in every) / G,
+        named / max(1, hits),
     )
     return [round(float(share), 4) for share in shares]
 
@@ -260,6 +266,7 @@ def vision_boxes(spread):
             "hits above one half",
             "boxes above one half",
             "boxes above one half without suppression",
+            "right class of the hits above one half",
         ],
         "steps": steps,
         "batch": 16,

@@ -241,6 +241,7 @@ DEPTHS, WAYS = (1, 2, 4, 8), ("pre", "post", "without")
 DEEP_WIDTH, DEEP_STEPS = 32, 300
 DEEP_FIRST = {"pre": (0.004, 0.008, 0.016), "post": (0.002, 0.004, 0.008)}
 DEEP_FIRST["without"] = DEEP_FIRST["pre"]
+RISES = (15, 100)  # steps over which a rate rises
 
 
 def stacked(way, depth, V):
@@ -262,33 +263,42 @@ def taught(net, params, steps, optimizer, given):
 
 
 def deep(what, rate, seed, last):
-    """Return bits of a decoder by way and depth, and the bits of its last steps of training."""
-    (way, depth), (V, seen, text) = what, parts(last)
+    """Return bits of a decoder by way, depth and rise, and the bits of its last steps of training."""
+    (way, depth, rise), (V, seen, text) = what, parts(last)
     net, draw = stacked(way, depth, V), generator(seed)
-    adam = AdamW(WarmupCosine(rate, DEEP_STEPS // 20, DEEP_STEPS), beta2=0.99)
+    adam = AdamW(WarmupCosine(rate, rise, DEEP_STEPS), beta2=0.99)
     params, loss = taught(net, net.init(draw), DEEP_STEPS, adam, batches(net, seen, draw))
     return [round(float(v), 4) for v in (*bits(net, params, text), loss / np.log(2))]
 
 
 def transformer_depth(spread):
-    """Learn with one to eight blocks, with residual paths and without, each at its own best rate."""
-    kinds = [(way, depth) for way in WAYS for depth in DEPTHS]
+    """Learn with one to eight blocks, with residual paths and without, each at its own best rate.
+
+    With the rate it is chosen over how many steps it rises.
+    """
+    kinds = [(way, depth, rise) for way in WAYS for depth in DEPTHS for rise in RISES]
     tried = best_rates({kind: DEEP_FIRST[kind[0]] for kind in kinds}, deep, spread, False)
+    least = {kind: min(bits for _, bits in rows) for kind, (rows, _) in tried.items()}
     jobs = [(kind, tried[kind][1], seed, True) for kind in kinds for seed in SEEDS]
     runs = [*spread(deep, *zip(*jobs, strict=True))]
     by = {kind: runs[len(SEEDS) * k :][: len(SEEDS)] for k, kind in enumerate(kinds)}
-    table = lambda value: {way: [value((way, depth)) for depth in DEPTHS] for way in WAYS}
+    each = lambda way, depth: [(way, depth, rise) for rise in RISES]
+    best = lambda way, depth: min(each(way, depth), key=least.get)
+    table = lambda value: {way: [value(way, depth) for depth in DEPTHS] for way in WAYS}
     return {
         "depths": DEPTHS,
         "width": DEEP_WIDTH,
         "steps": DEEP_STEPS,
+        "rises": RISES,
         "batch": [BATCH, LENGTH],
         "seeds": [*SEEDS],
         "other": CHOOSING,
-        "tried": table(lambda kind: tried[kind][0]),
-        "best": table(lambda kind: tried[kind][1]),
-        "held out": table(lambda kind: [run[0] for run in by[kind]]),
-        "training": table(lambda kind: [run[1] for run in by[kind]]),
+        "tried": table(lambda *what: [tried[kind][0] for kind in each(*what)]),
+        "best": table(lambda *what: tried[best(*what)][1]),
+        "rising": table(lambda *what: best(*what)[2]),
+        "held out": table(lambda *what: [run[0] for run in by[best(*what)]]),
+        "training": table(lambda *what: [run[1] for run in by[best(*what)]]),
+        "by rise": table(lambda *what: [[run[0] for run in by[kind]] for kind in each(*what)]),
     }
 
 

@@ -376,12 +376,13 @@ def test_each_depth_and_way_gets_its_own_best_rate(monkeypatch):
 
     def deep(what, rate, seed, last):
         assert last == (seed != transformers.CHOOSING)
-        best = 0.002 * what[1]
-        return [float(seed) if last else abs(np.log2(rate / best)), 1.0]
+        best, later = 0.002 * what[1], what[2] != transformers.RISES[what[1] == 8]
+        return [float(seed) if last else abs(np.log2(rate / best)) + later, 1.0]
 
     monkeypatch.setattr(transformers, "deep", deep)
     found, kept = transformers.transformer_depth(map), stored("transformer-depth")
     assert found["best"]["post"] == [0.002, 0.004, 0.008, 0.016]
+    assert found["rising"]["pre"] == [15, 15, 15, 100]
     assert found["held out"]["without"][2] == [float(seed) for seed in transformers.SEEDS]
     assert found.keys() == kept.keys() - {"machine"}
     assert transformers.stacked("without", 2, 5).residual is False
