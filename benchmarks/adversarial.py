@@ -12,7 +12,7 @@ from dlbook.tools.judges import judge, pixel_gaussian
 from dlbook.tools.modes import ring, ring_judged
 
 SEEDS, OTHERS = range(10), (100, 101)
-RING_RATES, COMMON = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016), 0.001
+RING_RATES, COMMON = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064), 0.001
 DIGIT_RATES = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016)
 RINGS = {  # loss, penalty, its strength, the discriminator's rate over the generator's
     "minimax, balanced": ("saturating", None, 0.0, 1.0),
