@@ -2,6 +2,18 @@
    Without this file every page still shows its text, its mathematics and the first frames. */
 
 (() => {
+  /* Sections that are far from the screen have heights that were guessed. A page that is come back to has those with
+     which it was left, so that the reader's place is where it was. */
+  const sections = [...document.querySelectorAll("article > section > section:not(.live)")];
+  const place = `heights of ${location.pathname}`;
+  const heights = JSON.parse(sessionStorage.getItem(place) ?? "[]");
+  if (heights.length === sections.length && performance.getEntriesByType("navigation")[0]?.type !== "navigate") {
+    sections.forEach((section, k) => (section.style.containIntrinsicBlockSize = `auto ${heights[k]}px`));
+  }
+  addEventListener("pagehide", () => {
+    sessionStorage.setItem(place, JSON.stringify(sections.map((section) => section.offsetHeight)));
+  });
+
   /* A slider shows one frame of a figure. */
   for (const slider of document.querySelectorAll(".slider")) {
     const frames = slider.parentElement.querySelectorAll(":scope > .frame");
