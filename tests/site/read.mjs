@@ -22,6 +22,7 @@ const WIDTHS = [1280, 768, 390];
 const ALIKE = 10; // texts of one style whose colours are read; a finding names five
 const KEYED = 3; // marks of a page that are opened by key too; all have the same script
 const PATIENCE = 300_000; // ms; a busy machine is no fault of a page
+const WHOLE = "article section { content-visibility: visible !important }";
 const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 const CHROMIUM = {
   executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
@@ -67,8 +68,9 @@ const report = Object.fromEntries(
   pages.map((name) => [name, { outside: [], noise: [], missing: [], looks: {}, axe: {} }]),
 );
 
-/** Open a page and note each request, message and failure on the way. */
-async function open(name, { base = origin, theme = "light", width = 1280, scripts = true, query = "" }) {
+/** Open a page and note each request, message and failure on the way. What is far from the screen is laid out when it
+ *  comes near; a page that is read `whole` is laid out to its end. */
+async function open(name, { base = origin, theme = "light", width = 1280, scripts = true, query = "", whole = false }) {
   const context = await browser.newContext({
     viewport: { width, height: 900 },
     colorScheme: theme,
@@ -92,6 +94,7 @@ async function open(name, { base = origin, theme = "light", width = 1280, script
   });
   page.on("pageerror", (error) => notes.noise.push(`${where}: ${error.message}`));
   await page.goto(base + name + query, { waitUntil: "load" });
+  if (whole) await page.addStyleTag({ content: WHOLE });
   return page;
 }
 
@@ -250,7 +253,7 @@ function printed() {
 
 async function readPage(name) {
   const notes = report[name];
-  const page = await open(name, {});
+  const page = await open(name, { whole: true });
   const at = async (width, theme, media = "screen") => {
     await page.setViewportSize({ width, height: 900 });
     await page.emulateMedia({ colorScheme: theme, media });
@@ -363,6 +366,7 @@ async function readChapter(name) {
     found.sliders.push({ first, second, last, frames: await slider.evaluate((i) => Number(i.max) + 1) });
   }
 
+  await page.addStyleTag({ content: WHOLE });
   for (const width of [1280, 390]) {
     await page.setViewportSize({ width, height: 900 });
     await settled(page);
