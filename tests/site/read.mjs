@@ -94,11 +94,14 @@ async function open(name, { base = origin, theme = "light", width = 1280, script
   });
   page.on("pageerror", (error) => notes.noise.push(`${where}: ${error.message}`));
   await page.goto(base + name + query, { waitUntil: "load" });
-  if (whole) await page.addStyleTag({ content: WHOLE });
+  if (whole) await page.evaluate(wholly, WHOLE);
   return page;
 }
 
 const QUERIES = ["softmax", "LSTM", "8.9", "σ′", "Σ", "backpropogation", "overflow"];
+const wholly = (rule) => {
+  document.head.append(Object.assign(document.createElement("style"), { textContent: rule })); // without scripts too
+};
 const close = (page) => page.context().close();
 const settled = (page) =>
   page.evaluate(async () => {
@@ -291,7 +294,7 @@ async function readPage(name) {
   }
   await close(page);
   await close(await open(name, { base: folder }));
-  const still = await open(name, { scripts: false, width: 390 });
+  const still = await open(name, { scripts: false, width: 390, whole: true });
   notes.still = await still.evaluate(() => ({
     words: document.querySelector("article").innerText.split(/\s+/).length,
     formulas: [...document.querySelectorAll(".katex")].filter((e) => e.getClientRects().length).length,
@@ -366,7 +369,7 @@ async function readChapter(name) {
     found.sliders.push({ first, second, last, frames: await slider.evaluate((i) => Number(i.max) + 1) });
   }
 
-  await page.addStyleTag({ content: WHOLE });
+  await page.evaluate(wholly, WHOLE);
   for (const width of [1280, 390]) {
     await page.setViewportSize({ width, height: 900 });
     await settled(page);
