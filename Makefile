@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 PINS   := constraints.txt
 SPREAD := -n logical --maxprocesses 4 --dist worksteal
 TILED  := attention autoencoders backprop convolution gated matmul rnn sequence_tasks registry simd training training_loop
-APART  := benchmarks book cards classes exercises floors formats formula fuzz extension main notebooks pages security starting store sweeps typing   # what no compilation changes
+APART  := benchmarks book cards classes exercises floors formats formula fuzz extension main mutation notebooks pages security starting store sweeps typing   # what no compilation changes
 FOREIGN = "$$($(PY) -c 'from dlbook.tools import simd; print(min(simd.TILES.keys() - simd.able()[:1]))')"
 BUILT  := _build/html/.built
 SOURCES = conf.py $(shell find book/. dlbook benchmarks -name __pycache__ -prune -o -print)
@@ -14,7 +14,7 @@ NPM    := $(shell command -v npm 2>/dev/null)
 
 without = $(patsubst %,--ignore=tests/test_%.py,$(1))
 
-.PHONY: help setup book cards epub pdf archives release serve test test-modes test-checked test-tiles test-peers test-engines test-site test-oldest test-newest fuzz registry census bench sweeps lint clean
+.PHONY: help setup book cards epub pdf archives release serve test test-modes test-checked test-tiles test-peers test-engines test-site test-oldest test-newest fuzz mutation registry census bench sweeps lint clean
 .DELETE_ON_ERROR:
 
 help:          ## list the targets
@@ -131,6 +131,9 @@ census: $(READY) ## print which suites hold each public name of the package
 
 fuzz: $(READY)  ## send changed files and commands to all that reads them; N=100000 SEED=3 ONLY=weights, CASE=file for one again
 	PYTHONPATH=.:tests:tests/nets $(PY) -m fuzz $(N:%=--cases %) $(SEED:%=--seed %) $(ONLY:%=--only %) $(CASE:%=--case %)
+
+mutation: $(READY) ## say which alterations of the package its tests let live; MODULE=fast.norms for some, SAMPLE=0 for all
+	PYTHONPATH=.:tests:tests/nets $(PY) tests/mutation.py $(MODULE:%=--module %) $(SAMPLE:%=--sample %)
 
 bench: $(READY) ## time dlbook beside its rivals (installs them); ONLY=name for some, ROUNDS=1 to try
 	@$(PY) -c 'import sys; from importlib.util import find_spec; sys.exit(not all(map(find_spec, ("gensim", "jax", "torch"))))' || $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[book,test,bench]' || echo "Not all rivals can be installed; the table says which are missing"

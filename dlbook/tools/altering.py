@@ -12,7 +12,7 @@ import inspect
 import textwrap
 from typing import NamedTuple
 
-__all__ = ["Version", "compiled", "parsed", "versions"]
+__all__ = ["Version", "compiled", "parsed", "trees", "versions"]
 
 SWAPS = {
     ast.Add: [ast.Sub],
@@ -371,6 +371,33 @@ def _difference(old, new):
     return tuple("\n".join(v[first : len(v) - last]) for v in (old, new))
 
 
+def trees(tree):
+    """Yield each altered version of a definition as a tree.
+
+    Parameters
+    ----------
+    tree : ast.Module
+        Of one definition without its docstring.
+
+    Yields
+    ------
+    tuple
+        What was done, the line in the tree, the lines that differ before and after, the new tree.
+    """
+    definition, original = tree.body[0], ast.unparse(tree)
+    names = [n for n in ast.walk(definition) if isinstance(n, ast.Name)]
+    assigned, seen = [n.id for n in names if isinstance(n.ctx, ast.Store)], {original}
+    for node, up, loops in _places(definition):
+        for kind, new in _edits(node, up[-1] if up else None, loops, assigned):
+            altered = ast.fix_missing_locations(copy.deepcopy(_Replace(node, new).visit(tree)))
+            text = ast.unparse(altered)
+            if text not in seen:
+                seen.add(text)
+                line = next(u.lineno for u in (node, *up[::-1]) if isinstance(u, ast.stmt))
+                was, now = map(textwrap.dedent, _difference(original, text))
+                yield kind, line, was, now, altered
+
+
 def versions(function):
     """Yield each altered version of a function.
 
@@ -384,15 +411,5 @@ def versions(function):
     Version
     """
     tree, first = parsed(function)
-    definition, original = tree.body[0], ast.unparse(tree)
-    names = [n for n in ast.walk(definition) if isinstance(n, ast.Name)]
-    assigned, seen = [n.id for n in names if isinstance(n.ctx, ast.Store)], {original}
-    for node, up, loops in _places(definition):
-        for kind, new in _edits(node, up[-1] if up else None, loops, assigned):
-            altered = ast.fix_missing_locations(copy.deepcopy(_Replace(node, new).visit(tree)))
-            text = ast.unparse(altered)
-            if text not in seen:
-                seen.add(text)
-                line = next(u.lineno for u in (node, *up[::-1]) if isinstance(u, ast.stmt))
-                was, now = map(textwrap.dedent, _difference(original, text))
-                yield Version(kind, first + line - 1, was, now, compiled(altered))
+    for kind, line, was, now, altered in trees(tree):
+        yield Version(kind, first + line - 1, was, now, compiled(altered))
