@@ -409,9 +409,10 @@ class Trials:
     def run(self, alteration, items):
         import resource
 
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        most = pages * resource.getpagesize() + MEMORY
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        with suppress(OSError, ValueError):  # where the system can say what is used
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            most = pages * resource.getpagesize() + MEMORY
+            resource.setrlimit(resource.RLIMIT_AS, (most, most))
         self.failed, self.seconds = None, {}
         if alteration is not None:
             put(alteration, self.functions)
@@ -425,10 +426,10 @@ class Trials:
 def chosen_of(module, sample, seed=1):
     """Return how many alterations a module has, and those of a sample; all where it is 0."""
     found, few = list(alterations(path_of(module))), []
-    order = random.Random(f"{module} {seed}").sample(found, len(found)) if sample else found
-    for alteration, make in order:
-        if sample and len(few) == sample:
-            break
+    some = found
+    if sample and sample < len(found):
+        some = random.Random(f"{module} {seed}").sample(found, sample)
+    for alteration, make in some:
         with suppress(SyntaxError, ValueError, TypeError):  # it says what Python cannot run
             few.append(alteration._replace(codes=make()))
     return len(found), few
