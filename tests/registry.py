@@ -207,8 +207,9 @@ def sizes_of(name, count):
     for axis, some in sizes.items():  # each as small as it can be, beside others that are not
         if min(some) == 0:
             yield {a: int(rng.choice(some)) for a, some in sizes.items()} | {axis: 0}
-    for _ in range(SHAPES or count):
-        yield {axis: int(rng.choice(some)) for axis, some in sizes.items()}
+    for number in range(SHAPES or count):  # in every second one nothing is empty
+        least = (number + 1) % 2
+        yield {a: int(rng.choice([n for n in some if n >= least])) for a, some in sizes.items()}
 
 
 def arguments(row):

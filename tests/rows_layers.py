@@ -26,10 +26,16 @@ from dlbook.tools import elementary
 
 # Activations
 
+
+def bent(z, slope):
+    """The slope of a ReLU, which is that on the left where z is NaN: the NaN is in the loss then."""
+    return training.leaky_relu_gradient(np.ones_like(z), z, slope)
+
+
 PLAIN = {
     "linear": (lambda z, slope: z, lambda z, slope: np.ones_like(z)),
-    "relu": (lambda z, slope: neurons.relu(z), lambda z, slope: neurons.relu_prime(z)),
-    "leaky-relu": (neurons.leaky_relu, neurons.leaky_relu_prime),
+    "relu": (lambda z, slope: neurons.relu(z), lambda z, slope: bent(z, 0.0)),
+    "leaky-relu": (neurons.leaky_relu, lambda z, slope: bent(z, slope)),
     "sigmoid": (lambda z, slope: lc.sigmoid(z), lambda z, slope: lc.sigmoid_prime(z)),
     "tanh": (lambda z, slope: neurons.tanh(z), lambda z, slope: neurons.tanh_prime(z)),
     "silu": (lambda z, slope: neurons.silu(z), lambda z, slope: neurons.silu_prime(z)),
