@@ -3,15 +3,22 @@
 
 (() => {
   /* Sections that are far from the screen have heights that were guessed. A page that is come back to has those with
-     which it was left, so that the reader's place is where it was. */
+     which it was left, so that the reader's place is where it was; where nothing may be kept, guesses do. */
   const sections = [...document.querySelectorAll("article > section > section:not(.live)")];
   const place = `heights of ${location.pathname}`;
-  const heights = JSON.parse(sessionStorage.getItem(place) ?? "[]");
+  const kept = (value) => {
+    try {
+      return value ? sessionStorage.setItem(place, value) : sessionStorage.getItem(place);
+    } catch {
+      return null;
+    }
+  };
+  const heights = JSON.parse(kept() ?? "[]");
   if (heights.length === sections.length && performance.getEntriesByType("navigation")[0]?.type !== "navigate") {
     sections.forEach((section, k) => (section.style.containIntrinsicBlockSize = `auto ${heights[k]}px`));
   }
   addEventListener("pagehide", () => {
-    sessionStorage.setItem(place, JSON.stringify(sections.map((section) => section.offsetHeight)));
+    kept(JSON.stringify(sections.map((section) => section.offsetHeight)));
   });
 
   /* A slider shows one frame of a figure. */
