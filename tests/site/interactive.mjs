@@ -53,7 +53,7 @@ for (const page of pages.split(",")) {
     await tab.goto(folder + page);
     for (const figure of await tab.locator("figure.interactive").all()) {
       const name = await figure.getAttribute("data-name");
-      await figure.scrollIntoViewIfNeeded();
+      await figure.evaluate((it) => it.scrollIntoView({ block: "center" })); // what was far away gets its height now
       if (await figure.getAttribute("data-weight")) {
         const asks = figure.getByRole("button", { name: /^Load/ });
         await asks.or(figure.locator(".controls")).first().waitFor(); // another picture may have loaded the same
