@@ -3,9 +3,10 @@
 
 (() => {
   /* Sections that are far from the screen have heights that were guessed. A page that is come back to has those with
-     which it was left, so that the reader's place is where it was; where nothing may be kept, guesses do. */
+     which it was left, and what was at its top is brought there again; where nothing may be kept, guesses do. */
   const sections = [...document.querySelectorAll("article > section > section:not(.live)")];
-  const place = `heights of ${location.pathname}`;
+  const place = `place on ${location.pathname}`;
+  const top = (element) => element.getBoundingClientRect().top;
   const kept = (value) => {
     try {
       return value ? sessionStorage.setItem(place, value) : sessionStorage.getItem(place);
@@ -13,12 +14,31 @@
       return null;
     }
   };
-  const heights = JSON.parse(kept() ?? "[]");
+  const reading = () => {
+    const path = [];
+    for (let among = sections; among; ) {
+      const k = among.findIndex((element) => element.getBoundingClientRect().bottom > 0);
+      if (k < 0) break;
+      path.push([k, top(among[k])]);
+      among = among[k].tagName === "SECTION" && [...among[k].children];
+    }
+    return path;
+  };
+  const { heights = [], path = [] } = JSON.parse(kept() ?? "{}");
   if (heights.length === sections.length && performance.getEntriesByType("navigation")[0]?.type !== "navigate") {
     sections.forEach((section, k) => (section.style.containIntrinsicBlockSize = `auto ${heights[k]}px`));
+    addEventListener("load", async () => {
+      await document.fonts.ready;
+      let element, among = sections;
+      for (const [k] of path) {
+        element = among?.[k];
+        among = element?.children;
+      }
+      if (element) scrollBy(0, top(element) - path.at(-1)[1]);
+    });
   }
   addEventListener("pagehide", () => {
-    kept(JSON.stringify(sections.map((section) => section.offsetHeight)));
+    kept(JSON.stringify({ heights: sections.map((section) => section.offsetHeight), path: reading() }));
   });
 
   /* A slider shows one frame of a figure. */
