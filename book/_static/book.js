@@ -5,11 +5,11 @@
   /* Sections that are far from the screen have heights that were guessed. A page that is come back to has those with
      which it was left, and what was at its top is brought there again; where nothing may be kept, guesses do. */
   const sections = [...document.querySelectorAll("article > section > section:not(.live)")];
-  const place = `place on ${location.pathname}`;
+  const name = `place on ${location.pathname}`;
   const top = (element) => element.getBoundingClientRect().top;
   const kept = (value) => {
     try {
-      return value ? sessionStorage.setItem(place, value) : sessionStorage.getItem(place);
+      return value ? sessionStorage.setItem(name, value) : sessionStorage.getItem(name);
     } catch {
       return null;
     }
@@ -213,9 +213,14 @@
       math.classList.toggle("wide", right - left > room);
     }
   });
-  document.fonts.ready.then(() => {
-    for (const math of document.querySelectorAll("div.math:has(> .eqno)")) placed.observe(math);
-  });
+  const place = () => {
+    for (const math of document.querySelectorAll("div.math:has(> .eqno)")) {
+      placed.unobserve(math); // what is observed anew is measured anew
+      placed.observe(math);
+    }
+  };
+  document.fonts.ready.then(place);
+  document.fonts.addEventListener("loadingdone", place); // a section that comes near may bring new faces
 
   /* A box that scrolls sideways takes the focus, so that the keys reach all of it. */
   const names = { formula: "Formula", frame: "Figure", "table-wrapper": "Table" };
