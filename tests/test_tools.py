@@ -572,6 +572,12 @@ def test_what_is_handed_to_a_picture(rng):
     assert plotting.hand_over("picture", w=w) is None
 
 
+def test_what_is_handed_comes_back_from_a_notebook_as_it_was():
+    """A stored notebook has its keys sorted: a picture that looked at their order would fail later."""
+    values = handed(w=np.ones(2), sizes={"w": [2, 3], "b": 3}, blocks=2)["values"]
+    assert json.dumps(values) == json.dumps(values, sort_keys=True)
+
+
 @pytest.mark.parametrize(
     ("value", "error"),
     [(np.array([1, np.nan]), ValueError), (np.array(["a"]), ValueError), ({1, 2}, TypeError)],

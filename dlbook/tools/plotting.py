@@ -385,7 +385,8 @@ def hand_over(name, /, **values):
     name : str
         The picture's, in its directive ``interactive``.
     **values : array, str, or list or dict of such and of numbers
-        Arrays go in float16 where they are float16, else in float32.
+        Arrays go in float16 where they are float16, else in float32. Keys are sorted, here as where a
+        notebook is stored: what has an order is a list.
 
     Raises
     ------
@@ -393,7 +394,7 @@ def hand_over(name, /, **values):
         If an array is not of finite numbers, if a value can be neither array nor JSON, or if the
         name is not one.
     """
-    record = {key: _handed(key, value) for key, value in values.items()}
+    record = {key: _handed(key, value) for key, value in sorted(values.items())}
     if _label(name) is None:
         raise ValueError("name is None, expected that of a picture")
     try:
@@ -408,10 +409,9 @@ def hand_over(name, /, **values):
 def _handed(key, value):
     """Return a value as plain data, an array as its bytes in base64."""
     if not isinstance(value, np.ndarray):
-        json.dumps(value, allow_nan=False)
-        return value
+        return json.loads(json.dumps(value, allow_nan=False, sort_keys=True))
     if value.dtype.kind not in "biuf" or not np.isfinite(value).all():
         raise ValueError(f"{key} is {shapes.shown(value)}, expected an array of finite numbers")
     kept = np.ascontiguousarray(value, "<f2" if value.dtype == np.float16 else "<f4")
     text = base64.b64encode(kept.tobytes()).decode()
-    return {"dtype": kept.dtype.name, "shape": list(value.shape), "numbers": text}
+    return {"dtype": kept.dtype.name, "numbers": text, "shape": list(value.shape)}

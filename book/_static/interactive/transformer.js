@@ -5,7 +5,7 @@
 function decoderOf(stage) {
   const { flat, shapes, symbols, unknown, blocks, heads, norm } = stage.learned, at = {};
   let start = 0;
-  for (const [name, shape] of Object.entries(shapes)) {
+  for (const [name, shape] of shapes) {
     const size = shape.reduce((a, b) => a * b, 1);
     at[name] = { shape, data: flat.data.subarray(start, start + size) };
     start += size;
