@@ -201,6 +201,19 @@
     closeMarks();
   });
 
+  /* What is observed anew is measured anew: a section that comes near may bring new faces. */
+  const measure = async (selector, observer) => {
+    const again = () => {
+      for (const element of document.querySelectorAll(selector)) {
+        observer.unobserve(element);
+        observer.observe(element);
+      }
+    };
+    await document.fonts.ready;
+    again();
+    document.fonts.addEventListener("loadingdone", again);
+  };
+
   /* A formula that has no room beside its number stands above it. */
   const placed = new ResizeObserver((entries) => {
     for (const { target: math } of entries) {
@@ -213,14 +226,7 @@
       math.classList.toggle("wide", right - left > room);
     }
   });
-  const place = () => {
-    for (const math of document.querySelectorAll("div.math:has(> .eqno)")) {
-      placed.unobserve(math); // what is observed anew is measured anew
-      placed.observe(math);
-    }
-  };
-  document.fonts.ready.then(place);
-  document.fonts.addEventListener("loadingdone", place); // a section that comes near may bring new faces
+  measure("div.math:has(> .eqno)", placed);
 
   /* A box that scrolls sideways takes the focus, so that the keys reach all of it. */
   const names = { formula: "Formula", frame: "Figure", "table-wrapper": "Table" };
@@ -242,9 +248,7 @@
       }
     }
   });
-  for (const box of document.querySelectorAll("article :is(.formula, .frame, .table-wrapper, pre)")) {
-    sized.observe(box);
-  }
+  measure("article :is(.formula, .frame, .table-wrapper, pre)", sized);
 
   /* A drawer has done its work when one of its links is followed. */
   for (const drawer of document.querySelectorAll(".drawer")) {
