@@ -25,6 +25,7 @@ from benchmarks.diffusing import (
     diffusion_others,
     diffusion_real,
 )
+from benchmarks.growth import transformer_growth
 from benchmarks.languages import language_models_window
 from benchmarks.likelihoods import diffusion_bits
 from benchmarks.scaling import scaling_batch, scaling_rule
@@ -503,6 +504,7 @@ SWEEPS = {
     "sequence_tasks-budget": sequence_tasks_budget,
     "transformer-copies": transformer_copies,
     "transformer-depth": transformer_depth,
+    "transformer-growth": transformer_growth,
     "transformer-longer": transformer_longer,
     "transformer-table": transformer_table,
     "transformer-text": transformer_text,
