@@ -30,6 +30,7 @@ def parser():
     top.add_argument("--threads", type=int, choices=(1, 2), help="rows with so many threads only")
     top.add_argument("--out", type=Path, default=run.BUILD / "results.json")
     top.add_argument("--again", action="store_true", help="measure rows that are there once more")
+    top.add_argument("--keep", action="store_true", help="keep what was measured with other code")
     top.add_argument("--list", action="store_true", help="say which rows there are")
     top.add_argument(
         "--publish", action="store_true", help="copy complete results to benchmarks/results"
@@ -87,7 +88,7 @@ def main(arguments=None):
     if options.list:
         print("\n".join(f"{m:14s} {row.name:24s} {row.what}" for m, row in rows))
         return 0
-    results, which = store.begin(options.out, machine.header(), options.rounds)
+    results, which = store.begin(options.out, machine.header(), options.rounds, options.keep)
     print(which, file=sys.stderr)
     try:
         measure(todo, results, options)

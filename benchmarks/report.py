@@ -2,14 +2,18 @@
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from statistics import median
 
-from benchmarks.row import OURS, PEAK, library
+from benchmarks.row import NOT_BEHIND, OURS, PEAK, library
 
 __all__ = ["aims", "compared", "described", "markdown", "memories", "newest", "products", "ratios"]
-__all__ += ["read", "seconds", "starts", "table", "unmeasured", "verdicts"]
+__all__ += ["beside", "left_out", "read", "seconds", "short_of", "standing", "starts", "table"]
+__all__ += ["unmeasured", "verdicts"]
 
+CORES = 1.5  # that some side must have had in a round of two threads
+AHEAD = 1.05  # from here on ahead, from NOT_BEHIND level
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -31,11 +35,31 @@ def clock(row):
     return "cpu" if row["kind"] == "time" and row["threads"] == 1 else "wall"
 
 
+def counted(row):
+    """Return the numbers of the rounds that count, and how many there were.
+
+    A machine that is shared may give a process one core where it asked for two. Where no side had
+    more than one, a round says nothing about two threads.
+    """
+    timed = [r for r in row["sides"].values() if r["status"] == "ok" and r.get("wall")]
+    rounds = range(max((len(r["wall"]) for r in timed), default=0))
+    if row["threads"] == 1 or row["kind"] != "time":
+        return list(rounds), len(rounds)
+    had = lambda r, n: r["cpu"][n] / r["wall"][n] if n < len(r["wall"]) else 0
+    return [n for n in rounds if max(had(r, n) for r in timed) >= CORES], len(rounds)
+
+
+def measured(row, side):
+    """Return the seconds of one side in the rounds that count; empty if it was not timed."""
+    record = row["sides"].get(side, {"status": "missing"})
+    seconds = record.get(clock(row), []) if record["status"] == "ok" else []
+    return [seconds[n] for n in counted(row)[0] if n < len(seconds)]
+
+
 def times(row, side):
     """Return median and minimum of one side in seconds, or None if it was not timed."""
-    record = row["sides"].get(side, {"status": "missing"})
-    measured = record.get(clock(row)) if record["status"] == "ok" else None
-    return (median(measured), min(measured)) if measured else None
+    found = measured(row, side)
+    return (median(found), min(found)) if found else None
 
 
 def rivals(row, of=None):
@@ -48,15 +72,16 @@ def rivals(row, of=None):
 
 
 def ratios(row, of=None):
-    """Return the best rival and how many times longer it takes: by medians, by minima.
+    """Return the best rival and how many times longer it takes: in the median round, by minima.
 
-    None where nothing can be compared.
+    The best rival is that with the smallest median. In a round the sides take turns, so that what
+    slows a machine down for seconds slows all of them. None where nothing can be compared.
     """
     if not times(row, OURS) or not rivals(row, of):
         return None
     best = min(rivals(row, of), key=lambda side: times(row, side)[0])
-    a, b = times(row, best), times(row, OURS)
-    return best, a[0] / b[0], a[1] / b[1]
+    pairs = zip(measured(row, best), measured(row, OURS), strict=False)
+    return best, median(a / b for a, b in pairs), times(row, best)[1] / times(row, OURS)[1]
 
 
 def rate(row, side, which=0):
@@ -135,6 +160,44 @@ def line(row, side, record):
     return " ".join(parts)
 
 
+# What the page says first
+
+
+def placed(results):
+    """Return what was timed beside rivals, by rising ratio, in three lists: behind, level, ahead."""
+    rows = [row for row in results["rows"] if row["kind"] == "time" and ratios(row)]
+    rows.sort(key=lambda row: ratios(row)[1])
+    lists = [], [], []
+    for row in rows:
+        lists[(ratios(row)[1] >= NOT_BEHIND) + (ratios(row)[1] >= AHEAD)].append(row)
+    return lists
+
+
+def standing(results):
+    """Return two sentences: how often dlbook is ahead, level and behind, and where it is behind."""
+    behind, level, ahead = placed(results)
+    whole = len(behind) + len(level) + len(ahead)
+    often = (
+        f"Beside its best rival dlbook is ahead in {len(ahead)} of {whole} measurements, by five per "
+        f"cent or more, level in {len(level)} and behind in {len(behind)}."
+    )
+    if not behind:
+        return often
+    named = [f"`{row['name']}` ({ratios(row)[1]:.2f}{on_two(row)})" for row in behind]
+    return f"{often} Behind it is, from the worst on, in {', '.join(named)}."
+
+
+def on_two(row):
+    """Return how many threads a row had, where it was not one."""
+    return f" on {row['threads']} threads" if row["threads"] > 1 else ""
+
+
+def left_out(results):
+    """Return how many rounds on several threads did not count, of how many."""
+    found = [counted(row) for row in results["rows"] if row["threads"] > 1]
+    return sum(whole - len(kept) for kept, whole in found), sum(whole for _, whole in found)
+
+
 # Tables of the page: a head and rows
 
 
@@ -146,7 +209,7 @@ def markdown(head, rows):
 
 def compared(results, threads):
     """What was timed beside rivals, by falling ratio: our median, the best rival, the ratios."""
-    head = ("what", "dlbook", "best rival", "its time", "ratio of medians", "of minima")
+    head = ("what", "dlbook", "best rival", "its time", "ratio, median round", "of minima")
     rows = [row for row in results["rows"] if row["kind"] == "time" and row["threads"] == threads]
     rows = sorted(filter(ratios, rows), key=lambda row: ratios(row)[1], reverse=True)
     return head, [
@@ -214,6 +277,67 @@ def aims(results):
     ]
 
 
+def short_of(results, whys):
+    """What is behind or misses an aim: the ratio, the share of the tile, what bounds it and what was tried.
+
+    Parameters
+    ----------
+    results : dict
+    whys : dict
+        Why, by the name of a row.
+    """
+    head = ("what", "threads", "ratio", "of the tile's peak", "why, and what was tried")
+    missed = [
+        row
+        for row in results["rows"]
+        if (ratios(row) and row["kind"] == "time" and ratios(row)[1] < NOT_BEHIND)
+        or any(reached is False for *_, reached in verdicts(row))
+    ]
+    return head, [
+        (
+            row["what"],
+            row["threads"],
+            f"{ratios(row)[1]:.2f}" if ratios(row) else "–",
+            f"{share(row):.0%}" if share(row) else "–",
+            whys.get(row["name"], ""),
+        )
+        for row in missed
+    ]
+
+
+def beside(found):
+    """The ratios of every machine whose results are stored, the newest first.
+
+    Parameters
+    ----------
+    found : dict
+        What `read` returns.
+    """
+    files = sorted(found.values(), key=lambda results: results["machine"]["date"], reverse=True)
+    ratio = [
+        {
+            (row["name"], row["threads"]): f"{ratios(row)[1]:.2f}"
+            for row in one["rows"]
+            if row["kind"] == "time" and ratios(row)
+        }
+        for one in files
+    ]
+    names = {
+        (row["name"], row["threads"]): row["what"] for one in reversed(files) for row in one["rows"]
+    }
+    head = (
+        "what",
+        "threads",
+        *(f"{one['machine']['processor']}, {one['machine']['date'][:10]}" for one in files),
+    )
+    rows = [
+        (names[key], key[1], *(some.get(key, "–") for some in ratio))
+        for key in dict.fromkeys(key for some in ratio for key in some)
+        if sum(key in some for some in ratio) > 1
+    ]
+    return head, rows
+
+
 def described(results):
     """The machine and the state of the code."""
     machine = results["machine"]
@@ -227,6 +351,7 @@ def described(results):
     return ("measured on", "found there"), [
         ("date", machine["date"].replace("T", " ").replace("+00:00", " UTC")),
         ("commit", machine["commit"] + (", with changes" if machine["changed"] else "")),
+        ("rows of earlier commits", earlier(results)),
         ("processor", f"{machine['processor']}, {machine['cores']} cores"),
         ("vector instructions", ", ".join(machine["features"])),
         ("memory", f"{machine['memory'] / 2**30:.0f} GiB"),
@@ -236,6 +361,12 @@ def described(results):
         ("versions", versions),
         ("load before, after", ", ".join(map(str, machine["load"]))),
     ]
+
+
+def earlier(results):
+    """Return how many rows were measured with an earlier state of the code, by its commit."""
+    counts = Counter(row["commit"] for row in results["rows"] if "commit" in row)
+    return ", ".join(f"{count} of {commit}" for commit, count in counts.items()) or "none"
 
 
 def unmeasured(results):

@@ -8,11 +8,12 @@ What concerns a new process is measured from its start to its end, by the one th
 import gc
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from ctypes import CDLL
 from multiprocessing import Pipe
 from pathlib import Path
@@ -24,7 +25,6 @@ from benchmarks.row import OURS, PEAK, library
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "_build" / "bench"
 LEAST = 0.02  # seconds of one measurement; short functions are called several times
-PAUSE = 0.02  # seconds between processes, in which spinning threads fall asleep
 PATIENCE = 300  # seconds until a side that does not answer is given up
 ROUNDS = {"warm": 7, "cold": 2, "compile": 1}  # new processes take their time
 FOLDERS = {  # of each library, for what it compiled
@@ -122,12 +122,31 @@ class Remote:
         return self
 
     def __exit__(self, *_):
+        self.signal("SIGCONT")
         self.connection.close()
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+    def signal(self, name):
+        """Send a signal to the process, where there are such signals and it still runs."""
+        if hasattr(signal, name) and self.process.poll() is None:
+            self.process.send_signal(getattr(signal, name))
+
+    @contextmanager
+    def awake(self):
+        """Let the process run for a while; before and after it stands still.
+
+        Idle threads of OpenBLAS and OpenMP spin for tens of milliseconds on a core that another
+        process is to be measured on.
+        """
+        self.signal("SIGCONT")
+        try:
+            yield
+        finally:
+            self.signal("SIGSTOP")
 
     def __getattr__(self, method):
         def ask(*arguments):
@@ -218,15 +237,18 @@ def checked(row, names, host):
     return sides
 
 
-def timed(sides, rounds, host, pause=0.0):
-    """Measure the sides that are in order once a round, in turned order every other round."""
+def timed(sides, rounds, host, awake=nullcontext):
+    """Measure the sides that are in order once a round, in turned order every other round.
+
+    `awake` returns a context in which a side runs; the others may stand still.
+    """
     ready = [side for side, record in sides.items() if record["status"] == "ok"]
     if OURS not in ready:
         return
     for r in range(rounds):
         for side in ready if r % 2 == 0 else ready[::-1]:
-            time.sleep(pause)
-            note(sides[side], host(side).measure, side)
+            with awake(side):
+                note(sides[side], host(side).measure, side)
 
 
 def note(record, measure, *arguments):
@@ -256,7 +278,12 @@ def time_row(module, row, threads, rounds):
             return hosts[key]
 
         sides = checked(row, names, host)
-        timed(sides, rounds, host, PAUSE if threads > 1 else 0.0)
+        if threads == 1:
+            timed(sides, rounds, host)
+        else:
+            for one in hosts.values():
+                one.signal("SIGSTOP")
+            timed(sides, rounds, host, lambda side: host(side).awake())
     for side in row.memory if threads == 1 else ():
         if sides[side]["status"] == "ok":
             with Remote(module, row, 1) as remote, suppress(SideError):  # no /proc, no number

@@ -9,6 +9,7 @@ import numpy as np
 
 __all__ = ["TUNED", "jax_step", "our_step", "torch_step", "torch_whole"]
 
+EPS = 1e-6  # of Adam: what rounding leaves of a gradient that vanishes moves no weight by the whole rate
 TUNED = "max-autotune-no-cudagraphs"  # of torch.compile: products tuned, nothing for other devices
 
 
@@ -27,9 +28,9 @@ def our_step(net, params, batch, rate, result, adam=False, rng=None, decay=0.0, 
     from dlbook.tools.flat import like
 
     grads, work = like(params), net.workspace(len(batch[0]))
-    optimizer = optimization.Adam(rate) if adam else optimization.SGD(rate)
+    optimizer = optimization.Adam(rate, eps=EPS) if adam else optimization.SGD(rate)
     if decay:
-        optimizer = optimization.AdamW(rate, weight_decay=decay)
+        optimizer = optimization.AdamW(rate, eps=EPS, weight_decay=decay)
     slots, last, state = optimizer.start(params.flat), [0.0, 0], net.start()
     gradient = lambda: net.loss_and_grad(params, state, batch, grads, work, rng)
     if shards and (threads := get_num_threads()) > 1:
@@ -52,9 +53,9 @@ def torch_step(parameters, cost, rate, result, adam=False, mode=None, decay=0.0)
     """
     import torch
 
-    kind = torch.optim.Adam if adam else torch.optim.SGD
+    kind = functools.partial(torch.optim.Adam, eps=EPS) if adam else torch.optim.SGD
     if decay:
-        kind = functools.partial(torch.optim.AdamW, weight_decay=decay)
+        kind = functools.partial(torch.optim.AdamW, eps=EPS, weight_decay=decay)
     optimizer, last = kind(parameters, lr=rate, fused=True), [None]
     if mode:
         cost = torch.compile(cost, mode=mode)
@@ -97,7 +98,7 @@ def torch_whole(model, cost, rate, result, adam=False, counted=False):
         for p, g, a, b in zip(parameters, grads, m, v, strict=True):
             a.mul_(0.9).add_(g, alpha=0.1)
             b.mul_(0.999).addcmul_(g, g, value=0.001)
-            root = (b / (1 - 0.999**t)).sqrt() + 1e-8
+            root = (b / (1 - 0.999**t)).sqrt() + EPS
             p.sub_(rate / (1 - 0.9**t) * a / root)
         return loss
 
@@ -125,7 +126,7 @@ def jax_step(jax, cost, params, rate, result, adam=False, counted=False):
         v = jax.tree.map(lambda a, g: 0.999 * a + 0.001 * g * g, v, grads)
 
         def moved(p, a, b):
-            root = jax.numpy.sqrt(b / (1 - 0.999**t)) + 1e-8
+            root = jax.numpy.sqrt(b / (1 - 0.999**t)) + EPS
             return p - rate / (1 - 0.9**t) * a / root
 
         return loss, jax.tree.map(moved, params, m, v), m, v, t

@@ -1,7 +1,8 @@
 """The file of results: written after every row, and continued by the next run.
 
 It is continued where code, machine, settings and versions are the same. Otherwise a new one is
-begun, and the old one stays beside it until the next time.
+begun, and the old one stays beside it until the next time. Where only the code is another, rows can
+be kept; each then says of which commit it is.
 """
 
 import json
@@ -12,6 +13,7 @@ from dlbook.tools.files import replace as save
 __all__ = ["begin", "done", "name", "put", "without", "write"]
 
 FLEETING = {"date", "load"}  # what may differ between two runs that are one
+STATE = {"commit", "changed", "code"}  # of the code
 
 
 def write(path, results):
@@ -29,7 +31,7 @@ def conditions(results):
     return machine | {"rounds": results["rounds"]}
 
 
-def begin(path, machine, rounds):
+def begin(path, machine, rounds, keep=False):
     """Return the results to go on with, and a sentence that says which these are.
 
     Parameters
@@ -40,6 +42,8 @@ def begin(path, machine, rounds):
         What `machine.header` says now.
     rounds : int
         Measurements of each side.
+    keep : bool
+        Keep rows of another state of the code, if that is all that differs.
     """
     fresh = {"machine": machine, "rounds": rounds, "rows": []}
     if not path.exists():
@@ -54,6 +58,11 @@ def begin(path, machine, rounds):
         if not differ:
             old["machine"]["load"] += machine["load"]
             return old, f"going on with the results of {old['machine']['date']}"
+        if keep and STATE.issuperset(differ) and not old["machine"].get("changed"):
+            of = {"commit": old["machine"]["commit"]}
+            return fresh | {
+                "rows": [of | row for row in old["rows"]]
+            }, "keeping rows of earlier code"
         why = f"no longer the same: {', '.join(differ)}"
     kept = path.with_suffix(".old.json")
     os.replace(path, kept)
@@ -66,8 +75,8 @@ def name(row):
 
 
 def done(results):
-    """Return the names of the rows that were measured without error."""
-    return {name(row) for row in results["rows"] if not row["error"]}
+    """Return the names of the rows that were measured without error, with the code as it is."""
+    return {name(row) for row in results["rows"] if not row["error"] and "commit" not in row}
 
 
 def without(rows, names):

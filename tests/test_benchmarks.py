@@ -6,6 +6,7 @@ Nothing here is timed in earnest, and no rival needs to be installed.
 import ast
 import json
 import re
+import signal
 import sys
 import tomllib
 from types import SimpleNamespace
@@ -74,6 +75,9 @@ def record(threads=1, kind="time", **fields):
         "torch.compile": {"status": "ok", "cpu": [7.0, 6.5, 9.0], "wall": [50.0, 50.0, 50.0]},
         "jax": {"status": "not installed"},
     }
+    if threads > 1:  # and both cores most of the time
+        for one in sides.values():
+            one |= {"cpu": [1.8 * t for t in one["wall"]]} if "wall" in one else {}
     given = {"name": "r", "what": "a row", "work": 4e9, "unit": "flop", "rtol": 1e-6, "error": ""}
     given |= {"target": {}, "share": 0, "limit": 0, "kind": kind, "threads": threads}
     return given | {"module": "m", "sides": sides} | fields
@@ -185,6 +189,21 @@ def test_a_process_answers_and_fails_in_words():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be stopped here")
+def test_a_process_stands_still_while_others_are_measured():
+    """It neither spins nor answers; a while later it does, and it ends as any other."""
+    _, some = chosen(all_rows(), "exp-1k")[0]
+    with run.Remote("benchmarks.rows.elementary", some, 2) as remote:
+        remote.setup(OURS)
+        with remote.awake():
+            assert len(remote.measure(OURS)) == 2
+        remote.connection.send(("measure", OURS))
+        assert not remote.connection.poll(0.3)
+        with remote.awake():
+            assert remote.connection.poll(30) and len(remote.connection.recv()) == 2
+    assert remote.process.returncode == 0
+
+
 def test_a_process_that_dies_is_a_failure():
     _, some = chosen(all_rows(), "exp-1k")[0]
     remote = run.Remote("benchmarks.rows.nowhere", some, 1)
@@ -244,10 +263,71 @@ def test_ratios_are_to_the_best_setting():
     assert report.ratios(record(), "jax") is None
 
 
+def test_a_ratio_is_that_of_a_round():
+    """A machine that is twice as slow for a while is so for all sides: medians would say 1.5."""
+    one = record()
+    one["sides"] = {
+        OURS: {"status": "ok", "cpu": [2.0, 2.0, 4.0, 4.0, 4.0], "wall": [1.0] * 5},
+        "torch": {"status": "ok", "cpu": [6.0, 6.0, 6.0, 12.0, 12.0], "wall": [1.0] * 5},
+    }
+    assert report.ratios(one) == ("torch", 3.0, 3.0)
+
+
+def test_rounds_with_one_core_say_nothing_about_two():
+    """Some side had both cores in the first and the third round; what nobody had is left out."""
+    one = record(threads=2)
+    one["sides"][OURS]["cpu"] = [36.0, 10.0, 40.0]
+    one["sides"]["torch"]["cpu"] = [30.0, 31.0, 59.0]
+    one["sides"]["torch.compile"]["cpu"] = [50.0, 51.0, 50.0]
+    assert report.counted(one) == ([0, 2], 3)
+    assert report.times(one, OURS) == (30.0, 20.0)
+    assert report.ratios(one) == ("torch", (1.5 + 0.75) / 2, 1.5)
+    assert report.left_out({"rows": [one, record()]}) == (1, 3)
+    for side in ("torch", OURS):
+        one["sides"][side]["cpu"] = [1.0, 1.0, 1.0]
+    assert report.ratios(one) is None  # then it was not measured
+
+
+def test_where_we_stand_is_said_in_two_sentences():
+    """0.94 is behind, 0.95 level, 1.05 ahead; the worst is named first."""
+    rows = []
+    for number, ratio in enumerate((1.05, 0.95, 0.94, 0.5)):
+        rows.append(record(name=f"r{number}"))
+        rows[-1]["sides"] = {
+            OURS: {"status": "ok", "cpu": [1.0, 1.0], "wall": [1.0, 1.0]},
+            "torch": {"status": "ok", "cpu": [ratio, ratio], "wall": [1.0, 1.0]},
+        }
+    said = report.standing({"rows": rows})
+    assert "ahead in 1 of 4 measurements" in said and "level in 1 and behind in 2." in said
+    assert said.endswith("in `r3` (0.50), `r2` (0.94).")
+    assert report.standing({"rows": rows[:2]}).endswith("behind in 0.")
+
+
+def test_what_misses_has_its_reason_beside_it():
+    """Behind, or short of an aim: with what is known of it."""
+    behind, short, good = record(name="a"), record(name="b", target={"torch": 9}), record(name="c")
+    behind["sides"][OURS]["cpu"] = [9.0, 9.0, 9.0]
+    head, rows = report.short_of({"rows": [behind, short, good]}, {"a": "memory", "b": "calls"})
+    assert [row[-1] for row in rows] == ["memory", "calls"]
+    assert all(len(row) == len(head) for row in rows)
+
+
+def test_machines_stand_side_by_side():
+    """What two of them have; the newest first."""
+    one = {
+        "machine": {"processor": "X", "date": "2026-01-01T"},
+        "rows": [record(), record(name="s")],
+    }
+    two = {"machine": {"processor": "Y", "date": "2026-02-01T"}, "rows": [record()]}
+    head, rows = report.beside({"x": one, "y": two})
+    assert head[2:] == ("Y, 2026-02-01", "X, 2026-01-01")
+    assert rows == [("a row", 1, "3.50", "3.50")]
+
+
 def test_what_is_compared_stands_by_falling_ratio():
     slow, fast = record(), record()
     slow["what"], fast["what"] = "slow", "fast"
-    slow["sides"][OURS]["cpu"] = [4.0, 4.0]
+    slow["sides"][OURS]["cpu"] = [4.0, 2.0, 8.0]
     head, rows = report.compared({"rows": [slow, record(threads=2), fast]}, 1)
     assert [row[0] for row in rows] == ["fast", "slow"]
     assert [row[4] for row in rows] == ["3.50", "1.75"] and len(head) == len(rows[0])
@@ -348,6 +428,26 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(runs, capsys):
     assert start() == (0, [])
     assert start("--only", "second", "--threads", "2", "--again") == (0, [("second", 2)])
     assert names_in(out) == ALL
+
+
+def test_rows_of_earlier_code_are_kept_where_that_is_asked_for(runs, capsys):
+    """Each says of which commit it is; it is measured anew where it is asked for, or without being."""
+    start, out = runs
+    start()
+    later = HEAD | {"commit": "def", "code": "2"}
+    assert start("--keep", "--threads", "2", head=later) == (0, [("second", 2)])
+    results = json.loads(out.read_text("utf-8"))
+    assert "keeping rows of earlier code" in capsys.readouterr().err
+    assert names_in(out) == ALL and results["machine"]["commit"] == "def"
+    assert [row.get("commit") for row in results["rows"]] == ["abc", "abc", None, "abc"]
+    assert report.earlier(results) == "3 of abc"
+    assert store.done(results) == {("second", 2)}
+    assert start(head=later) == (0, [ALL[0], ALL[1], ALL[3]])
+    assert report.earlier(json.loads(out.read_text("utf-8"))) == "none"
+    assert start("--keep", head=later | {"versions": {}}) == (
+        0,
+        ALL,
+    )  # other versions are another run
 
 
 def test_what_was_measured_is_there_whatever_ends_the_run(runs):
