@@ -47,7 +47,6 @@ def bytes_of(**sizes):
 def seconds_of(**sizes):
     """Return the processor's seconds of a gradient on one thread, the least of some rounds."""
     gradient, _ = gradient_of(**sizes)
-    numba.set_num_threads(1)
     gradient()
     begin = time.process_time()
     gradient()
@@ -79,4 +78,6 @@ def transformer_growth(spread):
 
 
 def every_axis(_):
+    """Measure on one thread: each has memory of its own."""
+    numba.set_num_threads(1)
     return {axis: measured(axis) for axis in GROWN}

@@ -2,13 +2,15 @@
 
 import sys
 
+import numba
 import numpy as np
 import pytest
+from compiled import compiled_only
 from numpy.random import default_rng as generator
 from pages import ROOT
 
 sys.path.insert(0, str(ROOT))
-from benchmarks import adversarial, diffusing, likelihoods
+from benchmarks import adversarial, diffusing, growth, likelihoods
 from benchmarks import sweeps as benchmark
 from dlbook.tools.sweeps import stored
 from dlbook.verification import complex_step
@@ -580,3 +582,22 @@ def test_what_is_said_of_single_digits_is_counted():
     kinds = name & colour, name & ~colour, ~name & colour, ~name & ~colour
     assert found[:4] == [round(float(k.mean()), 4) for k in kinds]
     assert found[4:] == [round(float((some.labels[:, 0] == 2).mean()), 4)] * 2
+
+
+@compiled_only
+@pytest.mark.parametrize("axis", growth.GROWN)
+def test_what_grows_is_counted_again(axis):
+    """Multiply-adds at every size and bytes at the smaller ones; they are the same on every machine."""
+    found, most = stored("transformer-growth")["grown"][axis], numba.get_num_threads()
+    sizes = [growth.USUAL | {axis: size} for size in found["sizes"]]
+    assert found["sizes"] == [*growth.GROWN[axis]]
+    assert found["multiply-adds"] == [growth.work_of(**some) for some in sizes]
+    numba.set_num_threads(1)
+    try:
+        assert found["bytes"][:3] == [growth.bytes_of(**some) for some in sizes[:3]]
+    finally:
+        numba.set_num_threads(most)
+
+
+def test_seconds_of_a_gradient_are_measured():
+    assert 0 < growth.seconds_of(length=2, width=4, batch=1, blocks=1) < 1
