@@ -99,7 +99,7 @@ def our_step(sizes, batch, dtype):
     from dlbook.optimization import Adam
 
     bp, params, x, y, work, result = backprop.our_network(sizes, batch, dtype)
-    grads, adam = np.empty_like(params.flat), Adam(backprop.ADAM)
+    grads, adam = np.empty_like(params.flat), Adam(backprop.ADAM, eps=steps.EPS)
     counts, slots, last = np.array(sizes), adam.start(params.flat), [0.0, 0]
 
     def step():
