@@ -122,9 +122,11 @@ _build/oldest.txt: pyproject.toml tests/floors.py
 	@mkdir -p $(@D)
 	$(PYTHON) tests/floors.py > $@
 
-# As `make test`, with more shapes than there is time for at every change, and arrays of every layout.
-registry: $(READY) ## hold each fast kernel against its literal form over SHAPES=200 shapes
-	DLBOOK_SHAPES=$(or $(SHAPES),200) $(PY) -m pytest $(SPREAD) tests/test_registry.py tests/test_inputs.py
+# As `make test`, with more shapes than there is time for at every change, and arrays of every layout. Each round draws
+# others than those before it; what held is added up in tests/tried.json.
+registry: $(READY) ## hold each fast kernel against its literal form over SHAPES=200 new shapes; ROUND=3 for those of a round again
+	DLBOOK_ROUND=$(or $(ROUND),$$($(PY) tests/tried.py next)) DLBOOK_SHAPES=$(or $(SHAPES),200) $(PY) -m pytest $(SPREAD) tests/test_registry.py tests/test_inputs.py
+	$(if $(ROUND),,$(PY) tests/tried.py add)
 
 census: $(READY) ## print which suites hold each public name of the package
 	@PYTHONPATH=.:tests:tests/nets $(PY) tests/census.py

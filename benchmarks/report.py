@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from collections import Counter
 from pathlib import Path
 from statistics import median
@@ -9,12 +10,23 @@ from statistics import median
 from benchmarks.row import NOT_BEHIND, OURS, PEAK, library
 
 __all__ = ["aims", "compared", "described", "markdown", "memories", "newest", "products", "ratios"]
-__all__ += ["beside", "left_out", "read", "seconds", "short_of", "standing", "starts", "table"]
-__all__ += ["unmeasured", "verdicts"]
+__all__ += [
+    "beside",
+    "left_out",
+    "read",
+    "seconds",
+    "short",
+    "short_of",
+    "standing",
+    "starts",
+    "table",
+]
+__all__ += ["unmeasured", "verdicts", "whys"]
 
 CORES = 1.5  # that some side must have had in a round of two threads
 AHEAD = 1.05  # from here on ahead, from NOT_BEHIND level
 RESULTS = Path(__file__).resolve().parent / "results"
+WHY = Path(__file__).resolve().parent / "behind.toml"
 
 
 def read(folder=RESULTS):
@@ -277,31 +289,40 @@ def aims(results):
     ]
 
 
-def short_of(results, whys):
+def whys():
+    """Return {row: what bounds it, and what was tried}, of `behind.toml`."""
+    return tomllib.loads(WHY.read_text(encoding="utf-8"))
+
+
+def short(results):
+    """Return the rows that are behind their best rival or miss an aim."""
+    return [
+        row
+        for row in results["rows"]
+        if (row["kind"] == "time" and ratios(row) and ratios(row)[1] < NOT_BEHIND)
+        or any(reached is False for *_, reached in verdicts(row))
+    ]
+
+
+def short_of(results, why):
     """What is behind or misses an aim: the ratio, the share of the tile, what bounds it and what was tried.
 
     Parameters
     ----------
     results : dict
-    whys : dict
-        Why, by the name of a row.
+    why : dict
+        What `whys` returns.
     """
     head = ("what", "threads", "ratio", "of the tile's peak", "why, and what was tried")
-    missed = [
-        row
-        for row in results["rows"]
-        if (ratios(row) and row["kind"] == "time" and ratios(row)[1] < NOT_BEHIND)
-        or any(reached is False for *_, reached in verdicts(row))
-    ]
     return head, [
         (
             row["what"],
             row["threads"],
             f"{ratios(row)[1]:.2f}" if ratios(row) else "–",
             f"{share(row):.0%}" if share(row) else "–",
-            whys.get(row["name"], ""),
+            why.get(row["name"], why.get(row["kind"], "")),
         )
-        for row in missed
+        for row in short(results)
     ]
 
 

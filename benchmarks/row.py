@@ -36,7 +36,6 @@ class Row(NamedTuple):
     share: float = 0  # of the tile's peak to be reached with one thread
     limit: float = 0  # seconds that dlbook may take at most
     memory: tuple = ()  # sides whose peak memory is measured too
-    why: str = ""  # where it is behind or misses an aim: what bounds it, and what was tried
 
 
 def library(side):

@@ -1,4 +1,4 @@
-"""Which suites hold each public name of the package: ``make census`` prints it.
+"""Which suites hold each public name of the package: ``make census`` prints it, the book shows it.
 
 A name is public where its module's ``__all__`` has it. Each is held by a generic suite, through
 another name whose row runs it, or excused in words: `THROUGH` and `EXCUSED` have them.
@@ -7,7 +7,9 @@ another name whose row runs it, or excused in words: `THROUGH` and `EXCUSED` hav
 import ast
 import importlib
 import inspect
+import json
 import re
+import sys
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -389,5 +391,8 @@ def summary(names):
 
 if __name__ == "__main__":
     names = census()
-    print(summary(names))
-    print(table(names))
+    if sys.argv[1:] == ["--json"]:
+        print(json.dumps([one._asdict() for one in names]))
+    else:
+        print(summary(names))
+        print(table(names))

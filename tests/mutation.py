@@ -599,6 +599,28 @@ def table(results):
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
 
 
+def stored():
+    """Return the rows of the modules that were tried."""
+    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+
+
+def shown_so_far():
+    """Return what is known, in Markdown: how much was tried, when, and a table of modules."""
+    rows, all_of_them = {m: counted(m, row) for m, row in stored().items()}, modules()
+    if not rows:
+        return "No module was altered yet: `make mutation`."
+    dates = sorted({row["date"] for row in rows.values()})
+    when = dates[0] if len(dates) == 1 else f"from {dates[0]} to {dates[-1]}"
+    tried, found = (sum(row[key] for row in rows.values()) for key in ("tried", "found"))
+    low, high = interval(found, tried)
+    said = f"{len(rows)} of {len(all_of_them)} modules were altered, {when}, at {tried:,} places: {found / tried:.1%} of these "
+    said += (
+        f"alterations were found (95 % interval of the share: {low:.1%} to {high:.1%}), as were "
+    )
+    said += f"{sum(r['mistakes found'] for r in rows.values())} of {sum(r['mistakes'] for r in rows.values())} catalogued mistakes."
+    return f"{said}\n\n{table(rows)}"
+
+
 def told(module, row):
     """Return a line for each survivor."""
     some = [*row["survivors"], *row["mistakes lost"]]
@@ -616,17 +638,21 @@ def main(words=None):
     reader.add_argument("--module", default="", help="some modules, like fast.norms,nets.layer")
     reader.add_argument("--sample", type=int, default=60, help="of each module; 0 for all")
     reader.add_argument("--tests", default="", help="only these test files, by name")
+    reader.add_argument("--show", action="store_true", help="what is known so far, as a table")
     reader.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = reader.parse_args(words)
     if options.child:
         return in_child(*options.child)
+    if options.show:
+        print(shown_so_far())
+        return 0
     WORK.mkdir(parents=True, exist_ok=True)
     wanted = options.module.split(",") if options.module else modules()
     if unknown := set(wanted) - set(modules()):
         reader.error(f"there is no module {', '.join(sorted(unknown))}")
     only = options.tests.split(",") if options.tests else ()
     tests = reach([p for p in test_files() if not only or p.stem.removeprefix("test_") in only])
-    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    kept = stored()
     for module in wanted:
         state = state_of(module, options.sample, tests)
         if kept.get(module, {}).get("state") != state:

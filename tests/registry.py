@@ -31,6 +31,7 @@ from dlbook.tools.simd import TILES, aligned
 ROOT = Path(dlbook.__file__).parent
 GUARD = 128  # bytes before and behind each array
 SHAPES = int(os.environ.get("DLBOOK_SHAPES", "0"))  # to try in each row, where not as many as here
+ROUND = [int(n) for n in os.environ.get("DLBOOK_ROUND", "").split()]  # another draws other shapes
 EDGES = {n for tile in TILES.values() for n in (tile.rows, tile.vectors * tile.bytes // 8)}
 NEAR = sorted({n + k for n in EDGES for k in (-1, 0, 1)})  # around the tile of every processor
 ANY = (0, 1, 2, 3, 4, *NEAR, 31, 32, 33, 37)
@@ -201,7 +202,7 @@ def wide(x):
 
 def sizes_of(name, count):
     """Yield sizes of a row: its smallest ones, then random ones, the same each time."""
-    sizes, rng = ROWS[name].sizes, np.random.default_rng([*name.encode()])
+    sizes, rng = ROWS[name].sizes, np.random.default_rng([*name.encode(), *ROUND])
     for least in (False, True) if sizes else ():
         yield {axis: min(some) if least else max(1, min(some)) for axis, some in sizes.items()}
     for axis, some in sizes.items():  # each as small as it can be, beside others that are not

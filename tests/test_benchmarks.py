@@ -659,6 +659,17 @@ def test_the_page_depends_on_the_results():
     assert {str(path) for path in report.RESULTS.glob("*.json")} <= set(noted)
 
 
+def test_what_is_behind_has_a_reason():
+    """In the newest results, and in words of their own; no reason is left behind."""
+    why, results = report.whys(), report.newest()
+    missed = {
+        row["name"] if row["kind"] != "compile" else "compile" for row in report.short(results)
+    }
+    assert missed <= why.keys(), f"benchmarks/behind.toml lacks {sorted(missed - why.keys())}"
+    assert why.keys() <= missed, f"benchmarks/behind.toml has {sorted(why.keys() - missed)}"
+    assert all(len(words) > 40 and words.endswith(".") for words in why.values())
+
+
 def test_committed_results_name_no_folder():
     """What is published carries no path of the machine."""
     for path in report.RESULTS.glob("*.json"):

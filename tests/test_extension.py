@@ -2,12 +2,14 @@
 
 import base64
 import json
+import platform
 import re
 import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy
 import pytest
 from pages import ROOT
 
@@ -601,3 +603,30 @@ def test_long_pages_are_handed_out_one_by_one(tmp_path, monkeypatch):
     assert sorted(name for chunk in found for name in chunk) == names
     assert found[2:] == make_chunks([name for name in names if sizes[name] < 20_000], 2)
     assert builders.make_chunks(names, 2) == make_chunks(names, 2)
+
+
+def test_the_foot_says_what_a_page_is_made_from_and_with(built, tmp_path, monkeypatch):
+    """Versions always; the commit where the tree has a history of its own."""
+    foot = re.search(r'<p class="imprint">(.*?)</p>', built.html("double"), re.S)[1]
+    made = f"Made with Python {platform.python_version()}, NumPy {numpy.__version__}, Numba "
+    assert made in foot and "commit" not in foot
+
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
+    import imprint
+
+    def git(*arguments):
+        return imprint.git(tmp_path, "-c", "user.name=x", "-c", "user.email=x@x", *arguments)
+
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "page.md").write_text("one")
+    git("init", "-q")
+    assert imprint.commit(tmp_path) == ""
+    git("add", ".")
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2026-03-01T12:00:00Z")
+    git("commit", "-qm", "x")
+    short = git("rev-parse", "--short", "HEAD")
+    assert imprint.commit(tmp_path) == f"commit {short} of 1 March 2026"
+    assert imprint.made(tmp_path).startswith(f"Made from commit {short} of 1 March 2026, with Py")
+    assert imprint.commit(tmp_path / "inside") == ""  # a history around it is not its own
+    (tmp_path / "inside" / "page.md").write_text("two")
+    assert imprint.commit(tmp_path).endswith("2026, with changes that are not committed")
