@@ -221,11 +221,12 @@ def markdown(head, rows):
 
 def compared(results, threads):
     """What was timed beside rivals, by falling ratio: our median, the best rival, the ratios."""
-    head = ("what", "dlbook", "best rival", "its time", "ratio, median round", "of minima")
+    head = ("row", "what", "dlbook", "best rival", "its time", "ratio, median round", "of minima")
     rows = [row for row in results["rows"] if row["kind"] == "time" and row["threads"] == threads]
     rows = sorted(filter(ratios, rows), key=lambda row: ratios(row)[1], reverse=True)
     return head, [
         (
+            row["name"],
             row["what"],
             seconds(times(row, OURS)[0]),
             ratios(row)[0],
@@ -282,8 +283,8 @@ def memories(results):
 def aims(results):
     """Every aim and what was measured."""
     word = {True: "reached", False: "**not reached**", None: "not measured"}
-    return ("what", "threads", "aim", "measured", "verdict"), [
-        (row["what"], row["threads"], aim, shown, word[reached])
+    return ("row", "threads", "aim", "measured", "verdict"), [
+        (row["name"], row["threads"], aim, shown, word[reached])
         for row in results["rows"]
         for aim, shown, reached in verdicts(row)
     ]
@@ -313,10 +314,10 @@ def short_of(results, why):
     why : dict
         What `whys` returns.
     """
-    head = ("what", "threads", "ratio", "of the tile's peak", "why, and what was tried")
+    head = ("row", "threads", "ratio", "of the tile's peak", "why, and what was tried")
     return head, [
         (
-            row["what"],
+            row["name"],
             row["threads"],
             f"{ratios(row)[1]:.2f}" if ratios(row) else "–",
             f"{share(row):.0%}" if share(row) else "–",
@@ -343,16 +344,13 @@ def beside(found):
         }
         for one in files
     ]
-    names = {
-        (row["name"], row["threads"]): row["what"] for one in reversed(files) for row in one["rows"]
-    }
     head = (
         "what",
         "threads",
         *(f"{one['machine']['processor']}, {one['machine']['date'][:10]}" for one in files),
     )
     rows = [
-        (names[key], key[1], *(some.get(key, "–") for some in ratio))
+        (*key, *(some.get(key, "–") for some in ratio))
         for key in dict.fromkeys(key for some in ratio for key in some)
         if sum(key in some for some in ratio) > 1
     ]

@@ -321,7 +321,7 @@ def test_machines_stand_side_by_side():
     two = {"machine": {"processor": "Y", "date": "2026-02-01T"}, "rows": [record()]}
     head, rows = report.beside({"x": one, "y": two})
     assert head[2:] == ("Y, 2026-02-01", "X, 2026-01-01")
-    assert rows == [("a row", 1, "3.50", "3.50")]
+    assert rows == [("r", 1, "3.50", "3.50")]
 
 
 def test_what_is_compared_stands_by_falling_ratio():
@@ -329,8 +329,8 @@ def test_what_is_compared_stands_by_falling_ratio():
     slow["what"], fast["what"] = "slow", "fast"
     slow["sides"][OURS]["cpu"] = [4.0, 2.0, 8.0]
     head, rows = report.compared({"rows": [slow, record(threads=2), fast]}, 1)
-    assert [row[0] for row in rows] == ["fast", "slow"]
-    assert [row[4] for row in rows] == ["3.50", "1.75"] and len(head) == len(rows[0])
+    assert [row[1] for row in rows] == ["fast", "slow"]
+    assert [row[5] for row in rows] == ["3.50", "1.75"] and len(head) == len(rows[0])
 
 
 def test_the_worse_statistic_decides():
