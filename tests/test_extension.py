@@ -630,3 +630,42 @@ def test_the_foot_says_what_a_page_is_made_from_and_with(built, tmp_path, monkey
     assert imprint.commit(tmp_path / "inside") == ""  # a history around it is not its own
     (tmp_path / "inside" / "page.md").write_text("two")
     assert imprint.commit(tmp_path).endswith("2026, with changes that are not committed")
+
+
+def test_what_holds_a_name_is_shown_as_the_tests_say_it(monkeypatch):
+    """How many by kind, how many shapes, and name by name with reasons; data is no name to be held."""
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
+    import tested
+
+    def name(name, kind, held, excuse="", shapes=0):
+        known = {"module": "fast.dense", "name": name, "kind": kind}
+        return known | {"held": held, "excuse": excuse, "shapes": shapes}
+
+    names = [
+        name("dense", "kernel", {"literal": "✓", "threads": "small", "own": "✓"}, shapes=14),
+        name("helper", "kernel", {"literal": "by dense"}),
+        name("plan", "function", {"own": "✓"}, excuse="counts"),
+        name("SIZES", "data", {}, excuse="data"),
+    ]
+    kernels, functions, *_ = tested.kinds(names)[3:]
+    assert kernels == "| kernels | 2 |  |  | 2 |  | 1 |  |  |  | 1 |  |"
+    assert functions.endswith("| 1 | 1 |")
+    tried = {"rounds": 2, "date": "2026-03-01", "commit": "abc", "shapes": {"a": 400, "b": 30}}
+    (said,) = tested.shapes(names, tried)
+    assert "tries 14 shapes of 1 kernels" in said
+    assert "2 rounds of others have been tried" in said and "430 shapes, at least 30" in said
+    assert "round" not in tested.shapes(names, tried | {"rounds": 0})[0]
+    lines = tested.by_name(names)
+    assert lines[0] == "::::{fold} fast.dense (3)"
+    assert "| `dense` | literal (14 shapes), threads (small), own |" in lines
+    assert "| `helper` | literal (by dense) |" in lines
+    assert "| `plan` | own. No generic suite: counts |" in lines
+
+
+def test_a_test_program_that_fails_is_named(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
+    import tested
+
+    (tmp_path / "broken.py").write_text("raise ValueError('no rows')")
+    with pytest.raises(RuntimeError, match=r"broken.py: ValueError: no rows"):
+        tested.told(tmp_path, "broken.py")

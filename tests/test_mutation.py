@@ -192,3 +192,19 @@ def test_samples_are_the_same_each_time_and_all_where_there_are_few():
     assert [s[:5] for s in some] == [s[:5] for s in again] and count > 100
     count, every = mutation.chosen_of("fast.dropout", 1000)
     assert count - 3 < len(every) <= count
+
+
+def test_what_is_known_so_far_is_a_table(tmp_path, monkeypatch, capsys):
+    """Without running anything; equivalent alterations are not counted."""
+    monkeypatch.setattr(mutation, "RESULTS", tmp_path / "mutation.json")
+    assert mutation.main(["--show"]) == 0
+    assert "No module was altered yet" in capsys.readouterr().out
+    one = {"date": "2026-03-01", "commit": "abc", "seconds": 9, "alterations": 80, "tried": 60}
+    one |= {"found": 57, "survivors": [], "mistakes": 2, "mistakes found": 2, "mistakes lost": []}
+    rows = {"tools.simd": one, "vision": one | {"date": "2026-03-04", "found": 60}}
+    (tmp_path / "mutation.json").write_text(json.dumps(rows), encoding="utf-8")
+    assert mutation.main(["--show"]) == 0
+    said = capsys.readouterr().out
+    assert f"2 of {len(mutation.modules())} modules were altered, from 2026-03-01 to" in said
+    assert "at 120 places: 97.5% of these" in said and "4 of 4 catalogued mistakes" in said
+    assert "| tools.simd | 80 | 60 | 57 | 95.0% |" in said
