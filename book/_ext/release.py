@@ -59,7 +59,7 @@ def outdated(results, declared):
     said, missing = results["machine"], sorted(declared - store.done(results))
     if missing:
         names = some(dict.fromkeys(name for name, _ in missing))
-        yield f"the benchmarks lack {len(missing)} of {len(declared)} rows of one commit ({names}): `make bench`"
+        yield f"the benchmarks lack {len(missing)} of {len(declared)} rows ({names}): `make bench`"
     commit = said.get("commit") or "none"
     if machine.git("cat-file", "-t", commit) != "commit":
         yield f"the benchmarks are of an unknown commit ({commit})"
