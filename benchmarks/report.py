@@ -10,18 +10,8 @@ from statistics import median
 from benchmarks.row import NOT_BEHIND, OURS, PEAK, library
 
 __all__ = ["aims", "compared", "described", "markdown", "memories", "newest", "products", "ratios"]
-__all__ += [
-    "beside",
-    "left_out",
-    "read",
-    "seconds",
-    "short",
-    "short_of",
-    "standing",
-    "starts",
-    "table",
-]
-__all__ += ["unmeasured", "verdicts", "whys"]
+__all__ += ["beside", "left_out", "read", "seconds", "short", "short_of", "standing", "starts"]
+__all__ += ["table", "unmeasured", "verdicts", "whys"]
 
 CORES = 1.5  # that some side must have had in a round of two threads
 AHEAD = 1.05  # from here on ahead, from NOT_BEHIND level
@@ -345,7 +335,7 @@ def beside(found):
         for one in files
     ]
     head = (
-        "what",
+        "row",
         "threads",
         *(f"{one['machine']['processor']}, {one['machine']['date'][:10]}" for one in files),
     )

@@ -60,7 +60,8 @@ def source_read(app, docname, content):
         files = sorted(PACKAGE.rglob("*.py"))
     if re.search(r"^from benchmarks\b", text, re.M):  # its cells show committed measurements
         benchmarks = PACKAGE.parent / "benchmarks"
-        files = [*files, *sorted([*benchmarks.glob("*.py"), *benchmarks.glob("results/*.json")])]
+        shown = ("*.py", "*.toml", "results/*.json")
+        files = [*files, *sorted(path for some in shown for path in benchmarks.glob(some))]
     digest = hashlib.sha256(app.config.dlbook_stack.encode())
     for file in files:
         app.env.note_dependency(str(file))
