@@ -58,7 +58,7 @@ def kinds(names):
         counts = [sum(suite in one["held"] for one in mine) or "" for suite in SUITES]
         alone = sum(bool(one["excuse"]) for one in mine) or ""
         rows.append([many, len(mine), *counts, alone])
-    return table(["", "names", *SUITES, "own alone"], rows)
+    return table(["kind", "names", *SUITES, "own alone"], rows)
 
 
 def shapes(names, tried):
