@@ -648,7 +648,9 @@ def test_what_holds_a_name_is_shown_as_the_tests_say_it(monkeypatch):
         name("SIZES", "data", {}, excuse="data"),
     ]
     _, head, _, kernels, functions, *_ = tested.kinds(names)
-    assert all(head.strip("| ").split(" | "))  # a column without a head says nothing when read aloud
+    assert all(
+        head.strip("| ").split(" | ")
+    )  # a column without a head says nothing when read aloud
     assert kernels == "| kernels | 2 |  |  | 2 |  | 1 |  |  |  | 1 |  |"
     assert functions.endswith("| 1 | 1 |")
     tried = {"rounds": 2, "date": "2026-03-01", "commit": "abc", "shapes": {"a": 400, "b": 30}}
