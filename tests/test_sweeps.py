@@ -587,7 +587,7 @@ def test_what_is_said_of_single_digits_is_counted():
 @compiled_only
 @pytest.mark.parametrize("axis", growth.GROWN)
 def test_what_grows_is_counted_again(axis):
-    """Multiply-adds at every size and bytes at the smaller ones; they are the same on every machine."""
+    """Bytes at the smaller sizes, the same on every machine; multiply-adds are those of the formula."""
     found, most = stored("transformer-growth")["grown"][axis], numba.get_num_threads()
     sizes = [growth.USUAL | {axis: size} for size in found["sizes"]]
     assert found["sizes"] == [*growth.GROWN[axis]]

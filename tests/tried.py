@@ -1,8 +1,7 @@
 """How many shapes of each fast kernel were held against its literal form so far: `make registry` adds to it.
 
 Each round draws other shapes and other numbers than those before it. What a round tried is added to
-``tried.json`` when all of it held, with the commit it was tried at; the first row of a fault is to
-mend it. ``python tests/tried.py next`` prints the number of the next round, ``add`` ends it, ``show`` prints all.
+``tried.json`` when all of it held, with the commit it was tried at. ``python tests/tried.py next`` prints the number of the next round, ``add`` ends it, ``show`` prints all.
 """
 
 import json
