@@ -396,14 +396,19 @@ class Trials:
 
     @staticmethod
     def read(out, limit):
-        """Return what a child says, or None where it says nothing for too long."""
-        end, text = time.monotonic() + limit, b""
+        """Return what a child says, or None where it says nothing for too long.
+
+        Waits are counted, not the clock read, so that a run that was stopped for a while can go on.
+        """
+        waits, text = 0, b""
         with os.fdopen(out, "rb", buffering=0) as stream:
-            while select.select([stream], [], [], max(0, end - time.monotonic()))[0]:
-                part = stream.read(65536)
-                if not part:
+            while waits < limit:
+                if not select.select([stream], [], [], 1)[0]:
+                    waits += 1
+                elif part := stream.read(65536):
+                    text += part
+                else:
                     return text
-                text += part
         return None
 
     def run(self, alteration, items):
@@ -652,7 +657,7 @@ def main(words=None):
         reader.error(f"there is no module {', '.join(sorted(unknown))}")
     only = options.tests.split(",") if options.tests else ()
     tests = reach([p for p in test_files() if not only or p.stem.removeprefix("test_") in only])
-    kept = stored()
+    kept, failed = stored(), []
     for module in wanted:
         state = state_of(module, options.sample, tests)
         if kept.get(module, {}).get("state") != state:
@@ -660,17 +665,20 @@ def main(words=None):
                 kept[module] = {"state": state} | run(module, options.sample, tests)
             except RuntimeError as error:
                 print(f"{module}: {error}", file=sys.stderr)
-                return 2
+                failed.append(module)
+                continue
             kept = {name: kept[name] for name in modules() if name in kept}
             RESULTS.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
         for line in told(module, counted(module, kept[module])):
             print(line)
-    mine = {module: counted(module, kept[module]) for module in wanted}
+    mine = {module: counted(module, kept[module]) for module in wanted if module not in failed}
     print(table(mine))
     low = [m for m, row in mine.items() if share_of(row) < LEAST or row["mistakes lost"]]
     if low:
         print(f"Below {LEAST:.0%}, or with a mistake that is not found: {', '.join(low)}")
-    return int(bool(low))
+    if failed:
+        print(f"Could not be tried: {', '.join(failed)}", file=sys.stderr)
+    return 2 if failed else int(bool(low))
 
 
 def in_child(task, name, sample="0"):
