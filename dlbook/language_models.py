@@ -388,12 +388,15 @@ class Level(NamedTuple):
 
 
 def _counted(ids, V, order):
-    """Yield order by order where the n-grams end in a text: their numbers, the table, the contexts."""
-    ends, contexts = np.zeros(len(ids) + 1, np.int64), 1
+    """Yield order by order the n-grams of a text: how often each is there, its number without its
+    first symbol, how many contexts there are, the table, and the keys.
+    """
+    ends, contexts, shorter = np.zeros(len(ids) + 1, np.int64), 1, None
     for k in range(order):
-        ends, slots, known = numbered(ends[:-1] * V + ids[k:])
-        yield ends, slots, known, contexts
-        contexts = len(known)
+        ends, slots, known, counts, begun = numbered(ends[:-1], ids[k:], V)
+        within = np.zeros_like(begun) if shorter is None else shorter[1:][begun]
+        yield counts.astype(float), within, contexts, slots, known
+        contexts, shorter = len(known), ends
 
 
 def _text(name, ids, V, order=1):
@@ -465,22 +468,15 @@ class NGram:
         """
         V = shapes.count("V", V)
         ids = _text("ids", ids, V, self.order)
-        found, shorter = [], None
-        for ends, slots, known, contexts in _counted(ids, V, self.order):
-            raw = np.bincount(ends, minlength=len(known)).astype(float)
-            within = np.zeros(len(known), np.int64)  # each n-gram without its first symbol
-            if shorter is not None:
-                within[ends] = shorter[1:]
-            found.append((raw, within, known // V, contexts, slots, known))
-            shorter = ends
+        found = list(_counted(ids, V, self.order))
         counts = [raw for raw, *_ in found]
         if self.smoothing in DISCOUNTING[:2]:
             for k in range(self.order - 1, 0, -1):
                 within = found[k][1][counts[k] > 0]
                 counts[k - 1] = np.bincount(within, minlength=len(counts[k - 1])).astype(float)
         self.levels = tuple(
-            self._level(raw, count, *rest)
-            for (raw, _, *rest), count in zip(found, counts, strict=True)
+            self._level(raw, count, known // V, contexts, slots, known)
+            for (raw, _, contexts, slots, known), count in zip(found, counts, strict=True)
         )
         self.V = V
         return self

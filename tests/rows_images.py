@@ -52,6 +52,16 @@ LARGE = {
 }
 
 
+def guarded(d, memory):
+    """Return the same memory between guards, full of NaN but for what is none."""
+    found = {}
+    for key, part in memory._asdict().items():
+        if isinstance(part, np.ndarray):
+            part = (d.zeros if key == "none" else d.empty)(*part.shape)
+        found[key] = guarded(d, part) if isinstance(part, tuple) else part
+    return type(memory)(**found)
+
+
 class Layer:
     """A layer drawn for some sizes: arrays, settings, memory between guards that holds NaN."""
 
@@ -76,12 +86,7 @@ class Layer:
         )
         if not isinstance(found, KINDS[way]):  # float64, or one of the others does it
             found = conv._patch_memory(self.images, self.filters, self.out, self.how, 1, d.dtype)
-        zeros = {"none"}
-        self.memory = type(found)(**{
-            key: a if isinstance(a, int) else d.zeros(*a.shape) if key in zeros else d.empty(*a.shape)
-            for key, a in found._asdict().items()
-        })  # fmt: skip
-        self.d = d
+        self.memory, self.d = guarded(d, found), d
 
     def padded(self, x):
         (p, q) = self.how[1]

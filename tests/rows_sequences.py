@@ -525,20 +525,25 @@ def _(d, side, **sizes):
 # Text
 
 
-@row(grams.number, dtypes=("float32",), t=(0, 1, 2, 50), keys=(1, 2, 20), room=(1, 3, 32))
-def _(d, t, keys, room):
-    given, table, out = d.whole(keys, t) * 977, {}, d.empty(t, dtype=np.int64)
+@row(grams.number, dtypes=("float32",), t=(0, 1, 2, 50), v=(1, 2, 7), room=(1, 3, 32))
+def _(d, t, v, room):
+    contexts, ids, table, out = d.whole(5, t) * 977, d.whole(v, t), {}, d.empty(t, dtype=np.int64)
     expected, at = out.copy(), t
-    for place, key in enumerate(given.tolist()):
+    often, begun = np.full((2, room), 77)
+    for place, key in enumerate((contexts * v + ids).tolist()):
         if key not in table and len(table) == room:
             at = place
             break
-        expected[place] = table.setdefault(key, len(table))
-    slots, known = d.array(np.full(64, -1), np.int32), d.empty(room, dtype=np.int64)
+        n = expected[place] = table.setdefault(key, len(table))
+        if n == len(table) - 1 and begun[n] == 77:
+            often[n], begun[n] = 0, place
+        often[n] += 1
     numbers = np.full(room, 77)
     numbers[: len(table)] = list(table)
-    found = {"out": expected, "known": numbers, "slots": None, "returned": (at, len(table))}
-    return (given, slots, known, out, 0, 0), found
+    slots = d.array(np.full(64, -1), np.int32)
+    rooms = [d.empty(room, dtype=np.int64) for _ in range(3)]
+    found = {"out": expected, "known": numbers, "counts": often, "begun": begun, "slots": None}
+    return (contexts, ids, v, slots, *rooms, out, 0, 0), found | {"returned": (at, len(table))}
 
 
 def a_table(d, keys):

@@ -222,10 +222,13 @@ def test_good_turing_is_leaving_one_out(rng):
 def test_numbers_are_given_in_the_order_of_first_coming(many, rng):
     """Also where the table has to grow, and where keys fall into one slot."""
     keys = rng.integers(0, 2**60, size=many)[rng.integers(many, size=9000)]
-    out, slots, known = grams.numbered(keys)
-    np.testing.assert_array_equal(known, list(dict.fromkeys(keys.tolist())))
+    out, slots, known, counts, begun = grams.numbered(keys // 7, keys % 7, 7)
+    often = Counter(keys.tolist())
+    np.testing.assert_array_equal(known, list(often))
     np.testing.assert_array_equal(known[out], keys)
-    assert len(slots) >= 2 * len(known) and np.sum(slots >= 0) == len(known)
+    np.testing.assert_array_equal(counts, list(often.values()))
+    np.testing.assert_array_equal(begun, [keys.tolist().index(key) for key in often])
+    assert len(slots) >= 4 * len(known) and np.sum(slots >= 0) == len(known)
     contexts, last = np.append(keys[:9] // 7, [-1, 2**58]), np.append(keys[:9] % 7, [0, 5])
     asked = np.empty(11, np.int64)
     grams.find(contexts, last, 7, slots, known, asked)

@@ -18,7 +18,7 @@ import pytest
 from compiled import compiled_only
 
 from dlbook.tools import data, drawing, listing, plotting, shapes, timing
-from dlbook.tools.threads import in_threads
+from dlbook.tools.threads import by_threads, in_threads
 
 
 @pytest.mark.parametrize(
@@ -726,6 +726,27 @@ def test_parts_in_threads_run_side_by_side():
     count = numba.get_num_threads()
     meeting = threading.Barrier(count)
     in_threads(lambda _: meeting.wait(timeout=60), count)
+
+
+@compiled_only
+def test_a_part_has_one_thread():
+    """What it calls does not start threads in turn; afterwards all are there again."""
+    count, seen = numba.get_num_threads(), []
+
+    def part(m):
+        in_threads(lambda k: seen.append((m, k, numba.get_num_threads())), 2)
+
+    in_threads(part, 3)
+    assert sorted(seen) == [(m, k, 1 if count > 1 else count) for m in range(3) for k in range(2)]
+    assert numba.get_num_threads() == count
+
+
+@compiled_only
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_parallel_kernel_is_called_where_there_are_threads(parts):
+    count, called = numba.get_num_threads(), []
+    by_threads(called.append, lambda: called.append("together"), parts)
+    assert called == (["together"] if min(count, parts) > 1 else list(range(parts)))
 
 
 FORKED = """

@@ -7,13 +7,13 @@ leaves them, where the heads of a step lie side by side.
 # ruff: noqa: E741
 
 import numpy as np
-from numba import get_num_threads
+from numba import get_num_threads, prange
 
 from dlbook.matmul import PANEL_BYTES, multiply, pack
 from dlbook.tools.elementary import decay
 from dlbook.tools.jit import njit_fast
 from dlbook.tools.simd import any_layout, largest
-from dlbook.tools.threads import in_threads
+from dlbook.tools.threads import by_threads
 
 __all__ = [
     "GROUP",
@@ -21,7 +21,9 @@ __all__ = [
     "attend",
     "attend_backward",
     "attend_backward_heads",
+    "attend_backward_parts",
     "attend_heads",
+    "attend_parts",
     "rows_at",
     "weigh_backward_into",
     "weigh_into",
@@ -103,7 +105,7 @@ def _attend_head(q, k, v, o, L, total, T, S, places, how, scale, kt, vp, z, sums
         L[t] = scale * L[t] + np.log(sums[t])
 
 
-@njit_fast
+@njit_fast(apart=True)
 def attend_heads(
     q, k, v, o, L, lengths, query_lengths, sizes, how, scale, begin, end, kt, vp, z, sums
 ):
@@ -121,6 +123,17 @@ def attend_heads(
         _attend_head(
             q, k, v, o, L[m], T, query_lengths[n], lengths[n], places, how, scale, kt, vp, z, sums
         )
+
+
+@njit_fast(parallel=True)
+def attend_parts(q, k, v, o, L, lengths, query_lengths, sizes, how, scale, kt, vp, z, sums):
+    """`attend_heads` for all heads, by all threads; each has memory of its own."""
+    parts, heads = len(sums), len(L)
+    for m in prange(parts):
+        begin, end = heads * m // parts, heads * (m + 1) // parts
+        room = kt[m], vp[m], z[m], sums[m]
+        given = q, k, v, o, L, lengths, query_lengths, sizes, how, scale
+        attend_heads(*given, begin, end, *room)
 
 
 @njit_fast(forceinline=True)
@@ -187,7 +200,7 @@ def _attend_head_backward(do, q, k, v, o, L, dq, dk, dv, whole, T, S, places, ho
                 multiply(any_layout(dz[c:R, a:b].T), any_layout(qp[:, c:R]), into, add)
 
 
-@njit_fast
+@njit_fast(apart=True)
 def attend_backward_heads(
     do, q, k, v, o, L, dq, dk, dv, lengths, query_lengths, sizes, how, scale, begin, end, memory
 ):
@@ -199,6 +212,19 @@ def attend_backward_heads(
         places = n * H * T + h * (1 if side else T), n * H * S + h * (1 if side else S), step
         some = (T, S), query_lengths[n], lengths[n], places, how, scale, memory
         _attend_head_backward(do, q, k, v, o, L[m], dq, dk, dv, *some)
+
+
+@njit_fast(parallel=True)
+def attend_backward_parts(
+    do, q, k, v, o, L, dq, dk, dv, lengths, query_lengths, sizes, how, scale, kt, vt, kp, qp, dop, z, dz, dots
+):  # fmt: skip
+    """`attend_backward_heads` for all heads, by all threads; each has memory of its own."""
+    parts, heads = len(dots), len(L)
+    for m in prange(parts):
+        begin, end = heads * m // parts, heads * (m + 1) // parts
+        room = kt[m], vt[m], kp[m], qp[m], dop[m], z[m], dz[m], dots[m]
+        given = do, q, k, v, o, L, dq, dk, dv, lengths, query_lengths, sizes, how, scale
+        attend_backward_heads(*given, begin, end, room)
 
 
 def _arranged(q, k, v, how, side):
@@ -236,13 +262,14 @@ def attend(q, k, v, o, L, lengths, how, work, *, side=False, query_lengths=None)
     vp = work.array(("panels", "vp"), parts, -(-V // W), KEYS, W)
     z, sums = work.array("z", parts, STRIP * KEYS), work.array("dots", parts, T)
     rows = q.reshape(-1, K), k.reshape(-1, K), v.reshape(-1, V), o.reshape(-1, V)
+    given = *rows, L, lengths, query_lengths, (H, T, S, side), how, scale
+    rooms = kt, vp, z, sums
 
     def part(m):
         span = N * H * m // parts, N * H * (m + 1) // parts
-        room = kt[m], vp[m], z[m], sums[m]
-        attend_heads(*rows, L, lengths, query_lengths, (H, T, S, side), how, scale, *span, *room)
+        attend_heads(*given, *span, *(room[m] for room in rooms))
 
-    in_threads(part, parts)
+    by_threads(part, lambda: attend_parts(*given, *rooms), parts)
 
 
 def attend_backward(
@@ -260,11 +287,11 @@ def attend_backward(
     dots = work.array("dots", parts, T)
     rows = (x.reshape(-1, I) for x, I in ((do, V), (q, K), (k, K), (v, V), (o, V)))
     into = (x.reshape(-1, I) for x, I in ((dq, K), (dk, K), (dv, V)))
-    rows = *rows, L, *into, lengths, query_lengths, (H, T, S, side), how, scale
+    given = *rows, L, *into, lengths, query_lengths, (H, T, S, side), how, scale
+    rooms = kt, vt, kp, qp, dop, z, dz, dots
 
     def part(m):
         span = N * H * m // parts, N * H * (m + 1) // parts
-        room = kt[m], vt[m], kp[m], qp[m], dop[m], z[m], dz[m], dots[m]
-        attend_backward_heads(*rows, *span, room)
+        attend_backward_heads(*given, *span, tuple(room[m] for room in rooms))
 
-    in_threads(part, parts)
+    by_threads(part, lambda: attend_backward_parts(*given, *rooms), parts)

@@ -6,19 +6,35 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dlbook.fast.lines import direct_lines, direct_lines_dw, pack_rows, turned
+from dlbook.fast.lines import (
+    direct_lines,
+    direct_lines_dw,
+    direct_parts,
+    direct_parts_dw,
+    pack_rows,
+    turned,
+)
 from dlbook.fast.patches import (
     adjoint_lines_backward,
     bias_gradient_into,
     conv_lines,
     conv_lines_backward,
     conv_lines_input,
+    conv_parts,
+    conv_parts_backward,
     pack_filters,
 )
-from dlbook.fast.winograd import pack_values, unpack_values, winograd_lines, winograd_lines_dw
+from dlbook.fast.winograd import (
+    pack_values,
+    unpack_values,
+    winograd_lines,
+    winograd_lines_dw,
+    winograd_parts,
+    winograd_parts_dw,
+)
 from dlbook.matmul import PANEL_BYTES
 from dlbook.tools.simd import aligned
-from dlbook.tools.threads import in_threads
+from dlbook.tools.threads import by_threads, in_threads
 
 __all__ = [
     "WORTH",
@@ -39,11 +55,13 @@ __all__ = [
 
 SUMMED = 300_000  # numbers that a thread of its own adds up
 WORTH = 16_000_000  # multiply-adds for which it is worth to start another thread
+LESS = 2_000_000  # the same where filters are not Winograd's
 ONE = (1, 1)
 SAME = (ONE, ONE, ONE, 1)  # stride, padding and dilation of one, in one group
 PARTS = 4  # of a large batch, for the sum over images
 ROWS_AT_ONCE, TILES = 128, 1800  # patches, and tiles of Winograd's times channels, for the cache
 LINES = 16  # of an image that are framed at a time
+SPARE = 4  # times as many maps as channels leave a tile of sums over maps nearly empty
 FEW = 8  # channels below which Winograd's form does not pay
 
 
@@ -68,6 +86,7 @@ class Direct(NamedTuple):
     around: np.ndarray  # lines of errors, (m, …)
     errors: np.ndarray  # the same in panels, (m, q, ij, w)
     sums: np.ndarray  # of each part, (m, u, vc, k)
+    few: Patches | None  # for the way back to few channels
 
 
 class Winograd(NamedTuple):
@@ -109,19 +128,21 @@ def memory(images: tuple, filters: tuple, out: tuple, how: tuple, dtype) -> Memo
     """
     N, C, (K, _, U, V) = images[0], images[3], filters
     (stride, padding, dilation, G), dtype = how, np.dtype(dtype)
-    m = max(1, min(N, PARTS, prod(out) * prod(filters[1:]) // WORTH))
+    todo = prod(out) * prod(filters[1:])
+    m, few = (max(1, min(N, PARTS, round(todo / worth))) for worth in (WORTH, LESS))
     once = stride == dilation == ONE and G == 1
     if once and (U, V) == (3, 3) and max(padding) <= 2 and min(C, K) >= FEW and dtype == np.float32:
         return _winograd_memory(images, filters, out, m, dtype)
     inside = padding[0] <= (U - 1) * dilation[0] and padding[1] <= V - 1
     if stride == ONE and dilation[1] == 1 and G == 1 and (U, V) != ONE and inside:
-        return _direct_memory(images, filters, out, how, m, dtype)
-    return _patch_memory(images, filters, out, how, m, dtype)
+        return _direct_memory(images, filters, out, how, few, dtype)
+    return _patch_memory(images, filters, out, how, few, dtype)
 
 
 def _filled(kind, sizes, dtype, *first):
     """Return memory of a kind, arrays of these sizes behind what is none."""
-    return kind(*first, **{name: aligned(size, dtype) for name, size in sizes.items()})
+    arrays = {name: aligned(size, dtype) for name, size in sizes.items()}
+    return kind(*first, *(arrays.get(name) for name in kind._fields[len(first) :]))
 
 
 def _winograd_memory(images, filters, out, m, dtype):
@@ -159,7 +180,8 @@ def _direct_memory(images, filters, out, how, m, dtype):
         "errors": (m, -(-K // width), min(LINES, I) * J, width),
         "sums": (m, U, V * C, K),
     }
-    return _filled(Direct, sizes, dtype)
+    few = _patch_memory(images, filters, out, how, m, dtype) if SPARE * C <= K else None
+    return _filled(Direct, sizes, dtype)._replace(few=few)
 
 
 def _patch_memory(images, filters, out, how, m, dtype):
@@ -183,7 +205,11 @@ def forward(x, w, b, how, mem, z):
     if isinstance(mem, Patches):
         flat, M = (*w.shape[2:], *how[0], *how[1], *how[2]), len(mem.p)
         pack_filters(w, mem.forth, mem.back)
-        in_threads(lambda m: conv_lines(x, mem.forth, b, flat, m, M, mem.p[m], z), M)
+        by_threads(
+            lambda m: conv_lines(x, mem.forth, b, flat, m, M, mem.p[m], z),
+            lambda: conv_parts(x, mem.forth, b, flat, mem.p, z),
+            M,
+        )
     elif isinstance(mem, Direct):
         pack_rows(w, False, mem.forth)
         _direct(x, mem.forth, b, _in_lines(w, how), mem.framed, z)
@@ -200,7 +226,11 @@ def _in_lines(w, how):
 def _direct(x, filters, b, five, framed, z):
     """`direct_lines` for all parts."""
     M = len(framed)
-    in_threads(lambda m: direct_lines(x, filters, b, five, m, M, LINES, framed[m], z), M)
+    by_threads(
+        lambda m: direct_lines(x, filters, b, five, m, M, LINES, framed[m], z),
+        lambda: direct_parts(x, filters, b, five, LINES, framed, z),
+        M,
+    )
 
 
 def _direct_back(dz, w, b, how, mem, dx):
@@ -211,13 +241,12 @@ def _direct_back(dz, w, b, how, mem, dx):
 
 def _winograd(x, filters, b, padding, mem, z):
     """`winograd_lines` for all parts."""
-    M, (strip, lines, values, sums) = len(mem.strip), mem[5:9]
+    M, rooms, given = len(mem.strip), mem[5:9], (x, filters, b, mem.none, *padding)
 
     def part(m):
-        room = mem.most, strip[m], lines[m], values[m], sums[m]
-        winograd_lines(x, filters, b, mem.none, *padding, m, M, *room, z)
+        winograd_lines(*given, m, M, mem.most, *(room[m] for room in rooms), z)
 
-    in_threads(part, M)
+    by_threads(part, lambda: winograd_parts(*given, mem.most, *rooms, z), M)
 
 
 def bias_gradient(dz, db):
@@ -225,7 +254,8 @@ def bias_gradient(dz, db):
     rows = dz.reshape(-1, dz.shape[-1])
     sums = np.empty((max(1, min(PARTS, dz.size // SUMMED)), db.size), db.dtype)
     M, R = len(sums), len(rows)
-    db[:] = _added(sums, lambda m: bias_gradient_into(rows[m * R // M : (m + 1) * R // M], sums[m]))
+    in_threads(lambda m: bias_gradient_into(rows[m * R // M : (m + 1) * R // M], sums[m]), M)
+    db[:] = _added(sums)
 
 
 def backward(dz, x, w, how, mem, dx, dw, db):
@@ -240,7 +270,11 @@ def backward(dz, x, w, how, mem, dx, dw, db):
             room = mem.p[m], mem.errors[m]
             conv_lines_backward(dz, x, mem.back, flat, m, M, *room, into, mem.sums[m])
 
-        _patch_sums(mem, part, dw)
+        def together():
+            conv_parts_backward(dz, x, mem.back, flat, mem.p, mem.errors, into, mem.sums)
+
+        by_threads(part, together, M)
+        _patch_sums(mem, dw)
         return
     _filters(dz, x, w, how, mem, dw)
     if dx is not None:
@@ -249,6 +283,8 @@ def backward(dz, x, w, how, mem, dx, dw, db):
 
 def adjoint(dz, w, b, how, mem, dx):
     """Compute the dx of `backward` alone, on top of b: a transposed convolution of dz."""
+    if isinstance(mem, Direct) and mem.few is not None:
+        mem = mem.few
     if isinstance(mem, Patches):
         flat, M = (*w.shape[2:], *how[0], *how[1], *how[2]), len(mem.p)
         pack_filters(w, mem.forth, mem.back)
@@ -271,7 +307,8 @@ def adjoint_backward(dz, x, w, how, mem, dx, dw, db):
             room = mem.p[m], mem.errors[m]
             adjoint_lines_backward(dz, x, mem.forth, flat, m, M, *room, dx, mem.sums[m])
 
-        _patch_sums(mem, part, dw)
+        in_threads(part, M)
+        _patch_sums(mem, dw)
         return
     if isinstance(mem, Patches):
         backward(x, dz, w, how, mem, None, dw, np.empty(w.shape[0], w.dtype))
@@ -281,10 +318,10 @@ def adjoint_backward(dz, x, w, how, mem, dx, dw, db):
         forward(dz, w, mem.none[: w.shape[0]], how, mem, dx)
 
 
-def _patch_sums(mem, part, dw):
-    """Let every part be computed, and put the sum of gradients where it belongs."""
+def _patch_sums(mem, dw):
+    """Put the sum of the gradients of all parts where it belongs."""
     _, C, U, V = dw.shape
-    total = _added(mem.sums, part).reshape(-1, U, V, C, dw.shape[0] // mem.sums.shape[1])
+    total = _added(mem.sums).reshape(-1, U, V, C, dw.shape[0] // mem.sums.shape[1])
     dw[:] = total.transpose(0, 4, 3, 1, 2).reshape(dw.shape)
 
 
@@ -298,22 +335,26 @@ def _filters(dz, x, w, how, mem, dw):
             room = mem.framed[m], mem.errors[m]
             direct_lines_dw(dz, x, five, m, M, LINES, *room, mem.sums[m])
 
-        total = _added(mem.sums, direct_part).reshape(U, V, C, K)
+        def direct_together():
+            direct_parts_dw(dz, x, five, LINES, mem.framed, mem.errors, mem.sums)
+
+        by_threads(direct_part, direct_together, M)
+        total = _added(mem.sums).reshape(U, V, C, K)
         dw[:] = total.transpose(3, 2, 0, 1)
         return
 
     width, M, (P, Q) = mem.forth.shape[3], len(mem.strip), how[1]
+    rooms = mem.strip, mem.lines, mem.values, mem.errors, mem.parts
 
     def winograd_part(m):
-        room = mem.strip[m], mem.lines[m], mem.values[m], mem.errors[m]
-        winograd_lines_dw(dz, x, P, Q, m, M, mem.most, width, *room, mem.parts[m])
+        winograd_lines_dw(dz, x, P, Q, m, M, mem.most, width, *(room[m] for room in rooms))
 
-    unpack_values(_added(mem.parts, winograd_part), mem.room, dw)
+    by_threads(winograd_part, lambda: winograd_parts_dw(dz, x, P, Q, mem.most, width, *rooms), M)
+    unpack_values(_added(mem.parts), mem.room, dw)
 
 
-def _added(parts, part):
-    """Let every part be computed and return their sum, added in order."""
-    in_threads(part, len(parts))
+def _added(parts):
+    """Return the sum of what all parts have computed, added in order."""
     for more in parts[1:]:
         parts[0] += more
     return parts[0]

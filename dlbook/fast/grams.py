@@ -29,20 +29,25 @@ def slot_of(key, slots, known):
 
 
 @njit_fast
-def number(keys, slots, known, out, t, count):
+def number(contexts, ids, V, slots, known, counts, begun, out, t, count):
     """Number keys from place t on, by the order in which they first come, while there is room
-    (t), (s), (k), (t), (), () -> (), ()
+    (t), (t), (), (s), (k), (k), (k), (t), (), () -> (), ()
 
-    Returns the place where it stopped, and how many different keys there are.
+    How often each came is added up in `counts`, where it first came stands in `begun`. Returns the
+    place where it stopped, and how many different keys there are.
     """
-    while t < keys.size:
-        s = slot_of(keys[t], slots, known)
-        if slots[s] < 0:
+    while t < ids.size:
+        key = contexts[t] * V + ids[t]
+        s = slot_of(key, slots, known)
+        n = slots[s]
+        if n < 0:
             if count == known.size:
                 break
-            slots[s], known[count] = count, keys[t]
+            n = count
+            slots[s], known[n], counts[n], begun[n] = n, key, 0, t
             count += 1
-        out[t] = slots[s]
+        counts[n] += 1
+        out[t] = n
         t += 1
     return t, count
 
@@ -56,21 +61,22 @@ def settle(slots, known, count):
         slots[slot_of(known[k], slots, known)] = k
 
 
-def numbered(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the number of each key, the table, and the keys by their numbers.
+def numbered(contexts: np.ndarray, ids: np.ndarray, V: int) -> tuple[np.ndarray, ...]:
+    """Return the number of each key context · V + id, the table, and by numbers the keys, how often
+    each came, and where it first did.
 
-    The table is made larger when half of it is full, so that it stays as small as its keys allow.
+    The table is made larger when a quarter of it is full, so that most keys stand where they belong.
     """
-    size, t, count, known = FIRST, 0, 0, np.empty(0, np.int64)
-    out = np.empty(len(keys), np.int64)
+    size, t, count, found = FIRST, 0, 0, np.empty((3, 0), np.int64)
+    out = np.empty(len(ids), np.int64)
     while True:
-        slots, larger = np.full(size, -1, np.int32), np.empty(size // 2, np.int64)
-        larger[:count] = known
-        settle(slots, larger, count)
-        t, count = number(keys, slots, larger, out, t, count)
-        known = larger[:count]
-        if t == len(keys):
-            return out, slots, known.copy()
+        slots, larger = np.full(size, -1, np.int32), np.empty((3, size // 4), np.int64)
+        larger[:, :count] = found
+        settle(slots, larger[0], count)
+        t, count = number(contexts, ids, V, slots, *larger, out, t, count)
+        found = larger[:, :count]
+        if t == len(ids):
+            return out, slots, *(one.copy() for one in found)
         size *= 4
 
 

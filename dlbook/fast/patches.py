@@ -7,6 +7,8 @@ is (U, V, S, T, P, Q, D, E): the size of the filter, strides, padding, dilations
 """
 # ruff: noqa: E741
 
+from numba import prange
+
 from dlbook.matmul import multiply, pack
 from dlbook.tools.jit import njit_fast
 from dlbook.tools.simd import any_layout
@@ -18,6 +20,8 @@ __all__ = [
     "conv_lines",
     "conv_lines_backward",
     "conv_lines_input",
+    "conv_parts",
+    "conv_parts_backward",
     "gather_patches",
     "pack_filters",
     "scatter_patches",
@@ -132,7 +136,7 @@ def _matrix(x, g, line, lines, how, J, p):
     return p[: lines * J]
 
 
-@njit_fast
+@njit_fast(apart=True)
 def conv_lines(x, forth, b, how, m, M, p, z):
     """`conv` for part m of M: patches times filters
     (n h w c), (g q uvc w), (k), (8), (), (), (r uvc) -> (n i j k)
@@ -149,7 +153,15 @@ def conv_lines(x, forth, b, how, m, M, p, z):
             multiply(any_layout(a), forth[g], any_layout(c), True)
 
 
-@njit_fast
+@njit_fast(parallel=True)
+def conv_parts(x, forth, b, how, p, z):
+    """`conv_lines` for all parts, by all threads; each part has memory of its own."""
+    M = len(p)
+    for m in prange(M):
+        conv_lines(x, forth, b, how, m, M, p[m], z)
+
+
+@njit_fast(apart=True)
 def conv_lines_backward(dz, x, back, how, m, M, p, errors, dx, dw):
     """`conv_dw` and, if dx is not empty, `conv_dx` for part m of M
     (n i j k), (n h w c), (g q k/g w), (8), (), (), (r uvc), (qrw) -> (n h w c), (g uvc k/g)
@@ -178,6 +190,14 @@ def conv_lines_backward(dz, x, back, how, m, M, p, errors, dx, dw):
                 multiply(any_layout(some), back[g], any_layout(p[:R]), False)
                 at = g * p.shape[1] // (how[0] * how[1])
                 scatter_patches(p[:R], at, line, how, J, dx)
+
+
+@njit_fast(parallel=True)
+def conv_parts_backward(dz, x, back, how, p, errors, dx, dw):
+    """`conv_lines_backward` for all parts, by all threads; each part has memory of its own."""
+    M = len(p)
+    for m in prange(M):
+        conv_lines_backward(dz, x, back, how, m, M, p[m], errors[m], dx, dw[m])
 
 
 @njit_fast

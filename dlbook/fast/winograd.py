@@ -8,6 +8,7 @@ numbers: x and y lie flat, their operands from place p or q on and s or t number
 # ruff: noqa: E741
 
 import numpy as np
+from numba import prange
 
 from dlbook.matmul import multiply
 from dlbook.tools.jit import njit_fast
@@ -25,6 +26,8 @@ __all__ = [
     "unpack_values",
     "winograd_lines",
     "winograd_lines_dw",
+    "winograd_parts",
+    "winograd_parts_dw",
 ]
 
 UNSIGNED = np.uintp
@@ -285,7 +288,7 @@ def _error_line(dz, m, TH, TW, T, at, strip, lines, width, values):
                 error_values(lines, some, K, values, place, panels * T * width, size)
 
 
-@njit_fast
+@njit_fast(apart=True)
 def winograd_lines(x, filters, b, none, P, Q, m, M, most, strip, lines, values, sums, z):
     """`conv` of 3 × 3 filters for part m of M, `most` lines of tiles at a time
     (n h w c), (36 q c w), (k), … -> (n i j k)
@@ -305,7 +308,16 @@ def winograd_lines(x, filters, b, none, P, Q, m, M, most, strip, lines, values, 
             _output_line(sums, line + r, TH, TW, T, r * TW, b, none, lines, strip, z)
 
 
-@njit_fast
+@njit_fast(parallel=True)
+def winograd_parts(x, filters, b, none, P, Q, most, strip, lines, values, sums, z):
+    """`winograd_lines` for all parts, by all threads; each part has memory of its own."""
+    M = len(strip)
+    for m in prange(M):
+        own = strip[m], lines[m], values[m], sums[m]
+        winograd_lines(x, filters, b, none, P, Q, m, M, most, *own, z)
+
+
+@njit_fast(apart=True)
 def winograd_lines_dw(dz, x, P, Q, m, M, most, width, strip, lines, values, errors, dw):
     """`conv_dw` at 36 points for part m of M
     (n i j k), (n h w c), … -> (36 c k)
@@ -324,6 +336,15 @@ def winograd_lines_dw(dz, x, P, Q, m, M, most, width, strip, lines, values, erro
             _error_line(dz, line + r, TH, TW, T, r * TW, strip, lines, width, errors)
         for point in range(36):
             multiply(any_layout(v[point].T), e[point], any_layout(dw[point]), True)
+
+
+@njit_fast(parallel=True)
+def winograd_parts_dw(dz, x, P, Q, most, width, strip, lines, values, errors, dw):
+    """`winograd_lines_dw` for all parts, by all threads; each part has memory of its own."""
+    M = len(strip)
+    for m in prange(M):
+        own = strip[m], lines[m], values[m], errors[m]
+        winograd_lines_dw(dz, x, P, Q, m, M, most, width, *own, dw[m])
 
 
 @njit_fast

@@ -22,16 +22,18 @@ that are *spawned* have threads of their own and are the better choice where the
 """
 
 import contextlib
-import functools
+import itertools
 import os
-from concurrent.futures import ThreadPoolExecutor
+from ctypes import CFUNCTYPE, c_int64, c_void_p, cast
 
 from llvmlite import ir
-from numba import get_num_threads, set_num_threads, threading_layer, types
+from numba import get_num_threads, prange, set_num_threads, threading_layer, types
 from numba.core import cgutils, config
 from numba.extending import intrinsic
 
-__all__ = ["in_threads", "threads"]
+from dlbook.tools.jit import njit_fast
+
+__all__ = ["by_threads", "in_threads", "threads"]
 
 
 @intrinsic
@@ -52,15 +54,8 @@ def _threads(context):
 threads = (lambda: 1) if config.DISABLE_JIT else _threads
 
 
-@functools.lru_cache(maxsize=1)
-def _pool(count):
-    """Threads that wait for work."""
-    return ThreadPoolExecutor(count)
-
-
 def _alone():
     """Do without threads in a forked process, which has none of those that were started."""
-    _pool.cache_clear()
     with contextlib.suppress(ValueError):  # none were started
         if threading_layer() == "omp":  # the others can start anew
             set_num_threads(1)
@@ -70,15 +65,81 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_alone)
 
 
+# Python on Numba's threads
+
+
+@intrinsic
+def _call(context, address, job, m):
+    """Call the function of two whole numbers that stands at an address."""
+
+    def emit(context, builder, signature, arguments):
+        address, *given = arguments
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.intp_t] * 2)
+        builder.call(builder.inttoptr(address, kind.as_pointer()), given)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp), emit
+
+
+@njit_fast(parallel=True)
+def _side_by_side(address, job, parts):
+    """Call the function at an address with the job and each of 0 … parts − 1, by all threads
+    (), (), () -> ()
+    """
+    for m in prange(parts):
+        _call(address, job, m)
+
+
+_jobs, _numbers = {}, itertools.count()
+
+
+@CFUNCTYPE(None, c_int64, c_int64)
+def _do(job, m):
+    """Do a part of a job, on one thread; what goes wrong is kept for the one who waits."""
+    part, wrong = _jobs[job]
+    before = get_num_threads()
+    try:
+        set_num_threads(1)
+        part(m)
+    except BaseException as error:
+        wrong.append(error)
+    finally:
+        set_num_threads(before)
+
+
+_ADDRESS = cast(_do, c_void_p).value
+
+
+def by_threads(part, together, parts):
+    """Call together(), a parallel kernel, where there are threads for it, else part(0), part(1), …
+
+    For kernels that run for less than a millisecond.
+    """
+    if not config.DISABLE_JIT and min(get_num_threads(), parts) > 1:
+        together()
+    else:
+        for m in range(parts):
+            part(m)
+
+
 def in_threads(part, parts):
     """Call part(0), part(1), … part(parts − 1), side by side where there are threads for it.
 
     For kernels that run for long and call many others, which let go of Python's lock while they
-    run: it costs some ten microseconds, where ``parallel=True`` costs seconds of compiling.
+    run: it costs some fifty microseconds, where ``parallel=True`` in each costs a second of
+    compiling. The threads are Numba's own, so that those of parallel kernels, which spin, are not
+    in the way.
     """
     count = 1 if config.DISABLE_JIT else get_num_threads()
     if min(count, parts) <= 1:
         for m in range(parts):
             part(m)
-    else:
-        list(_pool(count).map(part, range(parts)))
+        return
+    job, wrong = next(_numbers), []
+    _jobs[job] = part, wrong
+    try:
+        _side_by_side(_ADDRESS, job, parts)
+    finally:
+        del _jobs[job]
+    if wrong:
+        raise wrong[0]
