@@ -5,7 +5,8 @@ Page: ``book/attention.md``. The public functions run the kernels of
 
 Sources: Bahdanau, Cho & Bengio, ICLR (2015), for attention and its additive score; Luong, Pham &
 Manning, EMNLP (2015), for a context beside the state; Vaswani et al., NeurIPS (2017), for the scaled
-product, several heads, and positions; Milakov & Gimelshein, arXiv:1805.02867 (2018), for softmax in
+product, several heads, and positions; Su et al., arXiv:2104.09864 (2021), for positions by turning;
+Milakov & Gimelshein, arXiv:1805.02867 (2018), for softmax in
 one pass; Rabe & Staats, arXiv:2112.05682 (2021), and Dao et al., NeurIPS (2022), for attention whose
 memory does not grow with the square of the time, Dao et al. also for its way back.
 
@@ -59,6 +60,7 @@ __all__ = [
     "query_gradient",
     "recomputed_weights",
     "recurrence_cost",
+    "rotary",
     "row_dots",
     "scaled_scores",
     "shift_matrix",
@@ -406,14 +408,34 @@ def shift_matrix(shift, M):
     """(attention-shift)  p_{t+τ} = R_τ p_t,
     R_τ of blocks [[cos τω, sin τω], [−sin τω, cos τω]]
     (), () -> (m m)
+
+    A last column without a partner, where M is odd, has no such matrix; its row is zero.
     """
     matrix = np.zeros((M, M))
-    for m in range(0, M, 2):
-        angle = shift * 10000.0 ** (-m / M)
+    for i in range(M // 2):
+        m, angle = 2 * i, shift * 10000.0 ** (-2 * i / M)
         matrix[m, m] = matrix[m + 1, m + 1] = np.cos(angle)
         matrix[m, m + 1] = np.sin(angle)
         matrix[m + 1, m] = -np.sin(angle)
     return matrix
+
+
+@njit
+def rotary(x):
+    """(attention-rotary)  y_t = R_t x_t
+    (t m) -> (t m)
+
+    A last column without a partner, where M is odd, stays as it is.
+    """
+    T, M = x.shape
+    y = x.copy()
+    for t in range(T):
+        for i in range(M // 2):
+            m, angle = 2 * i, t * 10000.0 ** (-2 * i / M)
+            c, s = np.cos(angle), np.sin(angle)
+            y[t, m] = c * x[t, m] + s * x[t, m + 1]
+            y[t, m + 1] = c * x[t, m + 1] - s * x[t, m]
+    return y
 
 
 # In one pass, and in tiles

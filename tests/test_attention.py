@@ -97,6 +97,7 @@ KERNELS = [
     (att.permuted, lambda rng: (rng.normal(size=(T, K)), rng.permutation(T))),
     (att.positional_encoding, lambda rng: (7, 6)),
     (att.shift_matrix, lambda rng: (3, 6)),
+    (att.rotary, lambda rng: (rng.normal(size=(T, 6)),)),
     (att.largest_and_sum, lambda rng: (rng.normal(size=9),)),
     (att.tiled, lambda rng: (*one_head(rng)[:3], 2)),
     (att.recomputed_weights, lambda rng: (rng.normal(size=(T, S)), rng.normal(size=T))),
@@ -199,6 +200,26 @@ def test_positions_are_turned_by_a_shift():
     for shift in (0, 1, 7):
         moved = p @ att.shift_matrix(shift, 12).T
         np.testing.assert_allclose(moved[: 50 - shift], p[shift:], rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("M", [1, 2, 5, 8])
+def test_turned_scores_know_the_distance_alone(M, rng):
+    """Also where a column is left over: it stays, and no other number is touched."""
+    q, k = rng.normal(size=(2, 9, M))
+    z, P = att.rotary(q) @ att.rotary(k).T, M // 2 * 2
+    hands = np.exp(1j * np.outer(np.arange(-8, 9), 1e4 ** (-np.arange(0, P, 2) / M)))
+    for t, s in np.ndindex(9, 9):
+        held = hands[8 + s - t] * (k[s, 1:P:2] + 1j * k[s, :P:2])
+        asked = q[t, 1:P:2] - 1j * q[t, :P:2]
+        left = q[t, P:] @ k[s, P:]
+        np.testing.assert_allclose(z[t, s], (asked * held).sum().real + left, rtol=0, atol=1e-12)
+
+
+def test_a_shift_of_an_odd_width_keeps_within_its_memory():
+    for M in (1, 3, 7):
+        matrix = att.shift_matrix(2, M)
+        np.testing.assert_array_equal(matrix[-1], 0)
+        np.testing.assert_array_equal(matrix[:, -1], 0)
 
 
 def test_masks():

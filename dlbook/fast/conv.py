@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dlbook.fast.lines import (
-    direct_lines,
-    direct_lines_dw,
+from dlbook.fast.lines import direct_lines, direct_lines_dw, pack_rows, turned
+from dlbook.fast.parts import (
+    conv_parts,
+    conv_parts_backward,
     direct_parts,
     direct_parts_dw,
-    pack_rows,
-    turned,
+    winograd_parts,
+    winograd_parts_dw,
 )
 from dlbook.fast.patches import (
     adjoint_lines_backward,
@@ -20,18 +21,9 @@ from dlbook.fast.patches import (
     conv_lines,
     conv_lines_backward,
     conv_lines_input,
-    conv_parts,
-    conv_parts_backward,
     pack_filters,
 )
-from dlbook.fast.winograd import (
-    pack_values,
-    unpack_values,
-    winograd_lines,
-    winograd_lines_dw,
-    winograd_parts,
-    winograd_parts_dw,
-)
+from dlbook.fast.winograd import pack_values, unpack_values, winograd_lines, winograd_lines_dw
 from dlbook.matmul import PANEL_BYTES
 from dlbook.tools.simd import aligned
 from dlbook.tools.threads import by_threads, in_threads
@@ -225,18 +217,12 @@ def _in_lines(w, how):
 
 def _direct(x, filters, b, five, framed, z):
     """`direct_lines` for all parts."""
-    M = len(framed)
+    M, given = len(framed), (x, filters, b, five)
     by_threads(
-        lambda m: direct_lines(x, filters, b, five, m, M, LINES, framed[m], z),
-        lambda: direct_parts(x, filters, b, five, LINES, framed, z),
+        lambda m: direct_lines(*given, m, M, LINES, framed[m], z),
+        lambda: direct_parts(*given, LINES, framed, z),
         M,
     )
-
-
-def _direct_back(dz, w, b, how, mem, dx):
-    """The filters turned round, over the errors, on top of b."""
-    pack_rows(w, True, mem.back)
-    _direct(dz, mem.back, b, turned(_in_lines(w, how)), mem.around, dx)
 
 
 def _winograd(x, filters, b, padding, mem, z):
@@ -290,7 +276,8 @@ def adjoint(dz, w, b, how, mem, dx):
         pack_filters(w, mem.forth, mem.back)
         in_threads(lambda m: conv_lines_input(dz, mem.back, b, flat, m, M, mem.p[m], dx), M)
     elif isinstance(mem, Direct):
-        _direct_back(dz, w, b, how, mem, dx)
+        pack_rows(w, True, mem.back)  # turned round, over the errors
+        _direct(dz, mem.back, b, turned(_in_lines(w, how)), mem.around, dx)
     else:
         (P, Q), _ = how[1], pack_values(w, True, mem.room, mem.back)
         _winograd(dz, mem.back, b, (2 - P, 2 - Q), mem, dx)

@@ -8,7 +8,6 @@ rows. Sums are added in the order of `patches`: the bits are the same.
 """
 # ruff: noqa: E741
 
-from numba import prange
 from numpy.lib.stride_tricks import as_strided
 
 from dlbook.matmul import THIRD, multiply_deep, pack
@@ -17,8 +16,6 @@ from dlbook.tools.jit import njit_fast
 __all__ = [
     "direct_lines",
     "direct_lines_dw",
-    "direct_parts",
-    "direct_parts_dw",
     "pack_rows",
     "turned",
 ]
@@ -91,14 +88,6 @@ def direct_lines(x, filters, b, how, m, M, lines, framed, z):
                 multiply_deep(a, filters, sums, True)
 
 
-@njit_fast(parallel=True)
-def direct_parts(x, filters, b, how, lines, framed, z):
-    """`direct_lines` for all parts, by all threads; each part has memory of its own."""
-    M = len(framed)
-    for m in prange(M):
-        direct_lines(x, filters, b, how, m, M, lines, framed[m], z)
-
-
 @njit_fast(apart=True)
 def direct_lines_dw(dz, x, how, m, M, lines, framed, errors, dw):
     """`conv_dw` for part m of M
@@ -116,11 +105,3 @@ def direct_lines_dw(dz, x, how, m, M, lines, framed, errors, dw):
             for u in range(U):
                 a = as_strided(framed[u * D], (V * C, end - start, J), strides)
                 multiply_deep(a, packed, dw[u], True)
-
-
-@njit_fast(parallel=True)
-def direct_parts_dw(dz, x, how, lines, framed, errors, dw):
-    """`direct_lines_dw` for all parts, by all threads; each part has memory of its own."""
-    M = len(framed)
-    for m in prange(M):
-        direct_lines_dw(dz, x, how, m, M, lines, framed[m], errors[m], dw[m])

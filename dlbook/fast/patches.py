@@ -7,8 +7,6 @@ is (U, V, S, T, P, Q, D, E): the size of the filter, strides, padding, dilations
 """
 # ruff: noqa: E741
 
-from numba import prange
-
 from dlbook.matmul import multiply, pack
 from dlbook.tools.jit import njit_fast
 from dlbook.tools.simd import any_layout
@@ -20,8 +18,6 @@ __all__ = [
     "conv_lines",
     "conv_lines_backward",
     "conv_lines_input",
-    "conv_parts",
-    "conv_parts_backward",
     "gather_patches",
     "pack_filters",
     "scatter_patches",
@@ -153,14 +149,6 @@ def conv_lines(x, forth, b, how, m, M, p, z):
             multiply(any_layout(a), forth[g], any_layout(c), True)
 
 
-@njit_fast(parallel=True)
-def conv_parts(x, forth, b, how, p, z):
-    """`conv_lines` for all parts, by all threads; each part has memory of its own."""
-    M = len(p)
-    for m in prange(M):
-        conv_lines(x, forth, b, how, m, M, p[m], z)
-
-
 @njit_fast(apart=True)
 def conv_lines_backward(dz, x, back, how, m, M, p, errors, dx, dw):
     """`conv_dw` and, if dx is not empty, `conv_dx` for part m of M
@@ -190,14 +178,6 @@ def conv_lines_backward(dz, x, back, how, m, M, p, errors, dx, dw):
                 multiply(any_layout(some), back[g], any_layout(p[:R]), False)
                 at = g * p.shape[1] // (how[0] * how[1])
                 scatter_patches(p[:R], at, line, how, J, dx)
-
-
-@njit_fast(parallel=True)
-def conv_parts_backward(dz, x, back, how, p, errors, dx, dw):
-    """`conv_lines_backward` for all parts, by all threads; each part has memory of its own."""
-    M = len(p)
-    for m in prange(M):
-        conv_lines_backward(dz, x, back, how, m, M, p[m], errors[m], dx, dw[m])
 
 
 @njit_fast

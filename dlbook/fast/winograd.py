@@ -8,7 +8,6 @@ numbers: x and y lie flat, their operands from place p or q on and s or t number
 # ruff: noqa: E741
 
 import numpy as np
-from numba import prange
 
 from dlbook.matmul import multiply
 from dlbook.tools.jit import njit_fast
@@ -26,8 +25,6 @@ __all__ = [
     "unpack_values",
     "winograd_lines",
     "winograd_lines_dw",
-    "winograd_parts",
-    "winograd_parts_dw",
 ]
 
 UNSIGNED = np.uintp
@@ -308,15 +305,6 @@ def winograd_lines(x, filters, b, none, P, Q, m, M, most, strip, lines, values, 
             _output_line(sums, line + r, TH, TW, T, r * TW, b, none, lines, strip, z)
 
 
-@njit_fast(parallel=True)
-def winograd_parts(x, filters, b, none, P, Q, most, strip, lines, values, sums, z):
-    """`winograd_lines` for all parts, by all threads; each part has memory of its own."""
-    M = len(strip)
-    for m in prange(M):
-        own = strip[m], lines[m], values[m], sums[m]
-        winograd_lines(x, filters, b, none, P, Q, m, M, most, *own, z)
-
-
 @njit_fast(apart=True)
 def winograd_lines_dw(dz, x, P, Q, m, M, most, width, strip, lines, values, errors, dw):
     """`conv_dw` at 36 points for part m of M
@@ -336,15 +324,6 @@ def winograd_lines_dw(dz, x, P, Q, m, M, most, width, strip, lines, values, erro
             _error_line(dz, line + r, TH, TW, T, r * TW, strip, lines, width, errors)
         for point in range(36):
             multiply(any_layout(v[point].T), e[point], any_layout(dw[point]), True)
-
-
-@njit_fast(parallel=True)
-def winograd_parts_dw(dz, x, P, Q, most, width, strip, lines, values, errors, dw):
-    """`winograd_lines_dw` for all parts, by all threads; each part has memory of its own."""
-    M = len(strip)
-    for m in prange(M):
-        own = strip[m], lines[m], values[m], errors[m]
-        winograd_lines_dw(dz, x, P, Q, m, M, most, width, *own, dw[m])
 
 
 @njit_fast

@@ -25,3 +25,36 @@ interactives.register("positions", (stage) => {
     { rows, alike });
   };
 });
+
+/* Hands that are turned by the places of a query and of a key: their product knows the distance alone. */
+interactives.register("rotary", (stage) => {
+  const T = 32, M = 8, MOST = 1.2, { shown } = interactives;
+  const query = [0.9, 0.3, -0.4, 0.8, 0.6, -0.5, 0.2, 0.9], key = [0.7, 0.6, 0.5, 0.6, -0.3, 0.8, 0.1, 1];
+  const clocks = stage.chart({ height: 120 });
+  const chart = stage.chart({ height: 200, x: [0, T - 1], y: [-MOST, MOST], xlabel: "place of the key", ylabel: "score" });
+  stage.slider("asking", "place of the query", { min: 0, max: 23, step: 1, value: 4 });
+  stage.slider("held", "place of the key", { min: 0, max: 23, step: 1, value: 9 });
+  stage.slider("later", "both later by", { min: 0, max: 8, step: 1, value: 0 });
+  const hand = (middle, radius, x, y, series) => {
+    const size = radius / Math.max(1, Math.hypot(x, y));
+    clocks.put("line", { class: `series s${series}`, x1: middle, y1: 56, x2: middle + size * x, y2: 56 - size * y });
+  };
+  return () => {
+    const { asking, held, later } = stage.values, t = asking + later, s = held + later;
+    const turned = (row) => stage.call("attention.rotary", Array.from({ length: T }, () => row));
+    const queries = turned(query), keys = turned(key), scores = stage.call("attention.scaled_scores", [queries[t]], keys)[0];
+    clocks.clear();
+    for (let i = 0; i < M / 2; i += 1) {
+      const wide = clocks.width / (M / 2), middle = (i + 0.5) * wide, radius = Math.min(46, wide / 2 - 6);
+      clocks.put("circle", { class: "grid", fill: "none", cx: middle, cy: 56, r: radius });
+      hand(middle, radius, queries[t][2 * i], queries[t][2 * i + 1], 0);
+      hand(middle, radius, keys[s][2 * i], keys[s][2 * i + 1], 1);
+      clocks.put("text", { x: middle, y: 116, "text-anchor": "middle" }, `pair ${i + 1}`);
+    }
+    chart.clear();
+    chart.line(scores.map((_, n) => n), scores, 0);
+    chart.points([s], [scores[s]], 1);
+    stage.say(`The query stands at place ${t}, the key at place ${s}: with this distance of ${Math.abs(s - t)} their score is ${shown(scores[s], 3)}, `
+      + "wherever they stand. The curve has the scores of this query with the same key at each place.", { scores });
+  };
+});
