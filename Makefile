@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 PINS   := constraints.txt
 SPREAD := -n logical --maxprocesses 4 --dist worksteal
 TILED  := attention autoencoders backprop convolution gated matmul rnn sequence_tasks registry simd training training_loop
-APART  := benchmarks book cards classes exercises floors formats formula fuzz extension main mutation notebooks pages security starting store sweeps typing   # what no compilation changes
+APART  := benchmarks book cards classes exercises floors formats formula fuzz extension main mutation notebooks pages security starting store sweeps twice typing   # what no compilation changes
 FOREIGN = "$$($(PY) -c 'from dlbook.tools import simd; print(min(simd.TILES.keys() - simd.able()[:1]))')"
 BUILT  := _build/html/.built
 SOURCES = conf.py $(shell find book/. dlbook benchmarks -name __pycache__ -prune -o -print)
@@ -14,7 +14,7 @@ NPM    := $(shell command -v npm 2>/dev/null)
 
 without = $(patsubst %,--ignore=tests/test_%.py,$(1))
 
-.PHONY: help setup book cards epub pdf archives release serve test test-modes test-checked test-tiles test-peers test-engines test-site test-oldest test-newest fuzz mutation registry census bench sweeps lint clean
+.PHONY: help setup book cards epub pdf archives release serve test test-modes test-checked test-tiles test-peers test-engines test-site test-oldest test-newest fuzz twice mutation registry census bench sweeps lint clean
 .DELETE_ON_ERROR:
 
 help:          ## list the targets
@@ -133,6 +133,10 @@ census: $(READY) ## print which suites hold each public name of the package
 
 fuzz: $(READY)  ## send changed files and commands to all that reads them; N=100000 SEED=3 ONLY=weights, CASE=file for one again
 	PYTHONPATH=.:tests:tests/nets $(PY) -m fuzz $(N:%=--cases %) $(SEED:%=--seed %) $(ONLY:%=--only %) $(CASE:%=--case %)
+
+twice: $(READY) ## build the book and the package twice from nothing and compare them byte by byte
+	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[book,test,dev]'
+	$(PY) tests/twice.py
 
 mutation: $(READY) ## say which alterations of the package its tests let live; MODULE=fast.norms for some, SAMPLE=0 for all
 	PYTHONPATH=.:tests:tests/nets $(PY) tests/mutation.py $(MODULE:%=--module %) $(SAMPLE:%=--sample %)

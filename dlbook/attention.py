@@ -425,10 +425,10 @@ def rotary(x):
     """(attention-rotary)  y_t = R_t x_t
     (t m) -> (t m)
 
-    A last column without a partner, where M is odd, stays as it is.
+    A last column without a partner, where M is odd, becomes zero, as by `shift_matrix`.
     """
     T, M = x.shape
-    y = x.copy()
+    y = np.zeros_like(x)
     for t in range(T):
         for i in range(M // 2):
             m, angle = 2 * i, t * 10000.0 ** (-2 * i / M)
