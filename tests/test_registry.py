@@ -2,6 +2,8 @@
 
 import ast
 import importlib
+import itertools
+import sys
 
 import numba
 import numpy as np
@@ -74,6 +76,35 @@ def test_literal_is_fast(name, dtype):
             what = f"{name} {key} {sizes}, round {registry.ROUND}"
             close(what, found, expected, ROWS[name].rtol[dtype])
     tried.note(name, dtype, seed + 1)
+
+
+# What threads share, in plain Python: constants of modules, so small that every kernel shares
+SHARED = {
+    "TILED": True,
+    "PARALLEL_FROM": 1,
+    "WORTH": 1,
+    "LESS": 1,
+    "SOME": 12,
+    "AT_ONCE": 16,
+    "WIDE": 32,
+    "threads": lambda: 3,
+    "get_num_threads": lambda: 3,
+    "by_threads": lambda part, together, parts: together(),
+}
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if uses_threads(row.kernel)])
+def test_shared_among_threads(name, monkeypatch):
+    """The parts make up the whole. Python takes the way of three threads; compiled kernels keep their own."""
+    rooms = [module for path, module in sys.modules.items() if path.startswith("dlbook.")]
+    for room, key in itertools.product(rooms, SHARED):
+        if room.__name__ not in ("dlbook.tools", "dlbook.tools.threads") and hasattr(room, key):
+            monkeypatch.setattr(room, key, SHARED[key])
+    dtype = ROWS[name].dtypes[0]
+    for seed, sizes in enumerate([*sizes_of(name, 9)][3:]):
+        held, _ = called(name, dtype, sizes, seed)
+        for key, (found, expected) in held.items():
+            close(f"{name} {key} {sizes}", found, expected, ROWS[name].rtol[dtype])
 
 
 @compiled_only
