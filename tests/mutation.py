@@ -247,8 +247,12 @@ def exchanged(old, new, classes, path):
 
 
 def plain(text):
-    """Return a text without what changes nothing: the kind of an index, which negative number means all."""
-    return re.sub(r"reshape\(-\d", "reshape(-1", re.sub(r"UNSIGNED\(([\w ]+)\)", r"\1", text))
+    """Return a text without what changes nothing in Python: the kind of an index, how an array lies,
+    which negative number means all.
+    """
+    text = re.sub(r"UNSIGNED\(([\w ]+)\)", r"\1", text)
+    text = re.sub(r"any_layout\(((?:[^()]|\([^()]*\))*)\)", r"\1", text)
+    return re.sub(r"reshape\(-\d", "reshape(-1", text)
 
 
 def alterations(path):

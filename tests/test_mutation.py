@@ -208,3 +208,8 @@ def test_what_is_known_so_far_is_a_table(tmp_path, monkeypatch, capsys):
     assert f"2 of {len(mutation.modules())} modules were altered, from 2026-03-01 to" in said
     assert "at 120 places: 97.5% of these" in said and "4 of 4 catalogued mistakes" in said
     assert "| tools.simd | 80 | 60 | 57 | 95.0% |" in said
+
+
+def test_what_changes_nothing_in_python_is_not_tried():
+    assert mutation.plain("f(any_layout(a[i:g(j)]), UNSIGNED(n))") == "f(a[i:g(j)], n)"
+    assert mutation.plain("x.reshape(-2, 3)") == mutation.plain("x.reshape(-1, 3)")
