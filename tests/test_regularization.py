@@ -11,6 +11,7 @@ from sklearn.linear_model import ElasticNet, LinearRegression, Ridge, RidgeCV, l
 from sklearn.pipeline import make_pipeline
 
 from dlbook import regularization as reg
+from dlbook.fast import coordinate
 from dlbook.tools import data, paths
 from dlbook.verification import complex_step, relative_error
 
@@ -640,3 +641,23 @@ def test_single_precision_comes_back(rng):
     fit = reg.lasso(X.astype(np.float32), y.astype(np.float32), 1.0)
     assert fit.w.dtype == np.float32
     assert relative_error(fit.w, reg.lasso(X, y, 1.0).w) < 1e-5
+
+
+@pytest.mark.parametrize("l1", [0.05, 0.7, 1e3])
+@pytest.mark.parametrize("l2", [0.0, 0.4])
+def test_a_gap_is_cost_less_dual(l1, l2, rng):
+    """Against the regression without l2 that has √l2 I as further examples; the dual point is ẽ, cut to fit."""
+    A, y, w = rng.normal(size=(3, 8)), 2 * rng.normal(size=8), np.array([0.3, 0.0, -0.8])
+    further, aim = np.hstack([A, np.sqrt(l2) * np.eye(3)]), np.append(y, np.zeros(3))
+    left = aim - w @ further
+    slopes = further @ left
+    s = min(1.0, l1 / abs(slopes).max())
+    assert (s == 1) == (l1 == 1e3)
+    cost = left @ left / 2 + l1 * abs(w).sum()
+    gap = cost - (aim @ aim - (aim - s * left) @ (aim - s * left)) / 2
+    away = [abs(slopes[0] - l1), abs(slopes[1]) - l1, abs(slopes[2] + l1)]
+    e = y - w @ A
+    found = coordinate.gap_of(w, e, y, l1, l2, abs(slopes).max())
+    np.testing.assert_allclose(found, [cost, gap, s], rtol=1e-12)
+    found = coordinate.survey(w, A @ e, A @ y, y @ y, l1, l2)
+    np.testing.assert_allclose(found, [cost, gap, max(0.0, *away)], rtol=1e-12, atol=1e-12)
