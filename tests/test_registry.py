@@ -93,9 +93,10 @@ SHARED = {
 }
 
 
+@pytest.mark.skipif(not PLAIN, reason="compiled kernels hold constants: see the number of threads")
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if uses_threads(row.kernel)])
 def test_shared_among_threads(name, monkeypatch):
-    """The parts make up the whole. Python takes the way of three threads; compiled kernels keep their own."""
+    """The parts make up the whole, where Python takes the way of three threads."""
     rooms = [module for path, module in sys.modules.items() if path.startswith("dlbook.")]
     for room, key in itertools.product(rooms, SHARED):
         if room.__name__ not in ("dlbook.tools", "dlbook.tools.threads") and hasattr(room, key):
