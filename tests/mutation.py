@@ -603,7 +603,10 @@ def table(results):
     for module, row in results.items():
         low, high = interval(row["found"], row["tried"])
         numbers = [row["alterations"], row["tried"], row["found"], f"{share_of(row):.1%}"]
-        numbers += [f"{low:.0%} – {high:.0%}", row["equivalent"]]
+        numbers += [
+            f"{100 * low:.0f}\u2060–\u2060{100 * high:.0f}\u00a0%",
+            row["equivalent"],
+        ]  # in one line
         rows.append([module, *numbers, f"{row['mistakes found']} of {row['mistakes']}"])
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
 
