@@ -223,11 +223,12 @@ def test_numbers_are_given_in_the_order_of_first_coming(many, rng):
     """Also where the table has to grow, and where keys fall into one slot."""
     keys = rng.integers(0, 2**60, size=many)[rng.integers(many, size=9000)]
     out, slots, known, counts, begun = grams.numbered(keys // 7, keys % 7, 7)
-    often = Counter(keys.tolist())
+    listed = keys.tolist()
+    often = Counter(listed)
     np.testing.assert_array_equal(known, list(often))
     np.testing.assert_array_equal(known[out], keys)
     np.testing.assert_array_equal(counts, list(often.values()))
-    np.testing.assert_array_equal(begun, [keys.tolist().index(key) for key in often])
+    np.testing.assert_array_equal(begun, [listed.index(key) for key in often])
     assert len(slots) >= 4 * len(known) and np.sum(slots >= 0) == len(known)
     contexts, last = np.append(keys[:9] // 7, [-1, 2**58]), np.append(keys[:9] % 7, [0, 5])
     asked = np.empty(11, np.int64)
