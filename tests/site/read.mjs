@@ -293,7 +293,7 @@ async function readPage(name) {
     }
   }
   await close(page);
-  await close(await open(name, { base: folder }));
+  if (!chapters.has(name)) await close(await open(name, { base: folder })); // for chapters the keyboard does
   const still = await open(name, { scripts: false, width: 390, whole: true });
   notes.still = await still.evaluate(() => ({
     words: document.querySelector("article").innerText.split(/\s+/).length,
@@ -316,8 +316,9 @@ async function openMarks() {
     const after = () => Math.round(next.getBoundingClientRect().top + scrollY);
     summary.focus();
     const before = after();
+    const told = new Promise((done) => mark.addEventListener("toggle", done, { once: true })); // after the book's own
     summary.click();
-    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    await told;
     const story = mark.querySelector(".story");
     const { left, right, top, bottom } = story.getBoundingClientRect();
     const seen = document.elementFromPoint((left + right) / 2, (top + bottom) / 2);
@@ -333,10 +334,10 @@ async function openMarks() {
   return states;
 }
 
-/** What the keyboard reaches and does on a chapter. */
+/** What the keyboard reaches and does on a chapter that is read from a folder. */
 async function readChapter(name) {
   const found = (report[name].keys = { marks: {}, sliders: [] });
-  const page = await open(name, { width: 1280 });
+  const page = await open(name, { base: folder });
   const wanted = "summary, input[type=range], a.number, article a[href], .sidebar-search, .theme-toggle";
   found.unreached = await page.evaluate((selector) => {
     const all = [...document.querySelectorAll(selector)].filter((e) => e.checkVisibility());
