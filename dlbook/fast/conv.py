@@ -29,7 +29,7 @@ from dlbook.tools.simd import aligned
 from dlbook.tools.threads import by_threads, in_threads
 
 __all__ = [
-    "WORTH",
+    "WINOGRAD_PARTS",
     "ONE",
     "SAME",
     "PARTS",
@@ -46,11 +46,11 @@ __all__ = [
 ]
 
 SUMMED = 300_000  # numbers that a thread of its own adds up
-WORTH = 16_000_000  # multiply-adds for which it is worth to start another thread
-LESS = 2_000_000  # the same where filters are not Winograd's
+WINOGRAD_PARTS = (4, 64_000_000), (2, 8_000_000)  # of a batch, from so many multiply-adds on
+OTHER_PARTS = (4, 4_000_000), (2, 2_000_000)  # where filters are not Winograd's
 ONE = (1, 1)
 SAME = (ONE, ONE, ONE, 1)  # stride, padding and dilation of one, in one group
-PARTS = 4  # of a large batch, for the sum over images
+PARTS = 4  # of errors whose bias is wanted
 ROWS_AT_ONCE, TILES = 128, 1800  # patches, and tiles of Winograd's times channels, for the cache
 LINES = 16  # of an image that are framed at a time
 SPARE = 4  # times as many maps as channels leave a tile of sums over maps nearly empty
@@ -121,7 +121,10 @@ def memory(images: tuple, filters: tuple, out: tuple, how: tuple, dtype) -> Memo
     N, C, (K, _, U, V) = images[0], images[3], filters
     (stride, padding, dilation, G), dtype = how, np.dtype(dtype)
     todo = prod(out) * prod(filters[1:])
-    m, few = (max(1, min(N, PARTS, round(todo / worth))) for worth in (WORTH, LESS))
+    m, few = (
+        next((parts for parts, least in table if parts <= N and todo >= least), 1)
+        for table in (WINOGRAD_PARTS, OTHER_PARTS)
+    )
     once = stride == dilation == ONE and G == 1
     if once and (U, V) == (3, 3) and max(padding) <= 2 and min(C, K) >= FEW and dtype == np.float32:
         return _winograd_memory(images, filters, out, m, dtype)
@@ -198,7 +201,7 @@ def forward(x, w, b, how, mem, z):
         flat, M = (*w.shape[2:], *how[0], *how[1], *how[2]), len(mem.p)
         pack_filters(w, mem.forth, mem.back)
         by_threads(
-            lambda m: conv_lines(x, mem.forth, b, flat, m, M, mem.p[m], z),
+            lambda m: conv_lines(x, mem.forth, b, flat, m, M, mem.p[0], z),
             lambda: conv_parts(x, mem.forth, b, flat, mem.p, z),
             M,
         )
@@ -219,7 +222,7 @@ def _direct(x, filters, b, five, framed, z):
     """`direct_lines` for all parts."""
     M, given = len(framed), (x, filters, b, five)
     by_threads(
-        lambda m: direct_lines(*given, m, M, LINES, framed[m], z),
+        lambda m: direct_lines(*given, m, M, LINES, framed[0], z),
         lambda: direct_parts(*given, LINES, framed, z),
         M,
     )
@@ -230,7 +233,7 @@ def _winograd(x, filters, b, padding, mem, z):
     M, rooms, given = len(mem.strip), mem[5:9], (x, filters, b, mem.none, *padding)
 
     def part(m):
-        winograd_lines(*given, m, M, mem.most, *(room[m] for room in rooms), z)
+        winograd_lines(*given, m, M, mem.most, *(room[0] for room in rooms), z)
 
     by_threads(part, lambda: winograd_parts(*given, mem.most, *rooms, z), M)
 
@@ -253,7 +256,7 @@ def backward(dz, x, w, how, mem, dx, dw, db):
         pack_filters(w, mem.forth, mem.back)
 
         def part(m):
-            room = mem.p[m], mem.errors[m]
+            room = mem.p[0], mem.errors[0]
             conv_lines_backward(dz, x, mem.back, flat, m, M, *room, into, mem.sums[m])
 
         def together():
@@ -319,7 +322,7 @@ def _filters(dz, x, w, how, mem, dw):
         five, M = _in_lines(w, how), len(mem.framed)
 
         def direct_part(m):
-            room = mem.framed[m], mem.errors[m]
+            room = mem.framed[0], mem.errors[0]
             direct_lines_dw(dz, x, five, m, M, LINES, *room, mem.sums[m])
 
         def direct_together():
@@ -334,7 +337,8 @@ def _filters(dz, x, w, how, mem, dw):
     rooms = mem.strip, mem.lines, mem.values, mem.errors, mem.parts
 
     def winograd_part(m):
-        winograd_lines_dw(dz, x, P, Q, m, M, mem.most, width, *(room[m] for room in rooms))
+        own = (room[0] for room in rooms[:4])
+        winograd_lines_dw(dz, x, P, Q, m, M, mem.most, width, *own, mem.parts[m])
 
     by_threads(winograd_part, lambda: winograd_parts_dw(dz, x, P, Q, mem.most, width, *rooms), M)
     unpack_values(_added(mem.parts), mem.room, dw)

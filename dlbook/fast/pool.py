@@ -17,25 +17,12 @@ __all__ = [
 
 
 @njit_fast
-def pool_into(x, size, stride, y, at):
-    """`pool_max` with channels last; `at` keeps which place of the window won
-    (n h w c), (U V), (S T) -> (n i j c), (n i j c)
+def _larger(value, place, best, won):
+    """The larger of two numbers and where it stands; NaN is larger than all
+    (), (), (), () -> (), ()
     """
-    N, I, J, C = y.shape
-    for n in range(N):
-        for i in range(I):
-            for j in range(J):
-                best, won = y[n, i, j], at[n, i, j]
-                first = x[n, i * stride[0], j * stride[1]]
-                for c in range(C):
-                    best[c], won[c] = first[c], 0
-                for place in range(1, size[0] * size[1]):
-                    u, v = place // size[1], place % size[1]
-                    row = x[n, i * stride[0] + u, j * stride[1] + v]
-                    for c in range(C):
-                        more = (row[c] > best[c]) | (row[c] != row[c])
-                        best[c] = row[c] if more else best[c]
-                        won[c] = place if more else won[c]
+    more = (value > best) | (value != value)
+    return (value if more else best), (place if more else won)
 
 
 @njit_fast
@@ -45,6 +32,33 @@ def _places(size, width, channels):
     for place in range(further.size):
         further[place] = (place // size[1] * width + place % size[1]) * channels
     return further
+
+
+@njit_fast
+def pool_into(x, size, stride, y, at):
+    """`pool_max` with channels last; `at` keeps which place of the window won
+    (n h w c), (U V), (S T) -> (n i j c), (n i j c)
+    """
+    (N, I, J, C), width = y.shape, x.shape[2]
+    further, last = _places(size, width, C), size[0] * size[1] - 1
+    for n in range(N):
+        image = x[n].reshape(-1)
+        for i in range(I):
+            for j in range(J):
+                best, won = y[n, i, j], at[n, i, j]
+                window = image[(i * stride[0] * width + j * stride[1]) * C :]
+                for c in range(C):
+                    best[c], won[c] = window[c], 0
+                for first in range(1, last + 1, 4):  # four at a time; the last stands in for more
+                    k, l = np.int32(first), np.int32(min(first + 1, last))
+                    p, q = np.int32(min(first + 2, last)), np.int32(min(first + 3, last))
+                    a, b = window[further[k] :], window[further[l] :]
+                    d, e = window[further[p] :], window[further[q] :]
+                    for c in range(C):
+                        value, place = _larger(a[c], k, best[c], won[c])
+                        value, place = _larger(b[c], l, value, place)
+                        value, place = _larger(d[c], p, value, place)
+                        best[c], won[c] = _larger(e[c], q, value, place)
 
 
 @njit_fast

@@ -113,7 +113,8 @@ _ADDRESS = cast(_do, c_void_p).value
 def by_threads(part, together, parts):
     """Call together(), a parallel kernel, where there are threads for it, else part(0), part(1), …
 
-    For kernels that run for less than a millisecond.
+    For kernels that run for less than a millisecond. The parts that are called one after the other
+    may share memory, which stays in the cache.
     """
     if not config.DISABLE_JIT and min(get_num_threads(), parts) > 1:
         together()
