@@ -1,7 +1,8 @@
 """Say which alterations of the package its tests let live: ``make mutation`` runs it.
 
-Each alteration is one slip at one place of one function (`dlbook.tools.altering`). Kernels run as
-plain Python. For each module one process imports the tests and forks a child for every alteration;
+Each alteration is one slip at one place of one function (`dlbook.tools.altering`). Where a module has
+kernels, all kernels run as plain Python; where it has none, they are compiled, and the tests are quick
+enough for whole networks. For each module one process imports the tests and forks a child for every alteration;
 the child gives the altered code to the function and runs the tests that reach it, until one fails.
 Nothing is written into the tree but the results.
 
@@ -52,6 +53,7 @@ APART = {  # they build the book, start processes, or are about this lane
     "benchmarks", "book", "cards", "classes", "extension", "floors", "formats", "fuzz", "kernels_cold",
     "mutation", "notebooks", "pages", "site", "typing", "wasm",
 }  # fmt: skip
+OF_NUMBERS = "result doubled", "result negated"  # twice True is as true
 FOLDERS = {"DLBOOK_CACHE_DIR": "kernels", "HOME": "home", "XDG_CACHE_HOME": "cache"}
 
 
@@ -69,6 +71,13 @@ def modules():
 
 def path_of(module):
     return PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
+
+
+def has_kernels(module):
+    """Return whether something in a module is compiled, so that altering it needs plain Python."""
+    return bool(
+        re.search(r"@njit|@overload|@intrinsic|llvmlite", path_of(module).read_text("utf-8"))
+    )
 
 
 def digest(*paths):
@@ -169,9 +178,9 @@ def arguments(paths):
     return [*how, f"--rootdir={ROOT}", f"--config-file={ROOT / 'pyproject.toml'}", *map(str, paths)]
 
 
-def reach(files):
+def reach(files, plain):
     """Return what the tests of some files reach, by name; what is known is not run again."""
-    known = WORK / "reach.json"
+    known = WORK / ("reach.json" if plain else "reach-compiled.json")
     kept = json.loads(known.read_text()) if known.exists() else {}
     package = digest(*sorted(PACKAGE.rglob("*.py")), *helpers())
     found = {}
@@ -180,7 +189,7 @@ def reach(files):
             name, state = str(path.relative_to(ROOT)), f"{package} {digest(path)} {SHAPES}"
             if kept.get(name, [""])[0] != state:
                 bar.set_postfix_str(path.stem)
-                kept[name] = [state, child("reach", name)[-1]]
+                kept[name] = [state, child("reach", name, plain=plain)[-1]]
                 known.write_text(json.dumps(kept))
             found |= kept[name][1]
     return found
@@ -201,12 +210,42 @@ class Alteration(NamedTuple):
 
 
 def definitions(tree, classes=()):
-    """Yield each function of a module or class, and the classes it stands in."""
+    """Yield each function of a module or class, and the classes it stands in; not those of protocols."""
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
             yield node, classes
-        elif isinstance(node, ast.ClassDef):
+        elif isinstance(node, ast.ClassDef) and "Protocol" not in map(ast.unparse, node.bases):
             yield from definitions(node, (*classes, node.name))
+
+
+def does_something(body):
+    """Return whether a function does more than refuse, without its words."""
+    return any(
+        not isinstance(node, ast.Raise | ast.Pass)
+        and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        for node in body
+    )
+
+
+def is_truth(text):
+    """Return whether a text is one that returns True or False."""
+    try:
+        node = ast.parse(f"def f():\n    {text}").body[0].body[0]
+    except SyntaxError:
+        return False
+
+    def truth(value):
+        if isinstance(value, ast.BoolOp):
+            return all(map(truth, value.values))
+        called = isinstance(value, ast.Call) and ast.unparse(value.func)
+        return (
+            isinstance(value, ast.Compare)
+            or (isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.Not))
+            or (isinstance(value, ast.Constant) and isinstance(value.value, bool))
+            or called in ("all", "any", "isinstance", "bool", "hasattr", "issubclass")
+        )
+
+    return isinstance(node, ast.Return) and truth(node.value)
 
 
 def codes_of(definition, classes, path, free=()):
@@ -261,8 +300,10 @@ def alterations(path):
         bare, name = copy.copy(node), ".".join((*classes, node.name))
         if ast.get_docstring(node):
             bare.body = node.body[1:] or [ast.Pass()]
+        if not does_something(bare.body):
+            continue
         for kind, line, was, now, altered in altering.trees(ast.Module([bare], [])):
-            if plain(was) == plain(now):
+            if plain(was) == plain(now) or (kind in OF_NUMBERS and is_truth(was)):
                 continue
             make = partial(exchanged, node, altered.body[0], classes, path)
             yield Alteration(name, kind, line, was, now, []), make
@@ -483,15 +524,17 @@ def mistakes(module):
     return [row for row in rows.get("mistake", ()) if row["module"] == module]
 
 
-def child(*words, shown=None):
-    """Run this file with other words in a process of its own; return the lines of JSON it says.
+def child(*words, plain, shown=None):
+    """Run this file with other words in a process of its own, kernels as plain Python or compiled; return the lines of
+    JSON it says.
 
     Raises
     ------
     RuntimeError
         If it fails.
     """
-    env = os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONHASHSEED": "0", "MPLBACKEND": "agg"}
+    env = os.environ | {"PYTHONHASHSEED": "0", "MPLBACKEND": "agg"}
+    env["NUMBA_DISABLE_JIT"] = str(int(plain))
     env["DLBOOK_SHAPES"] = str(SHAPES)
     env |= {name: str(WORK / folder) for name, folder in FOLDERS.items()}
     env["PYTHONPATH"] = os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "tests/nets")))
@@ -584,7 +627,7 @@ def run(module, sample, tests):
                 said.append(line)
                 bar.update()
 
-        child("try", module, str(sample), shown=shown)
+        child("try", module, str(sample), plain=has_kernels(module), shown=shown)
     if len(said) != len(head["tried"]):
         raise RuntimeError("its tests ended before all was tried")
     seconds = round(time.perf_counter() - begin)
@@ -663,9 +706,11 @@ def main(words=None):
     if unknown := set(wanted) - set(modules()):
         reader.error(f"there is no module {', '.join(sorted(unknown))}")
     only = options.tests.split(",") if options.tests else ()
-    tests = reach([p for p in test_files() if not only or p.stem.removeprefix("test_") in only])
+    files = [p for p in test_files() if not only or p.stem.removeprefix("test_") in only]
+    reached = {plain: reach(files, plain) for plain in sorted(set(map(has_kernels, wanted)))}
     kept, failed = stored(), []
     for module in wanted:
+        tests = reached[has_kernels(module)]
         state = state_of(module, options.sample, tests)
         if kept.get(module, {}).get("state") != state:
             try:

@@ -7,7 +7,7 @@ import numpy as np
 from registry import ANY, FEW, NONE_OR_FEW, SOME, row, wide
 
 from dlbook import autoencoders as ae
-from dlbook import diffusion, matmul, neurons, training, transformer, variational
+from dlbook import diffusion, embeddings, matmul, neurons, training, transformer, variational
 from dlbook import linear_classification as lc
 from dlbook.fast import (
     activations,
@@ -184,6 +184,12 @@ def _(d, r, j, more):
     sums = wide(db)
     sums[:j] += wide(delta).sum(axis=0)
     return (delta, db), {"db": sums}
+
+
+@row(dense.scatter_rows, r=ANY, j=ANY, k=(1, 2, 5))
+def _(d, r, j, k):
+    dy, x, dw = d.normal(r, j), d.array(d.rng.integers(k, size=r), np.int64), d.normal(k, j)
+    return (dy, x, dw), {"dw": wide(dw) + embeddings.lookup_gradient(x, wide(dy), k)}
 
 
 @row(

@@ -29,7 +29,6 @@ from dlbook.tools.simd import aligned
 from dlbook.tools.threads import by_threads, in_threads
 
 __all__ = [
-    "WINOGRAD_PARTS",
     "ONE",
     "SAME",
     "PARTS",

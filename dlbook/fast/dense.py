@@ -35,6 +35,7 @@ __all__ = [
     "layer_into",
     "rows_gradient_into",
     "rows_sum_into",
+    "scatter_rows",
 ]
 
 
@@ -246,3 +247,14 @@ def gradients_into(delta, a, panels, dw, db):
         dw[:], db[:] = 0, 0
         rows_gradient_into(delta, a, panels, dw)
         rows_sum_into(delta, db)
+
+
+@njit_fast
+def scatter_rows(dy, x, dw):
+    """dw_k = dw_k + Σ_r [x_r = k] dy_r
+    (r j), (r) -> (k j)
+    """
+    for r in range(x.size):
+        into, row = dw[x[r]], dy[r]
+        for j in range(row.size):
+            into[j] += row[j]

@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+from matplotlib.textpath import TextPath
+
 from dlbook.nets.containers import Parallel, Residual, Sequential, in_parts
 from dlbook.nets.layer import Layer
 from dlbook.nets.layers import Activation, Dropout
@@ -14,6 +16,7 @@ __all__ = ["diagram", "told"]
 
 LINE, EDGE, GAP, BETWEEN, STUB = 0.17, 0.1, 0.22, 0.14, 0.16  # inches
 WIDE, NARROW, RADIUS, SIZE = 1.38, 0.7, 0.14, 8.5
+UNIT = 65  # points: what margins of a small figure leave of an inch
 AFTER = BatchNorm, LayerNorm, Activation, Dropout  # written into the box of what they follow
 
 
@@ -238,7 +241,8 @@ def _box(texts):
     """Return the box of a layer and of what follows it number by number."""
     lines = texts[:1] + ([", ".join(texts[1:])] if len(texts) > 1 else [])
     short = len(texts) == 1 and len(texts[0]) < 8
-    half = (NARROW if short else WIDE) / 2
+    written = max(TextPath((0, 0), line, size=SIZE).get_extents().width / UNIT for line in lines)
+    half = max(NARROW if short else WIDE, written + EDGE) / 2
     return _Box(tuple(lines), half, half, LINE * len(lines) + EDGE)
 
 

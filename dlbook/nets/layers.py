@@ -11,13 +11,12 @@ import numpy as np
 
 from dlbook.autoencoders import check_noise, corrupt_into
 from dlbook.fast.activations import ACTIVATIONS
-from dlbook.fast.dense import MANY, dense_input_into, dense_into, gradients_into
+from dlbook.fast.dense import MANY, dense_input_into, dense_into, gradients_into, scatter_rows
 from dlbook.fast.dropout import dropout_into
 from dlbook.matmul import DEPTH
 from dlbook.nets.layer import Layer, features, rows_of
 from dlbook.rnn import orthogonal
 from dlbook.tools import shapes
-from dlbook.tools.jit import njit_fast
 from dlbook.training import he, xavier
 
 __all__ = ["Activation", "Dense", "Dropout", "Embedding", "Noise", "Reshape"]
@@ -35,17 +34,6 @@ def drawn(initial, shape, rng, slope=0.0):
         size = max(shape[0], int(np.prod(shape[1:])))
         return orthogonal(size, rng)[: shape[0], : int(np.prod(shape[1:]))].reshape(shape)
     return 0.01 * rng.standard_normal(shape) if initial == "small" else np.zeros(shape)
-
-
-@njit_fast
-def scatter_rows(dy, x, dw):
-    """dw_k = dw_k + Σ_r [x_r = k] dy_r
-    (r j), (r) -> (k j)
-    """
-    for r in range(x.size):
-        into, row = dw[x[r]], dy[r]
-        for j in range(row.size):
-            into[j] += row[j]
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,35 @@ def test_chunks_learn_what_one_part_learns():
         assert near > far + 0.5
 
 
+def test_a_round_adds_what_its_parts_have_changed(rng):
+    """Each part begins with the vectors as they were; one part alone changes them itself."""
+    v, ids, starts = 5, rng.integers(5, size=40), np.array([0, 12, 20, 29, 40])
+    share, other = emb.alias_table(np.full(v, 1 / v))
+    table, stay = (in_32_bits(share), other), np.full(v, 2**32, np.uint64)
+    before = [rng.normal(size=(v, 16)).astype(np.float32) for _ in range(2)]
+    how = 2, 3, (0.2, 0.05)
+    for borders in ([1, 3], [0, 1, 4], [0, 2, 3, 4]):
+        M, alone, pairs = len(borders) - 1, [], 0
+        seeds = [np.uint64(1000 * m + 7) for m in range(M)]
+        with np.errstate(over="ignore"):  # as plain Python, products of the generator
+            for m in range(M):
+                alone.append([one.copy() for one in before])
+                part = borders[m], borders[m + 1]
+                pairs += skipgram.learn_part(
+                    ids, starts, *part, stay, *table, *alone[m], *how, seeds[m]
+                )
+            room = [np.full((M, v, 16), np.nan, np.float32) for _ in range(2)]
+            found = [one.copy() for one in before]
+            said = skipgram.learn_round(
+                ids, starts, borders, stay, table, *found, room, *how, seeds
+            )
+        assert said == pairs > 0
+        for k in range(2):
+            whole = before[k].astype(float) + sum(one[k].astype(float) - before[k] for one in alone)
+            assert np.abs(whole - before[k]).max() > 0.01
+            np.testing.assert_allclose(found[k], whole, rtol=0, atol=1e-5)
+
+
 @compiled_only
 def test_pairs():
     """Neighbours in a paragraph meet both ways, words of two paragraphs never do."""
