@@ -210,6 +210,28 @@ def test_what_is_known_so_far_is_a_table(tmp_path, monkeypatch, capsys):
     assert "| tools.simd | 80 | 60 | 57 | 95.0% |" in said
 
 
+def test_what_does_nothing_is_not_tried(tmp_path):
+    """Protocols, functions that only refuse, and how often something is true."""
+    path = tmp_path / "module.py"
+    path.write_text(
+        "class Way(Protocol):\n    def go(self, a, b): ...\n\n"
+        'class Base:\n    def go(self, a, b):\n        """Go."""\n        raise NotImplementedError\n\n'
+        "    def far(self, a, b):\n        return a == b and isinstance(a, int)\n\n"
+        "    def sum(self, a, b):\n        return a and b\n"
+    )
+    found = [(a.function, a.kind) for a, _ in mutation.alterations(path)]
+    assert {function for function, _ in found} == {"Base.far", "Base.sum"}
+    assert ("Base.sum", "result doubled") in found and ("Base.far", "and or or") in found
+    assert not {("Base.far", kind) for kind in mutation.OF_NUMBERS} & {*found}
+
+
+def test_networks_are_altered_with_compiled_kernels():
+    assert not mutation.has_kernels("nets.layers") and mutation.has_kernels("fast.dense")
+    assert mutation.has_kernels("attention") and mutation.has_kernels("tools.simd")
+    nets = [m for m in mutation.modules() if m.startswith("nets.")]
+    assert len(nets) > 40 and not any(map(mutation.has_kernels, nets))
+
+
 def test_what_changes_nothing_in_python_is_not_tried():
     assert mutation.plain("f(any_layout(a[i:g(j)]), UNSIGNED(n))") == "f(a[i:g(j)], n)"
     assert mutation.plain("x.reshape(-2, 3)") == mutation.plain("x.reshape(-1, 3)")
