@@ -218,7 +218,7 @@ def framed_backward(dz, x, w):
     return wide[:, :, P : P + H, Q : Q + W].copy(), dw, conv_db(dz)
 
 
-@njit
+@njit(apart=True)
 def rectified(x, w, b):
     """max(0, w ∗ x + b), of the size of x
     (n c h w), (k c u v), (k) -> (n k h w)
@@ -240,7 +240,7 @@ def opened(da, z):
     return dz
 
 
-@njit
+@njit(apart=True)
 def rectified_backward(dy, first, x, w, b):
     """dx, dw, db of max(0, w ∗ x + b), which is y from channel `first` on
     (n k h w), (), (n c h w), (m c u v), (m) -> (n c h w), (m c u v), (m)

@@ -106,7 +106,7 @@ def additive_scores(q, k, wq, wk, u):
     return z
 
 
-@njit
+@njit(apart=True)
 def additive_backward(dz, q, k, wq, wk, u):
     """(attention-additive-backward)  δ_ts = dz_ts u (1 − tanh_ts²),
     du = Σ dz_ts tanh_ts,  dwq = Σ δ_ts q_tᵀ,  dq_t = Σ_s wqᵀ δ_ts,  …
@@ -195,7 +195,7 @@ def masked_softmax(z, mask):
     return a
 
 
-@njit(whole="mask")
+@njit(whole="mask", apart=True)
 def dot_product_attention(q, k, v, mask):
     """o = softmax(q kᵀ / √K over what is seen) v; also the weights
     (t k), (s k), (s v), (t s) -> (t v), (t s)
@@ -261,7 +261,7 @@ def value_gradient(a, do):
     return found
 
 
-@njit
+@njit(apart=True)
 def dot_product_attention_backward(do, q, k, v, a):
     """From ∂C/∂o to ∂C/∂q, ∂C/∂k, ∂C/∂v, where da_ts = Σ_v do_tv v_sv
     (t v), (t k), (s k), (s v), (t s) -> (t k), (s k), (s v)
@@ -273,7 +273,7 @@ def dot_product_attention_backward(do, q, k, v, a):
 # A decoder that looks back: its states ask, those of the encoder are looked at.
 
 
-@njit
+@njit(apart=True)
 def attentive_decoder(x, read, start, encoder, decoder, wk, wy, by):
     """(attention-decoder)  v_s = gru(x_s, v_{s−1}),  q_0 = v_S,
     q_t = gru′(y_{t−1}, q_{t−1}),  k_s = wk v_s,
@@ -327,7 +327,7 @@ def split(x, h, H):
     return x[:, h * I : (h + 1) * I].copy()
 
 
-@njit(whole="mask")
+@njit(whole="mask", apart=True)
 def concatenated_heads(x, wq, wk, wv, H, mask):
     """o^h = attention(q^h, k^h, v^h), q = x_0 wqᵀ, k = x_1 wkᵀ, v = x_1 wvᵀ
     2 of (t m), (i m), (i m), (i m), (), (t s) -> (t i), (h t s)
@@ -342,7 +342,7 @@ def concatenated_heads(x, wq, wk, wv, H, mask):
     return o, a
 
 
-@njit(whole="mask")
+@njit(whole="mask", apart=True)
 def multi_head(x, y, wq, wk, wv, wo, H, mask):
     """(attention-multi-head)  g_tm = Σ_h Σ_i wo_m,(hI+i) o^h_ti,
     o^h = attention(x wqᵀ, y wkᵀ, y wvᵀ restricted to the columns of head h)
@@ -352,7 +352,7 @@ def multi_head(x, y, wq, wk, wv, wo, H, mask):
     return projected(o, wo)
 
 
-@njit(whole="mask")
+@njit(whole="mask", apart=True)
 def multi_head_backward(dg, x, y, wq, wk, wv, wo, H, mask):
     """(attention-multi-head-backward)  dwo = dgᵀ o,  dwq = dqᵀ x,
     dwk = dkᵀ y,  dwv = dvᵀ y,  dx = dq wq,  dy = dk wk + dv wv

@@ -120,7 +120,7 @@ def decoder_step(word, o, h, c, wx, wh, b):
     return h_u[1], c_u[1], gates[0]
 
 
-@njit(whole="read")
+@njit(whole="read", apart=True)
 def decoded(read, v, weights):
     """(captioning-decoder)  (o_u, a_u) = look(h_{u−1}, v),
     (h_u, c_u) = lstm((E_y, o_u), h_{u−1}, c_{u−1}),  y = y_{u−1} as read,
@@ -158,7 +158,7 @@ def caption_likelihood(y, begin, v, weights):
 # Its way back
 
 
-@njit
+@njit(apart=True)
 def look_backward(do, h, v, wq, a):
     """(captioning-look-backward)  dz_s = a_s (do v_s − do o),
     dq = Σ_s dz_s v_s / √K,  dv_s = a_s do + dz_s q / √K,
@@ -171,7 +171,7 @@ def look_backward(do, h, v, wq, a):
     return times(wq.T, dq), dv, np.outer(dq, h)
 
 
-@njit
+@njit(apart=True)
 def step_backward(dh, dc, before, gates, wx, wh):
     """(captioning-step-backward)  γ = dc + dh o (1 − tanh² c),
     δ = (γ g i(1−i), γ c_{u−1} f(1−f), γ i (1−g²), dh tanh(c) o(1−o)),

@@ -122,7 +122,7 @@ def hidden_state(o, c):
     return h
 
 
-@njit
+@njit(apart=True)
 def lstm_states(x, h_0, c_0, wx, wh, b):
     """h_t, c_t and the gates i, f, g, o for t = 1 … T
     (t k), (j), (j), (4j k), (4j j), (4j) -> (t+1 j), (t+1 j), (t 4j)
@@ -259,7 +259,7 @@ def gru_state(z, n, before):
     return h
 
 
-@njit
+@njit(apart=True)
 def gru_states(x, start, wx, wh, b):
     """h_t and r, z, n, q for t = 1 … T; b holds r, z, n and the second of n
     (t k), (j), (3j k), (3j j), (4j) -> (t+1 j), (t 4j)

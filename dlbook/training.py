@@ -177,7 +177,7 @@ def running_statistics(r, s, batch_mean, batch_variance, N, rate):
     return mean, variance
 
 
-@njit
+@njit(apart=True)
 def layernorm(x, gamma, beta, eps):
     """(training-layernorm)  y_nj = γ_j (x_nj − μ_n) / √(v_n + ε) + β_j
     (n j), (j), (j), () -> (n j)
@@ -195,7 +195,7 @@ def layernorm(x, gamma, beta, eps):
     return y
 
 
-@njit
+@njit(apart=True)
 def layernorm_backward(dy, x, gamma, eps):
     """(training-layernorm-backward)  dβ_j = Σ_n dy_nj,   dγ_j = Σ_n dy_nj x̂_nj,
     dx_nj = (g_nj − Σ_i g_ni / J − x̂_nj Σ_i g_ni x̂_ni / J) / √(v_n + ε),

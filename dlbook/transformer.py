@@ -70,7 +70,7 @@ EPS = 1e-5  # under the root of every layer normalization
 # The small network of a block: the same for each step
 
 
-@njit
+@njit(apart=True)
 def feed_forward(x, w1, b1, w2, b2):
     """(transformer-feed-forward)  y_tm = Σ_j w2_mj gelu(z_tj) + b2_m,
     z_tj = Σ_m w1_jm x_tm + b1_j
@@ -80,7 +80,7 @@ def feed_forward(x, w1, b1, w2, b2):
     return projected(gelu(z), w2) + b2
 
 
-@njit
+@njit(apart=True)
 def feed_forward_backward(dy, x, w1, b1, w2):
     """(transformer-feed-forward-backward)  dz_tj = gelu′(z_tj) Σ_m w2_mj dy_tm,
     dx = dz w1,  dw1 = dzᵀ x,  db1 = Σ_t dz_t,  dw2 = dyᵀ gelu(z),
@@ -97,7 +97,7 @@ def feed_forward_backward(dy, x, w1, b1, w2):
 # The block
 
 
-@njit(whole="mask")
+@njit(whole="mask", apart=True)
 def block(x, norm, heads, late, net, H, mask):
     """(transformer-block)  x′ = x + heads(LN(x)),  y = x′ + net(LN′(x′))
     (t m), 2 of (m), 4 of (m m), 2 of (m), net, (), (t t) -> (t m)
@@ -109,7 +109,7 @@ def block(x, norm, heads, late, net, H, mask):
     return x + feed_forward(n, net[0], net[1], net[2], net[3])
 
 
-@njit(whole="mask")
+@njit(whole="mask", apart=True)
 def block_backward(dy, x, norm, heads, late, net, H, mask):
     """(transformer-block-backward)  dx′ = dy + (∂net(LN′(x′))/∂x′)ᵀ dy,
     dx = dx′ + (∂heads(LN(x))/∂x)ᵀ dx′
@@ -194,7 +194,7 @@ def tied_gradient(ids, dx, df, h):
     return read + written
 
 
-@njit(whole="ids")
+@njit(whole="ids", apart=True)
 def decoder(ids, E, P, blocks, last, H):
     """(transformer-decoder)  x^0 = E_ids + P,  x^l = block_l(x^(l−1)),
     f = LN(x^L) Eᵀ
@@ -232,7 +232,7 @@ def multiply_adds(S, V, M, J, L):
 # Writing
 
 
-@njit
+@njit(apart=True)
 def cached_block(x, k, v, norm, heads, late, net, H):
     """(transformer-cached)  n = LN(x),  k ← (k; wk n),  v ← (v; wv n),
     x′ = x + wo attention(wq n, k, v),  y = x′ + net(LN′(x′))

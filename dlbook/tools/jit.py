@@ -25,7 +25,7 @@ A compiled kernel holds copies of the kernels it calls, and of several copies th
 first one runs. Copies of a loop whose sums may be reordered can round differently, so that results
 would depend on what had been compiled before. A loop over floating-point numbers that fast kernels
 share is therefore inlined into each of them: ``njit_fast(forceinline=True)``. What is large exists
-once, for all that call it: ``njit_fast(apart=True)``.
+once, for all that call it: ``apart=True``.
 
 Where no private folder can be written, kernels compile in memory in every new process; nothing
 raises. Cache files are pickles, and loading one runs what it says: a folder that somebody else
@@ -641,7 +641,7 @@ def _kernel(function, whole, options, apart=False):
     return kernel
 
 
-def njit(function=None, *, whole="", **options):
+def njit(function=None, *, whole="", apart=False, **options):
     """Compile a literal kernel: IEEE arithmetic, evaluated as written, also for a fast kernel.
 
     (Numba hands the options of a caller on to what it calls, where that says nothing of its own.)
@@ -653,6 +653,8 @@ def njit(function=None, *, whole="", **options):
     whole : str
         The arguments that hold labels, positions or truth values, separated by blanks. Whole
         numbers and truth values in any other array are taken as floating-point numbers.
+    apart : bool
+        As for `njit_fast`: for what is made of many kernels, and part of larger ones.
     **options
         Further options of :func:`numba.njit`; ``cache`` is handled here.
 
@@ -663,8 +665,9 @@ def njit(function=None, *, whole="", **options):
         own message with ``NUMBA_FULL_TRACEBACKS=1``.
     """
     if function is None:
-        return lambda f: njit(f, whole=whole, **options)
-    return _kernel(function, whole, {"fastmath": False} | options)
+        return lambda f: njit(f, whole=whole, apart=apart, **options)
+    options = {"fastmath": False} | ({"forceinline": False} if apart else {}) | options
+    return _kernel(function, whole, options, apart)
 
 
 def njit_fast(function=None, *, whole=None, apart=False, **options):
