@@ -5,6 +5,7 @@ missing test.
 """
 
 import ast
+import base64
 import html
 import json
 import re
@@ -158,6 +159,35 @@ def test_build(build):
         if ("WARNING" in w or "ERROR" in w) and "[verified." not in w
     ]
     assert build.status == 0, "\n".join(kept) or "see the equations and claims above"
+
+
+def test_no_file_says_where_it_was_built(build):
+    """Neither as text nor in what is packed for the browser, so that two folders build the same."""
+    here, packed = str(ROOT).encode(), 0
+    files = [p for p in OUT.rglob("*") if p.is_file() and ".doctrees" not in p.parts]
+    for path in files:
+        content = path.read_bytes()
+        assert here not in content, path.relative_to(OUT)
+        if path.parent == OUT / "live":
+            for text in re.findall(rb"[A-Za-z0-9+/]{400,}={0,2}", content):
+                code = base64.b64decode(text + b"=" * (-len(text) % 4))
+                assert here not in code, path.relative_to(OUT)
+                packed += code.startswith(b"\0asm")
+    assert len(files) > 400 and packed > 20
+
+
+def test_the_order_is_that_of_the_source(build):
+    """And not that in which processes were done with their pages."""
+    for kind, begin in (("cases", ""), ("altered", "(window.dlbook ??= {}).altered = ")):
+        found = sorted((OUT / kind).iterdir())
+        assert len(found) > 20
+        for path in found:
+            text = path.read_text(encoding="utf-8").removeprefix(begin).rstrip(";\n")
+            labels = [*json.loads(text)]
+            assert labels == sorted(labels), path.name
+    text = (OUT / "search-equations.js").read_text(encoding="utf-8")
+    pages_ = [row[2] for row in json.loads(text.partition(".equations = ")[2].rstrip(";\n"))]
+    assert pages_ == sorted(pages_) and len({*pages_}) > 20
 
 
 def test_the_front_page_says_what_is_wrong_with_an_answer(build):

@@ -231,9 +231,7 @@ def test_the_first_cells_say_what_to_do(page):
     assert first.source.startswith(f"# {number}")
     for needed in (built.INSTALL, "CC BY 4.0", "BSD-3-Clause"):
         assert needed in first.source
-    assert re.search(
-        r"takes about (\d+ seconds|a minute|[\d.]+ minutes) on two cores", first.source
-    )
+    assert "takes at most a few minutes on two cores" in " ".join(first.source.split())
     assert second.cell_type == "code"
     missing = subprocess.run(  # isolated and without site-packages: the package is not there
         [sys.executable, "-I", "-S", "-c", second.source], capture_output=True, text=True
@@ -262,14 +260,6 @@ def test_a_notebook_knows_what_its_cells_name(page, names):
         assert told[f"ex-{exercise.label}"].startswith("Exercise ")
         for kind, name in built.ROLE.findall(exercise.used):
             assert name in told, (kind, name)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(None, "5 seconds"), (4.99, "5 seconds"), (11, "20 seconds"), (46, "a minute"), (61, "1.5 minutes"), (121, "3 minutes")],
-)  # fmt: skip
-def test_times_are_rounded_up(seconds, said):
-    assert notebooks.lasting({"runtime": seconds}) == said
 
 
 def test_it_is_said_at_one_place_how_to_install():

@@ -40,7 +40,9 @@ def digests(folder):
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in (".built", ".buildinfo")
+        if path.is_file()
+        and path.name not in (".built", ".buildinfo")
+        and ".doctrees" not in path.parts  # what the builder keeps for itself
     }
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from docutils import nodes
 from maths import displayed
-from myst_nb.sphinx_ import NbMetadataCollector
 from pybtex.backends.markdown import Backend
 from sphinx.util import logging
 
@@ -28,15 +27,14 @@ FOLDER = "notebooks"
 EXERCISES = built.PACKAGE / "exercises"
 TAGS = ([], ["hide-input"], ["hide-input", "checks"], ["hide-cell"])
 SOLUTION = ["hide-cell", "solution"]  # the tags of a cell that solves an exercise
-ROUND = (5, 10, 20, 30, 45, 60, 90, 120)  # seconds, so that two machines say the same
 WELCOME = """# {title}
 
 *{part} of* Deep Learning, Equation by Equation *(dlbook {version}), as a notebook. The line under a
 check names its equation and says how far the code lies from an independent calculation.*
 
 To run it, install the package: {install}. Then run the cells from
-top to bottom, which takes about {time} on two cores, and longer the first time, while kernels
-are compiled. The next cell stops if the package is missing, and knows the numbers of the book.
+top to bottom, which takes at most a few minutes on two cores, and longer the first time, while
+kernels are compiled. The next cell stops if the package is missing, and knows the numbers of the book.
 
 Text CC BY 4.0, code BSD-3-Clause, © the dlbook authors."""
 PRESENT = """from importlib.util import find_spec
@@ -365,7 +363,6 @@ class Notebook:
             part=f"Chapter {number[0]}" if number else "A page",
             version=__version__,
             install=built.INSTALL,
-            time=lasting(NbMetadataCollector.get_exec_data(self.env, self.docname)),
         )
         known = pprint.pformat(self.mentioned(code), width=88, compact=True)
         present = PRESENT.format(
@@ -416,19 +413,6 @@ def source(node):
         )
     )
     return shown.astext().strip("\n")
-
-
-def lasting(run):
-    """Return how long a page took to run in the build, rounded up."""
-    seconds = (run or {}).get("runtime") or 0
-    shown = next((r for r in ROUND if seconds <= r), 60 * -(-int(seconds) // 60))
-    return (
-        f"{shown} seconds"
-        if shown < 60
-        else "a minute"
-        if shown == 60
-        else f"{shown / 60:g} minutes"
-    )
 
 
 def encoded(notebook):

@@ -184,7 +184,7 @@ class Verified(Domain):
     def cases(self):
         """Return the cases of each equation by its label."""
         found = {}
-        for page in self.data["pages"].values():
+        for _, page in sorted(self.data["pages"].items()):
             for case in page["cases"]:
                 found.setdefault(case["label"], []).append(case)
         return found
@@ -194,7 +194,7 @@ class Verified(Domain):
 
         `rows` are the altered versions by label, `stale` the declarations that no version meets.
         """
-        pages = self.data["pages"]
+        pages = dict(sorted(self.data["pages"].items()))  # not as processes have brought them
         checks = [c for p in pages.values() for c in p["checks"]]
         kernels = {label: name for p in pages.values() for label, name in p["kernels"].items()}
         formulas = {label: text for p in pages.values() for label, text in p["formulas"].items()}
@@ -368,7 +368,7 @@ def title_of(app, row):
 def by_page(app, found, shown):
     """Yield each page with what its equations have, as JSON."""
     pages = {}
-    for label in found.keys() & app.verified[0].keys():
+    for label in sorted(found.keys() & app.verified[0].keys()):
         page = app.verified[0][label]["page"]
         pages.setdefault(page, {})[label] = shown(found[label])
     for page, content in pages.items():

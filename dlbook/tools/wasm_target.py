@@ -86,7 +86,9 @@ class _Convention(callconv.CPUCallConv):
     """Numba's way of calling, in which what is raised is a text, without the place of a file."""
 
     def set_static_user_exc(self, builder, exc, exc_args=None, loc=None, func_name=None):
-        said = [str(a) for a in exc_args or () if not isinstance(a, ir.Value)]
+        said = [
+            str(a).partition("\nFile ")[0] for a in exc_args or () if not isinstance(a, ir.Value)
+        ]
         words = ": ".join([exc.__name__ if exc else "error", " … ".join(said)]).removesuffix(": ")
         text = self.context.insert_const_string(builder.module, words)
         builder.store(
