@@ -484,12 +484,24 @@ def test_nan_stays_where_it_is_seen(rng):
     np.testing.assert_array_equal(np.isnan(cv.pool_max(x, (2, 2), (2, 2))), np.isnan(y))
 
 
+SHARED = {  # channels, dtype, filters, options: each of the three ways, with unequal sides
+    "few channels": (3, "f8", (3, 3), {}),
+    "lines": (24, "f8", (3, 3), {"padding": (2, 1)}),
+    "long filters": (24, "f4", (5, 3), {"padding": (1, 2)}),
+    "Winograd": (24, "f4", (3, 3), {}),
+    "Winograd with a frame": (24, "f4", (3, 3), {"padding": (2, 0)}),
+    "patches": (24, "f4", (3, 2), {"stride": (2, 1), "padding": (0, 1)}),
+    "pixels": (24, "f4", (1, 1), {}),
+}
+
+
 @compiled_only
-@pytest.mark.parametrize(("C", "dtype"), [(3, "f8"), (24, "f8"), (24, "f4")])
-def test_same_bits_for_any_number_of_threads(C, dtype, rng):
-    shapes = (20, C, 30, 30), (40, C, 3, 3), (20, 40, 28, 28)
-    x, w, dz = (rng.normal(size=shape).astype(dtype) for shape in shapes)
-    assert same_bits(lambda: (cv.conv2d(x, w), *cv.conv2d_backward(dz, x, w)))
+@pytest.mark.parametrize("name", SHARED)
+def test_same_bits_for_any_number_of_threads(name, rng):
+    C, dtype, size, how = SHARED[name]
+    x, w = (rng.normal(size=s).astype(dtype) for s in ((20, C, 30, 27), (40, C, *size)))
+    dz = rng.normal(size=cv.conv2d(x, w, **how).shape).astype(dtype)
+    assert same_bits(lambda: (cv.conv2d(x, w, **how), *cv.conv2d_backward(dz, x, w, **how)))
 
 
 def test_one_image_is_the_same_alone(rng):
