@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from types import SimpleNamespace
 
 import numpy
@@ -672,3 +674,16 @@ def test_a_test_program_that_fails_is_named(tmp_path, monkeypatch):
     (tmp_path / "broken.py").write_text("raise ValueError('no rows')")
     with pytest.raises(RuntimeError, match=r"broken.py: ValueError: no rows"):
         tested.told(tmp_path, "broken.py")
+
+
+def test_altered_versions_face_the_cases_in_one_order():
+    """Not in that of a set, which changes from process to process; what exposes one is told on the page."""
+    spec = spec_from_file_location("_altered", ROOT / "book" / "_ext" / "altered.py")
+    spec.loader.exec_module(altered := module_from_spec(spec))
+    module, declared = import_module("dlbook.scaling"), SimpleNamespace(where=lambda name: {})
+    blobs = [f"{k:02}".encode() for k in range(40)]
+    for given in (blobs, blobs[::-1]):
+        (job,) = altered.jobs_of(
+            "scaling-amdahl", module, {"scaling-amdahl": [*given, b"1"]}, declared
+        )
+        assert job.cases == [b"1", *blobs]

@@ -64,7 +64,8 @@ def jobs_of(label, module, blobs, declared):
     jobs, stem = [], module.__name__.removeprefix("dlbook.")
     for name in trials.functions_of(label, module):
         own = trials.labels_of(getattr(module, name)) or [label]
-        faced = sorted({blob for other in own for blob in blobs.get(other, ())}, key=len)
+        faced = {blob for other in own for blob in blobs.get(other, ())}
+        faced = sorted(faced, key=lambda blob: (len(blob), blob))  # the same in every build
         jobs.append(
             trials.Job(own[0], module.__name__, name, faced, declared.where(f"{stem}.{name}"))
         )

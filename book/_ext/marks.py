@@ -194,7 +194,9 @@ def said(r):
 
 def by_chapter(app, docname, equations):
     """Return a section for each chapter, with the table of its equations."""
-    pages = sorted({r["page"] for r in equations.values()}, key=lambda p: chapter_order(app, p))
+    pages = sorted(
+        {r["page"] for r in equations.values()}, key=lambda p: (chapter_order(app, p), p)
+    )
     for page in pages:
         rows = [r for r in equations.values() if r["page"] == page]
         title = nodes.title("", app.env.titles[page].astext())
