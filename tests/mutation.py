@@ -178,9 +178,9 @@ def arguments(paths):
     return [*how, f"--rootdir={ROOT}", f"--config-file={ROOT / 'pyproject.toml'}", *map(str, paths)]
 
 
-def reach(files, plain):
+def reach(files, interpreted):
     """Return what the tests of some files reach, by name; what is known is not run again."""
-    known = WORK / ("reach.json" if plain else "reach-compiled.json")
+    known = WORK / ("reach.json" if interpreted else "reach-compiled.json")
     kept = json.loads(known.read_text()) if known.exists() else {}
     package = digest(*sorted(PACKAGE.rglob("*.py")), *helpers())
     found = {}
@@ -189,7 +189,7 @@ def reach(files, plain):
             name, state = str(path.relative_to(ROOT)), f"{package} {digest(path)} {SHAPES}"
             if kept.get(name, [""])[0] != state:
                 bar.set_postfix_str(path.stem)
-                kept[name] = [state, child("reach", name, plain=plain)[-1]]
+                kept[name] = [state, child("reach", name, interpreted=interpreted)[-1]]
                 known.write_text(json.dumps(kept))
             found |= kept[name][1]
     return found
@@ -228,18 +228,18 @@ def does_something(body):
 
 
 def is_truth(text):
-    """Return whether a text is one that returns True or False."""
+    """Return whether a text is one that returns True or False; a comparison alone may be one of arrays."""
     try:
         node = ast.parse(f"def f():\n    {text}").body[0].body[0]
     except SyntaxError:
         return False
 
-    def truth(value):
+    def truth(value, alone=True):
         if isinstance(value, ast.BoolOp):
-            return all(map(truth, value.values))
+            return all(truth(part, alone=False) for part in value.values)
         called = isinstance(value, ast.Call) and ast.unparse(value.func)
         return (
-            isinstance(value, ast.Compare)
+            (isinstance(value, ast.Compare) and not alone)
             or (isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.Not))
             or (isinstance(value, ast.Constant) and isinstance(value.value, bool))
             or called in ("all", "any", "isinstance", "bool", "hasattr", "issubclass")
@@ -524,7 +524,7 @@ def mistakes(module):
     return [row for row in rows.get("mistake", ()) if row["module"] == module]
 
 
-def child(*words, plain, shown=None):
+def child(*words, interpreted, shown=None):
     """Run this file with other words in a process of its own, kernels as plain Python or compiled; return the lines of
     JSON it says.
 
@@ -534,7 +534,7 @@ def child(*words, plain, shown=None):
         If it fails.
     """
     env = os.environ | {"PYTHONHASHSEED": "0", "MPLBACKEND": "agg"}
-    env["NUMBA_DISABLE_JIT"] = str(int(plain))
+    env["NUMBA_DISABLE_JIT"] = str(int(interpreted))
     env["DLBOOK_SHAPES"] = str(SHAPES)
     env |= {name: str(WORK / folder) for name, folder in FOLDERS.items()}
     env["PYTHONPATH"] = os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "tests/nets")))
@@ -602,7 +602,7 @@ def state_of(module, sample, tests):
     """Return a digest of all that decides what a module's row says."""
     files = {name.split("::")[0] for name, (_, r) in tests.items() if module in r}
     paths = [path_of(module), *(ROOT / name for name in sorted(files)), *helpers()]
-    said = json.dumps([sample, SHAPES, mistakes(module)]).encode()
+    said = json.dumps([sample, SHAPES, mistakes(module), has_kernels(module)]).encode()
     known = digest(*dict.fromkeys([*paths, PACKAGE / "tools" / "altering.py"]))
     return f"{known} {hashlib.sha256(said).hexdigest()[:8]}"
 
@@ -627,7 +627,7 @@ def run(module, sample, tests):
                 said.append(line)
                 bar.update()
 
-        child("try", module, str(sample), plain=has_kernels(module), shown=shown)
+        child("try", module, str(sample), interpreted=has_kernels(module), shown=shown)
     if len(said) != len(head["tried"]):
         raise RuntimeError("its tests ended before all was tried")
     seconds = round(time.perf_counter() - begin)
@@ -707,7 +707,7 @@ def main(words=None):
         reader.error(f"there is no module {', '.join(sorted(unknown))}")
     only = options.tests.split(",") if options.tests else ()
     files = [p for p in test_files() if not only or p.stem.removeprefix("test_") in only]
-    reached = {plain: reach(files, plain) for plain in sorted(set(map(has_kernels, wanted)))}
+    reached = {way: reach(files, way) for way in {*map(has_kernels, wanted)}}
     kept, failed = stored(), []
     for module in wanted:
         tests = reached[has_kernels(module)]

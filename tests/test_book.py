@@ -176,8 +176,8 @@ def test_no_file_says_where_it_was_built(build):
     assert len(files) > 400 and packed > 20
 
 
-def test_the_order_is_that_of_the_source(build):
-    """And not that in which processes were done with their pages."""
+def test_equations_are_listed_in_one_order(build):
+    """And not in that in which processes were done with their pages."""
     for kind, begin in (("cases", ""), ("altered", "(window.dlbook ??= {}).altered = ")):
         found = sorted((OUT / kind).iterdir())
         assert len(found) > 20

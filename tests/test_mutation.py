@@ -217,10 +217,12 @@ def test_what_does_nothing_is_not_tried(tmp_path):
         "class Way(Protocol):\n    def go(self, a, b): ...\n\n"
         'class Base:\n    def go(self, a, b):\n        """Go."""\n        raise NotImplementedError\n\n'
         "    def far(self, a, b):\n        return a == b and isinstance(a, int)\n\n"
-        "    def sum(self, a, b):\n        return a and b\n"
+        "    def sum(self, a, b):\n        return a and b\n\n"
+        "    def mask(self, a, b):\n        return a < b\n"
     )
     found = [(a.function, a.kind) for a, _ in mutation.alterations(path)]
-    assert {function for function, _ in found} == {"Base.far", "Base.sum"}
+    assert {function for function, _ in found} == {"Base.far", "Base.sum", "Base.mask"}
+    assert ("Base.mask", "result doubled") in found  # of arrays it would be other numbers
     assert ("Base.sum", "result doubled") in found and ("Base.far", "and or or") in found
     assert not {("Base.far", kind) for kind in mutation.OF_NUMBERS} & {*found}
 
